@@ -1,0 +1,149 @@
+"""The command line: arguments and printing, nothing else."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from . import __version__, activation, config, hook, report, runner
+from .errors import ConfigError, PycacheHookError
+from .options import Options, boolean
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 something was found or failed, 2 usage."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return parsed.command(parsed)
+    except (ConfigError, runner.Usage) as error:
+        return _complain(error, USAGE)
+    except PycacheHookError as error:
+        return _complain(error, FAILED)
+
+
+def _complain(error: object, code: int) -> int:
+    print(f"pycachehook: error: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pycachehook",
+        description="A bytecode cache in directories of your choosing, validated by source hash.",
+        epilog="example: pycachehook run --cache-dir /var/cache/app -m app",
+    )
+    parser.add_argument("--version", action="version", version=f"pycachehook {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = _command(commands, "run", _run, "run a program with the hook on", "pycachehook run --cache-dir .cache app.py")
+    _add_options(run)
+    run.usage = "pycachehook run [OPTIONS] (SCRIPT | -m MODULE | -c CODE) [ARGS ...]"
+    run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="run a module")
+    run.add_argument("-c", dest="code", nargs=argparse.REMAINDER, metavar="CODE", help="run a string")
+    run.add_argument("script", nargs=argparse.REMAINDER, metavar="SCRIPT", help="run a file; what follows is its own")
+
+    enable = _command(
+        commands, "enable", _enable, "turn the hook on in an environment", "pycachehook enable --cache-dir /var/cache/py"
+    )
+    _add_options(enable)
+    disable = _command(commands, "disable", _disable, "turn the hook off in an environment", "pycachehook disable")
+    for command in (enable, disable):
+        command.add_argument("--prefix", metavar="DIR", help="the environment (default: the one that runs this)")
+
+    status = _command(commands, "status", _status, "show what is in force here", "pycachehook status --json")
+    status.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _command(commands: object, name: str, function: object, text: str, example: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text, epilog=f"example: {example}", allow_abbrev=False)
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for every option; values are checked by `config`, which names the flag."""
+    group = parser.add_argument_group("options (PYCACHEHOOK_<NAME> sets them too)")
+    group.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
+    for name, (default, parse) in config.OPTIONS.items():
+        flag = f"--{name.replace('_', '-')}"
+        if parse is boolean:
+            group.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, default=None)
+        else:
+            text = f"default: {default}" if default else None
+            group.add_argument(flag, dest=name, metavar=name.upper(), help=text)
+
+
+def _flags(parsed: argparse.Namespace) -> dict:
+    return {name: getattr(parsed, name) for name in config.OPTIONS}
+
+
+def _refuse_file(options: Options) -> None:
+    path, origin = options.cache_dir, options.origin("cache_dir")
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise ConfigError(f"cache_dir = {path!r} ({origin}) is not valid: it is a file, and must be a directory.")
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    flags = _flags(parsed)
+    if flags["force_write"] is None:
+        flags["force_write"] = True  # whoever says `run` means it, whatever PYTHONDONTWRITEBYTECODE says
+    _refuse_file(hook.resolve(flags, "flag", parsed.config))
+    chosen = [each for each in (parsed.module, parsed.code, parsed.script) if each]
+    if len(chosen) != 1:
+        raise runner.Usage("Nothing to run: give a SCRIPT, -m MODULE or -c CODE.")
+    installed = hook.install_from(flags, "flag", parsed.config)
+    if installed.status != "writable" and not hook.killed():
+        print(f"pycachehook: warning: {installed.reason}", file=sys.stderr)
+    first, *arguments = chosen[0]
+    if parsed.module:
+        runner.run_module(installed, first, arguments)
+    elif parsed.code:
+        runner.run_code(first, arguments)
+    else:
+        runner.run_script(installed, first, arguments)
+    return DONE
+
+
+def _enable(parsed: argparse.Namespace) -> int:
+    options = hook.resolve(_flags(parsed), "flag", parsed.config)
+    _refuse_file(options)
+    purelib = activation.purelib_of(parsed.prefix)
+    try:
+        written = activation.enable(purelib, options)
+    except OSError as error:
+        return _complain(f"The activation files cannot be written to {purelib}: {error.strerror}.", FAILED)
+    for path in written:
+        print(f"wrote {path}")
+    chosen = "cache_dir" in options.chosen()
+    print(f"cache directory: {options.cache_dir}{'' if chosen else ' (of whoever starts Python)'}")
+    return DONE
+
+
+def _disable(parsed: argparse.Namespace) -> int:
+    purelib = activation.purelib_of(parsed.prefix)
+    try:
+        removed = activation.disable(purelib)
+    except OSError as error:
+        return _complain(f"{error.filename} cannot be removed: {error.strerror}.", FAILED)
+    for path in removed:
+        print(f"removed {path}")
+    if not removed:
+        print(f"nothing to remove in {purelib}")
+    return DONE
+
+
+def _status(parsed: argparse.Namespace) -> int:
+    state = report.status(parsed.config)
+    if parsed.json:
+        print(json.dumps(state))
+        return DONE
+    for name in ("active", "version", "python", "status", "reason", "entries", "bytes"):
+        print(f"{name:18} {state[name]}")
+    for name, option in state["options"].items():
+        print(f"{name:18} {option['value']}  ({option['origin']})")
+    return DONE

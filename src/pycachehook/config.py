@@ -1,0 +1,97 @@
+"""Which options are in force: from keywords, flags, environment, file, activation and defaults.
+
+Start-up module: imports nothing at module level that the interpreter has not already loaded.
+"""
+
+import os
+
+from .errors import ConfigError
+from .options import DEFAULT, PER_PROCESS, PER_SOURCE, PREFIX_ORIGIN, Option, Options
+from .paths import absolute, default_cache_dir
+
+ENVIRONMENT_PREFIX = "PYCACHEHOOK_"
+
+
+def _rules(name: str, value: object, origin: str) -> object:
+    from .rules import parse_rules  # costs something, and few have any
+
+    return parse_rules(name, value, origin)
+
+
+OPTIONS = {**PER_SOURCE, "rules": ((), _rules), **PER_PROCESS}
+NAMES = tuple(OPTIONS)
+
+
+def parse(name: str, value: object, origin: str) -> object:
+    """Return the checked value of one option; raise `ConfigError` naming option, value, origin and what is allowed."""
+    if name not in OPTIONS:
+        raise ConfigError(f"{name!r} ({origin}) is not an option: the options are {', '.join(NAMES)}.")
+    return OPTIONS[name][1](name, value, origin)
+
+
+def resolve(
+    keywords: dict[str, object],
+    keyword_origin: str = "keyword",
+    *,
+    config: object = None,
+    activation: dict[str, object] | None = None,
+    activation_origin: str = "",
+    prefix: str | None = None,
+) -> Options:
+    """Return the options in force, in this order: the first that has a value wins.
+
+    1. a keyword or flag that is not None
+    2. `PYCACHEHOOK_<NAME>`, unless it is empty
+    3. the file that `config`, or else `PYCACHEHOOK_CONFIG`, names
+    4. what `pycachehook enable` wrote into this environment
+    5. for `cache_dir`, CPython's own cache prefix (`prefix`)
+    6. the default
+
+    Raises `ConfigError` for the first wrong value, whether or not a stronger one hides it.
+    """
+    found: dict[str, Option] = {}
+    layers = [_from_keywords(keywords, keyword_origin), _from_environment()]
+    config = config or os.environ.get(ENVIRONMENT_PREFIX + "CONFIG")
+    if config:
+        layers.append(_from_file(config))
+    if activation:
+        layers.append({name: Option(value, activation_origin) for name, value in activation.items() if _chosen(name, value)})
+    for layer in layers:
+        for name, option in layer.items():
+            found.setdefault(name, option)
+    if "cache_dir" not in found:
+        if prefix:
+            found["cache_dir"] = Option(absolute(prefix), PREFIX_ORIGIN)
+        else:
+            found["cache_dir"] = Option(default_cache_dir(), DEFAULT)
+    return Options({name: found.get(name) or Option(OPTIONS[name][0], DEFAULT) for name in OPTIONS})
+
+
+def _chosen(name: str, value: object) -> bool:
+    """Say whether the activation's value is more than the default, written out."""
+    return name in OPTIONS and value != OPTIONS[name][0]
+
+
+def _from_keywords(keywords: dict[str, object], origin: str) -> dict[str, Option]:
+    return {
+        name: Option(parse(name, value, origin), origin if origin == "keyword" else f"--{name.replace('_', '-')}")
+        for name, value in keywords.items()
+        if value is not None
+    }
+
+
+def _from_environment() -> dict[str, Option]:
+    found = {}
+    for name in OPTIONS:
+        variable = ENVIRONMENT_PREFIX + name.upper()
+        value = os.environ.get(variable)
+        if value:
+            found[name] = Option(parse(name, value, variable), variable)
+    return found
+
+
+def _from_file(path: object) -> dict[str, Option]:
+    from .config_file import read_config_file  # loads tomllib
+
+    origin, table = read_config_file(path)
+    return {name: Option(parse(name, value, origin), origin) for name, value in table.items()}

@@ -1,0 +1,50 @@
+"""The finder: asks all finders behind it, and gives plain source modules our loader.
+
+Duck-typed: that it conforms to `importlib.abc.MetaPathFinder` is a test, not a 13 ms import.
+
+Start-up module: imports nothing at module level that the interpreter has not already loaded.
+"""
+
+import sys
+
+from ._compat import PathFinder, SourceFileLoader
+from .loader import CachingLoader, Policies
+
+
+class CachingFinder:
+    """A meta-path finder that finds nothing by itself."""
+
+    __slots__ = ("_policies",)
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> object:
+        """Return the spec of the first finder behind this one that has any, with our loader where it should be."""
+        for finder in self._behind():
+            find_spec = getattr(finder, "find_spec", None)
+            spec = None if find_spec is None else find_spec(fullname, path, target)
+            if spec is not None:
+                if should_cache(spec.loader, self._policies):
+                    spec.loader = CachingLoader(spec.loader.name, spec.loader.path, self._policies)
+                return spec
+        return None
+
+    def invalidate_caches(self) -> None:
+        """Do nothing: there is nothing that the finders behind this one do not invalidate themselves."""
+
+    def _behind(self) -> list:
+        """Return the finders behind this one; `PathFinder` if this one is wrapped in another, and not found."""
+        finders = list(sys.meta_path)
+        for index, finder in enumerate(finders):
+            if finder is self:
+                return finders[index + 1 :]
+        return [PathFinder]
+
+
+def should_cache(loader: object, policies: Policies) -> bool:
+    """Say whether a module with this loader is ours: exactly `SourceFileLoader`, and no rule against it.
+
+    A subclass is somebody else's, who has reasons for it.
+    """
+    return type(loader) is SourceFileLoader and policies.of(loader.path) is not None

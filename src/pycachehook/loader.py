@@ -1,0 +1,141 @@
+"""The loader: `get_code` in three short steps, and everything else as `SourceFileLoader` has it.
+
+Start-up module: imports nothing at module level that the interpreter has not already loaded.
+"""
+
+from ._compat import SOURCE_TO_CODE_TAKES_NAME, SourceFileLoader, finished_module, hidden_from_tracebacks
+from .events import ABSENT, IO_ERROR, LOCK_TIMEOUT, Miss, Stats
+from .store import Source, Store
+
+
+class Policy:
+    """The places for some sources, in the order in which they are asked, and the store that a new entry goes to."""
+
+    __slots__ = ("places", "stats", "store")
+
+    def __init__(self, places: tuple, store: Store | None, stats: Stats) -> None:
+        self.places = places
+        self.store = store
+        self.stats = stats
+
+    def look_up(self, source: Source) -> tuple:
+        """Return `(code, place)`; or `(None, reason)`, the reason of the first place that held anything.
+
+        A store that holds an entry with a defect is not passed over: what follows is compiled, and replaces it.
+        """
+        reason = ABSENT
+        for place in self.places:
+            try:
+                return place.find(source), place.name
+            except Miss as miss:
+                if reason == ABSENT:
+                    reason = miss.reason
+                if miss.reason != ABSENT and place.heals:
+                    break
+            except OSError:  # the source cannot be read: the loader will say so
+                return None, IO_ERROR
+        return None, reason
+
+
+class Policies:
+    """The policy for every source. Emptied by `uninstall`, and then loaders do as the stock loader does."""
+
+    __slots__ = ("default", "rules")
+
+    def __init__(self) -> None:
+        self.default = None
+        self.rules = ()
+
+    def replace(self, default: Policy | None, rules: tuple = ()) -> None:
+        """Put other policies in force; `rules` are pairs of a predicate on paths and a policy, or None for "not ours"."""
+        self.default, self.rules = default, rules
+
+    def of(self, path: str) -> Policy | None:
+        """Return the policy for the source at `path`: the first rule's that matches, or the default; None: not ours."""
+        for matches, policy in self.rules:
+            if matches(path):
+                return policy
+        return self.default
+
+
+class CachingLoader(SourceFileLoader):
+    """A `SourceFileLoader` whose bytecode comes from, and goes to, the places that the policy for its path names.
+
+    It is a subclass because pytest, importlib.resources and others ask for one. It pickles as a stock loader.
+    """
+
+    __slots__ = ("_policies",)
+
+    def __init__(self, fullname: str, path: str, policies: Policies) -> None:
+        super().__init__(fullname, path)
+        self._policies = policies
+
+    def __reduce__(self) -> tuple:
+        return SourceFileLoader, (self.name, self.path)
+
+    @hidden_from_tracebacks
+    def get_code(self, fullname: str) -> object:
+        """Return the module's code object: from the first place with a valid entry, or compiled, and then stored.
+
+        Raises what the stock loader raises: ImportError for another module's name, OSError for a source that cannot
+        be read, SyntaxError and its like for one that does not compile. Nothing about the cache raises.
+        """
+        path = self.get_filename(fullname)
+        policy = self._policies.of(path)
+        if policy is None:
+            return SourceFileLoader.get_code(self, fullname)
+        source = Source(path)
+        code, outcome = policy.look_up(source)
+        if code is None:
+            return self._fill(fullname, source, policy, outcome)
+        policy.stats.hit(outcome, fullname, path)
+        return code
+
+    @hidden_from_tracebacks
+    def _fill(self, fullname: str, source: Source, policy: Policy, reason: str) -> object:
+        """Compile the source and store the entry, unless another process does so meanwhile."""
+        store = policy.store
+        writer = finished_module("pycachehook.writer") if store is not None and store.heals else None
+        if writer is None:
+            code = self._compile(fullname, source)
+            _count(policy, fullname, source, reason, stored=False)
+            return code
+        with writer.SingleFlight(store.directory, store.path(source), policy.stats) as flight:
+            if flight.may_write:
+                try:
+                    code = store.find(source)
+                except (Miss, OSError):
+                    pass
+                else:
+                    policy.stats.hit(store.name, fullname, source.path)
+                    return code
+            code = self._compile(fullname, source)
+            stored = flight.may_write and _write(writer, policy, source, code)
+        _count(policy, fullname, source, LOCK_TIMEOUT if flight.timed_out else reason, stored=stored)
+        return code
+
+    @hidden_from_tracebacks
+    def _compile(self, fullname: str, source: Source) -> object:
+        try:
+            data = source.data()
+        except OSError:
+            data = self.get_data(source.path)  # raises what the stock loader would have raised
+        if SOURCE_TO_CODE_TAKES_NAME:
+            return self.source_to_code(data, source.path, fullname)
+        return self.source_to_code(data, source.path)
+
+
+def _write(writer: object, policy: Policy, source: Source, code: object) -> bool:
+    store = policy.store
+    try:
+        data, mode = store.encode(code, source), source.status().st_mode
+    except (OSError, ValueError):  # the source is gone by now; or the code holds what marshal cannot write
+        return False
+    return writer.write_entry(store.directory, store.path(source), data, mode, policy.stats)
+
+
+def _count(policy: Policy, fullname: str, source: Source, reason: str, *, stored: bool) -> None:
+    stats = policy.stats
+    stats.compiled += 1
+    stats.stored += stored
+    stats.miss(reason, fullname, source.path, "compiled and stored" if stored else "compiled")

@@ -1,0 +1,123 @@
+"""Options as values with an origin, and what each may be.
+
+Start-up module: imports nothing at module level that the interpreter has not already loaded.
+"""
+
+import os
+
+from .errors import ConfigError
+from .paths import absolute
+from .pyc import CHECKED_HASH, TIMESTAMP, UNCHECKED_HASH
+
+DEFAULT = "default"
+PREFIX_ORIGIN = "PYTHONPYCACHEPREFIX"
+
+INVALIDATION_MODES = (CHECKED_HASH, UNCHECKED_HASH, TIMESTAMP)
+LAYOUTS = ("mirror",)
+IN_TREE = ("read", "ignore")
+
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off")
+
+
+class Option:
+    """One value and its origin: a keyword, a flag, a variable, a file, the activation, or "default"."""
+
+    __slots__ = ("origin", "value")
+
+    def __init__(self, value: object, origin: str) -> None:
+        self.value = value
+        self.origin = origin
+
+
+class Options:
+    """A value for every option of `NAMES`, each with its origin; values are attributes."""
+
+    __slots__ = ("_options",)
+
+    def __init__(self, options: dict[str, Option]) -> None:
+        self._options = options
+
+    def __getattr__(self, name: str) -> object:
+        try:
+            return self._options[name].value
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Options) and self.values() == other.values()
+
+    __hash__ = None
+
+    def origin(self, name: str) -> str:
+        """Return where the value of option `name` came from."""
+        return self._options[name].origin
+
+    def values(self) -> dict[str, object]:
+        """Return every option's value by name."""
+        return {name: option.value for name, option in self._options.items()}
+
+    def chosen(self) -> dict[str, object]:
+        """Return the values that somebody chose: all but the defaults."""
+        left_alone = (DEFAULT, PREFIX_ORIGIN)
+        return {name: option.value for name, option in self._options.items() if option.origin not in left_alone}
+
+    def as_dict(self) -> dict[str, dict[str, object]]:
+        """Return `{name: {"value": ..., "origin": ...}}`."""
+        return {name: {"value": each.value, "origin": each.origin} for name, each in self._options.items()}
+
+
+def _wrong(name: str, value: object, origin: str, allowed: str) -> ConfigError:
+    return ConfigError(f"{name} = {value!r} ({origin}) is not valid: it must be {allowed}.")
+
+
+def boolean(name: str, value: object, origin: str) -> bool:
+    """Return the value of a switch; raise `ConfigError` for what is none."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in _TRUE + _FALSE:
+        return value.lower() in _TRUE
+    raise _wrong(name, value, origin, "true or false (1, yes, on; 0, no, off)")
+
+
+def _one_of(*allowed: str):
+    def parse(name: str, value: object, origin: str) -> str:
+        if value in allowed:
+            return value
+        raise _wrong(name, value, origin, " or ".join((", ".join(allowed[:-1]), allowed[-1])) if allowed[1:] else allowed[0])
+
+    return parse
+
+
+def _directory(name: str, value: object, origin: str) -> str:
+    value = os.fspath(value) if hasattr(value, "__fspath__") else value
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise _wrong(name, value, origin, "the path of a directory")
+    return absolute(value)
+
+
+def _seconds(name: str, value: object, origin: str) -> float:
+    try:
+        seconds = float(value) if not isinstance(value, bool) else -1.0
+    except (TypeError, ValueError, OverflowError):
+        seconds = -1.0
+    if not 0 <= seconds <= 86400:
+        raise _wrong(name, value, origin, "a number of seconds from 0 to 86400")
+    return seconds
+
+
+# name: (default, parser); a parser takes (name, value, origin), and returns the value or raises ConfigError.
+# What a rule may set, and what it may not.
+PER_SOURCE = {
+    "cache_dir": (None, _directory),
+    "layout": ("mirror", _one_of(*LAYOUTS)),
+    "invalidation_mode": (CHECKED_HASH, _one_of(*INVALIDATION_MODES)),
+    "read_only": (False, boolean),
+    "in_tree": ("read", _one_of(*IN_TREE)),
+}
+PER_PROCESS = {
+    "lock_timeout": (5.0, _seconds),
+    "force_write": (False, boolean),
+    "allow_shared": (False, boolean),
+    "strict": (False, boolean),
+}

@@ -1,0 +1,88 @@
+"""Where the entry of a source lies: as pure functions of names, without a look at the disk.
+
+Start-up module: imports nothing at module level that the interpreter has not already loaded.
+"""
+
+import os
+import sys
+
+OWN_DIR = ".pycachehook"  # our own files, below the cache directory
+TAG_FILE = "CACHEDIR.TAG"
+
+
+class Layout:
+    """The names that this interpreter gives to entries: cache tag, optimization level, separators.
+
+    `windows=None` means: as the running system does it.
+    """
+
+    __slots__ = ("_suffix", "_windows")
+
+    def __init__(self, cache_tag: str, optimization: int = 0, *, windows: bool | None = None) -> None:
+        opt = f".opt-{optimization}" if optimization else ""
+        self._suffix = f"{cache_tag}{opt}.pyc"
+        self._windows = os.name == "nt" if windows is None else windows
+
+    @classmethod
+    def current(cls) -> "Layout | None":
+        """Return the layout of the running interpreter, or None where it caches nothing (no cache tag, PEP 3147)."""
+        tag = sys.implementation.cache_tag
+        return None if tag is None else cls(tag, sys.flags.optimize)
+
+    def entry_name(self, file_name: str) -> str:
+        """Return the entry's file name: `m.py` gives `m.cpython-311.pyc` (PEP 3147, PEP 488)."""
+        base, dot, rest = file_name.rpartition(".")
+        return f"{base or rest}{dot}{self._suffix}"
+
+    def mirrored(self, root: str, source: str) -> str:
+        """Return the entry's place below `root`, which on POSIX is the one that `PYTHONPYCACHEPREFIX=root` gives.
+
+        On Windows CPython drops the drive, so that two sources can share a place (gh-90998); here the drive
+        and a share's `UNC` are components of their own, and no two sources do.
+        """
+        if self._windows:
+            return self._mirrored_windows(root, source)
+        head, slash, tail = source.rpartition("/")
+        if not head.startswith("/"):  # the file system's root, or a path relative to the current directory
+            head = "" if slash and not head else f"{os.getcwd()}/{head}"
+        head = head.strip("/")
+        root = root.rstrip("/")
+        return f"{root}/{head}/{self.entry_name(tail)}" if head else f"{root}/{self.entry_name(tail)}"
+
+    def in_tree(self, source: str) -> str:
+        """Return the place in the source's own `__pycache__`."""
+        separator = "\\" if self._windows else "/"
+        head, slash, tail = (source.replace("/", "\\") if self._windows else source).rpartition(separator)
+        return f"{head}{slash}__pycache__{separator}{self.entry_name(tail)}"
+
+    def _mirrored_windows(self, root: str, source: str) -> str:
+        import ntpath  # loaded already where this is more than a test
+
+        if not ntpath.isabs(source):
+            source = ntpath.join(os.getcwd(), source)
+        drive, rest = ntpath.splitdrive(source.replace("/", "\\"))
+        if drive[1:] == ":":
+            drive = f"{drive[0].upper()}$"
+        else:  # \\server\share, \\?\C:, \\.\device: no character that a file name may not have
+            drive = "UNC" + drive[1:].replace(":", "$").replace("?", "$q")
+        head, _, tail = rest.rpartition("\\")
+        return "\\".join(part for part in (root.rstrip("\\"), drive, head.strip("\\"), self.entry_name(tail)) if part)
+
+
+def default_cache_dir() -> str:
+    """Return the user's cache directory for this package: `XDG_CACHE_HOME`, or what the system uses for it.
+
+    The XDG base directory specification ignores a relative `XDG_CACHE_HOME`; so does this.
+    """
+    if os.name == "nt":
+        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
+        return os.path.join(base, "pycachehook", "Cache")
+    if sys.platform == "darwin":
+        return os.path.expanduser("~/Library/Caches/pycachehook")
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return os.path.join(base if base.startswith("/") else os.path.expanduser("~/.cache"), "pycachehook")
+
+
+def absolute(path: str, base: str | None = None) -> str:
+    """Return `path` absolute and normalized, from `base` or the current directory, `~` expanded."""
+    return os.path.abspath(os.path.join(base or os.getcwd(), os.path.expanduser(path)))

@@ -1,0 +1,173 @@
+"""Places that hold entries: the store, which is written to, and the source's own `__pycache__`, which is not.
+
+A place has a `name` and `find(source)`, which returns a code object or raises `Miss` with the reason. A reading
+takes open, fstat, read and close, and no lock: an entry appears under its name whole, by rename, or not at all.
+
+Start-up module: imports nothing at module level that the interpreter has not already loaded.
+"""
+
+import os
+import stat
+
+from . import pyc
+from ._compat import check_hash_based_pycs, source_hash
+from .cachedir import DISABLED, CacheDir, fault_of
+from .events import ABSENT, CORRUPT, IN_TREE, IO_ERROR, OTHER_MODE, STALE_SOURCE, STORE, UNTRUSTED, Miss
+from .paths import Layout
+
+# A FIFO under an entry's name must not be waited for, and a link not be followed out of the cache.
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+_ENTRY_FLAGS = _READ_FLAGS | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+class Source:
+    """A source file, read at most once and not before somebody asks."""
+
+    __slots__ = ("_data", "_hash", "_status", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._data = self._hash = self._status = None
+
+    def data(self) -> bytes:
+        """Return the file's bytes; raises OSError."""
+        if self._data is None:
+            self._data, self._status = read_file(self.path, _READ_FLAGS)
+        return self._data
+
+    def status(self) -> os.stat_result:
+        """Return the file's status, from before its bytes were read, as a timestamp pyc needs it; raises OSError."""
+        if self._status is None:
+            self._status = os.stat(self.path)
+        return self._status
+
+    def hash(self) -> bytes:
+        """Return the file's PEP 552 source hash, 8 bytes; raises OSError."""
+        if self._hash is None:
+            self._hash = source_hash(self.data())
+        return self._hash
+
+    def stamp(self, flags: int) -> bytes:
+        """Return the 8 bytes that an entry with these `flags` records of the source; raises OSError."""
+        if flags & pyc.HASH_BASED:
+            return self.hash()
+        status = self.status()
+        return pyc.timestamp_stamp(status.st_mtime, status.st_size)
+
+
+def read_file(path: str, flags: int) -> tuple[bytes, os.stat_result]:
+    """Return a file's bytes and its status; raises OSError, also for what is no regular file."""
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(None, "not a regular file", path)
+        size = status.st_size + 1  # one more than there should be, so that one read also finds the end
+        data = os.read(descriptor, size)
+        if len(data) != status.st_size:
+            data = _rest(descriptor, data)
+    finally:
+        os.close(descriptor)
+    return data, status
+
+
+def _rest(descriptor: int, data: bytes) -> bytes:
+    """Read on to the end of a file that changed its size, or of which one read gave less than all."""
+    parts = [data]
+    while parts[-1]:
+        parts.append(os.read(descriptor, 1 << 20))
+    return b"".join(parts)
+
+
+def check_source(flags: int, stamp: bytes, source: Source, *, always: bool) -> None:
+    """Raise `Miss` unless the entry's stamp is the source's, where flags, `always` or the interpreter ask for it."""
+    if flags & pyc.HASH_BASED:
+        setting = check_hash_based_pycs()
+        if setting == "never" or not (flags & pyc.CHECK_SOURCE or always or setting == "always"):
+            return
+    if source.stamp(flags) != stamp:
+        raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {source.stamp(flags).hex()}")
+
+
+class InTree:
+    """The source's own `__pycache__`: read as CPython would, never written."""
+
+    __slots__ = ("_layout",)
+
+    name = IN_TREE
+    heals = False
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def path(self, source: Source) -> str:
+        """Return where the pyc of `source` would lie."""
+        return self._layout.in_tree(source.path)
+
+    def find(self, source: Source) -> object:
+        """Return the code of a pyc that CPython would accept; raises Miss, or OSError if the source cannot be read.
+
+        One thing more is asked: a timestamp pyc must not be older than its source. CPython compares whole seconds
+        and runs old code after two edits within one of them (gh-75953).
+        """
+        path = self.path(source)
+        try:
+            data, status = read_file(path, _READ_FLAGS)
+        except OSError as error:
+            raise _unread(error) from None
+        flags, stamp = pyc.read_header(data)
+        check_source(flags, stamp, source, always=False)
+        if not flags & pyc.HASH_BASED and source.status().st_mtime_ns > status.st_mtime_ns:
+            raise Miss(STALE_SOURCE, "source was written after the pyc")
+        return pyc.decode(data, source.path)
+
+
+class Store:
+    """The entries of one cache directory in one invalidation mode."""
+
+    __slots__ = ("_layout", "_owners", "_root", "directory", "mode")
+
+    name = STORE
+
+    def __init__(self, directory: CacheDir, layout: Layout, mode: str) -> None:
+        self.directory = directory
+        self.mode = mode
+        self._layout = layout
+        self._root = directory.path
+        self._owners = directory.owners
+
+    @property
+    def heals(self) -> bool:
+        """Whether an entry with a defect will be replaced."""
+        return self.directory.writable()
+
+    def path(self, source: Source) -> str:
+        """Return where the entry of `source` lies."""
+        return self._layout.mirrored(self._root, source.path)
+
+    def find(self, source: Source) -> object:
+        """Return the code of a valid entry; raises Miss, or OSError if the source cannot be read."""
+        path = self.path(source)
+        if self.directory.status == DISABLED:
+            raise Miss(UNTRUSTED, self.directory.reason)
+        try:
+            data, status = read_file(path, _ENTRY_FLAGS)
+        except OSError as error:
+            raise _unread(error) from None
+        fault = fault_of(status, self._owners)
+        if fault is not None:
+            raise Miss(UNTRUSTED, f"{path} {fault}")
+        flags, stamp = pyc.read_header(data)
+        if not flags & pyc.HASH_BASED and self.mode != pyc.TIMESTAMP:
+            raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
+        check_source(flags, stamp, source, always=self.mode == pyc.CHECKED_HASH)
+        return pyc.decode(data, source.path)
+
+    def encode(self, code: object, source: Source) -> bytes:
+        """Return the bytes of a new entry."""
+        flags = pyc.FLAGS[self.mode]
+        return pyc.encode(code, flags, source.stamp(flags))
+
+
+def _unread(error: OSError) -> Miss:
+    return Miss(ABSENT if isinstance(error, (FileNotFoundError, NotADirectoryError)) else IO_ERROR, error.strerror)

@@ -1,0 +1,201 @@
+"""Writing an entry: whole or not at all, and compiled by one process only.
+
+The invariant that all of this keeps: an entry's name only ever stands for a complete file. The bytes go to a
+temporary file in the same directory, every one of them is accounted for, and a rename puts it in place. Whoever
+reads sees the old entry, or the new one, or none. The lock decides only who compiles; an entry written without it
+is as sound. A lock is held for one compilation, never while the module's body runs.
+
+Loaded by the first lookup that has something to write, not at start-up.
+"""
+
+import os
+import time
+from _thread import get_ident
+
+from ._compat import being_imported, source_hash
+from .cachedir import CacheDir, make_directories
+from .events import Stats
+from .paths import OWN_DIR, TAG_FILE
+
+FORMAT = "1\n"
+LOCKS = 64  # lock files in a cache directory; two sources with one lock only wait for each other in vain
+POLL = 0.05  # seconds; waiters that ask more often steal the processor from the one that compiles
+
+TEMPORARY_PREFIX = ".pycachehook-"
+TEMPORARY_SUFFIX = ".tmp"
+
+DIRECTORY_MODE = 0o755
+
+_TAG = """Signature: 8a477f597d28d172789f06886806bc55
+# This directory holds compiled Python code, which pycachehook or Python itself can make again at any time.
+# What a CACHEDIR.TAG is: https://bford.info/cachedir/
+"""
+
+_held: dict = {}  # open lock files by thread: a fork must not keep them, and a thread must not wait for a second
+_no_locks: set = set()  # cache directories whose file system has no locks
+
+
+class SingleFlight:
+    """The right to compile one source: `with SingleFlight(directory, entry) as flight`.
+
+    `flight.may_write` says whether to store the outcome; it is false where another process has compiled the same
+    file for longer than the `lock_timeout`, or where a nested import finds the lock taken. `flight.timed_out` tells
+    the two apart. Where locks do not work everybody may write.
+    """
+
+    __slots__ = ("_directory", "_entry", "_file", "_stats", "may_write", "timed_out")
+
+    def __init__(self, directory: CacheDir, entry: str, stats: Stats) -> None:
+        self._directory = directory
+        self._stats = stats
+        self._entry = entry
+        self._file = None
+        self.may_write = True
+        self.timed_out = False
+
+    def __enter__(self) -> "SingleFlight":
+        lock = _lock_function()
+        if lock is None or self._directory.path in _no_locks:
+            return self
+        nested = get_ident() in _held
+        try:
+            file = _open_lock_file(self._directory, self._entry)
+            self.may_write = _wait(lock, file, self._directory, nested=nested)
+        except OSError as error:
+            _no_locks.add(self._directory.path)
+            _fault(self._directory, self._stats, error, f"take a lock in {self._directory.path}")
+            return self
+        if self.may_write:
+            self._file = file
+            if not nested:
+                _held[get_ident()] = file
+        else:
+            file.close()
+            self.timed_out = not nested
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        file, self._file = self._file, None
+        if file is None:
+            return
+        if _held.get(get_ident()) is file:
+            del _held[get_ident()]
+        if not file.closed:
+            from filelock import unlock_descriptor
+
+            unlock_descriptor(file.fileno())  # closing alone would not, while a forked child has it open too
+            file.close()
+
+
+def write_entry(directory: CacheDir, entry: str, data: bytes, source_mode: int, stats: Stats) -> bool:
+    """Write an entry, and say whether it is in place; a failure is counted and otherwise passed over.
+
+    It gets the source's mode (`source_mode`, as from `stat`), as CPython's pycs do, but is never writable for others.
+    """
+    mode = (source_mode | 0o200) & 0o644
+    try:
+        _prepare(directory)
+        try:
+            _write_atomic(entry, data, mode)
+        except FileNotFoundError:
+            make_directories(os.path.dirname(entry), DIRECTORY_MODE)
+            _write_atomic(entry, data, mode)
+    except OSError as error:
+        _fault(directory, stats, error, f"write {entry}")
+        return False
+    return True
+
+
+def _fault(directory: CacheDir, stats: Stats, error: OSError, doing: str) -> None:
+    directory.fault(error, doing)
+    stats.fault(directory.reason)
+
+
+def _write_atomic(path: str, data: bytes, mode: int) -> None:
+    temporary = f"{os.path.dirname(path)}/{TEMPORARY_PREFIX}{os.getpid()}-{time.time_ns():x}{TEMPORARY_SUFFIX}"
+    try:
+        with _open(temporary, "xb", mode) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+        os.replace(temporary, path)
+    except BaseException:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
+
+
+def _open(path: str, how: str, mode: int):
+    """Open without a buffer, with `mode` less umask. A file object, unlike a number, closes itself when interrupted."""
+    return open(path, how, buffering=0, opener=lambda name, flags: os.open(name, flags, mode))
+
+
+def _prepare(directory: CacheDir) -> None:
+    """Mark the directory as a cache of ours, once."""
+    own = f"{directory.path}/{OWN_DIR}"
+    if directory.prepared:
+        return
+    try:
+        os.mkdir(own, DIRECTORY_MODE)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        directory.reopen()
+        os.mkdir(own, DIRECTORY_MODE)
+    for name, text in ((f"{own}/format", FORMAT), (f"{directory.path}/{TAG_FILE}", _TAG)):
+        if not os.path.exists(name):
+            _write_atomic(name, text.encode(), 0o644)
+    directory.prepared = True
+
+
+def _lock_function():
+    """Return filelock's `lock_descriptor`, or None while it cannot be had.
+
+    filelock is loaded here, in the middle of somebody's import. That is safe as long as nobody, in whichever thread,
+    is halfway through a module that filelock may need: it would be seen half-made, or waited for in a circle. Such
+    imports, filelock's own among them, are compiled without a lock.
+    """
+    if being_imported(("filelock", "pycachehook")):
+        return None
+    try:
+        from filelock import lock_descriptor
+    except Exception:  # noqa: BLE001 -- whatever is wrong with that installation must not break this import
+        return None
+    return lock_descriptor
+
+
+def _open_lock_file(directory: CacheDir, entry: str):
+    number = source_hash(os.fsencode(entry))[0] % LOCKS
+    path = f"{directory.path}/{OWN_DIR}/locks/{number:02x}"
+    try:
+        return _open(path, "ab", 0o644)
+    except FileNotFoundError:
+        _prepare(directory)
+        make_directories(os.path.dirname(path), DIRECTORY_MODE)
+        return _open(path, "ab", 0o644)
+
+
+def _wait(lock, file, directory: CacheDir, *, nested: bool) -> bool:
+    """Say whether the lock was had before this process's patience with the directory was used up."""
+    began = time.monotonic()
+    while not lock(file.fileno(), blocking=False):
+        left = began + directory.patience - time.monotonic()
+        if nested:
+            return False
+        if left <= 0:
+            directory.patience = 0.0  # whoever holds it is stuck: no second wait for the next entry
+            return False
+        time.sleep(min(POLL, left))
+    return True
+
+
+def _drop_inherited_locks() -> None:
+    for file in _held.values():
+        file.close()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop_inherited_locks)

@@ -1,0 +1,147 @@
+"""What the tests share: clean environments, real child processes, real virtual environments."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """Return this process's environment without what steers Python or us, so that a child starts from defaults."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYCACHEHOOK_"))}
+    return {**kept, **extra}
+
+
+class Python:
+    """An interpreter to run children with: `python("-c", "...")` returns the finished process."""
+
+    def __init__(self, executable: str | Path, **environment: str) -> None:
+        self.executable = str(executable)
+        self.environment = environment
+
+    def __call__(
+        self, *arguments: str | Path, check: bool = True, cwd: Path | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run to the end, with the output captured as text; with `check` a failure shows the child's output."""
+        process = subprocess.run(
+            [self.executable, *map(str, arguments)],
+            env=clean_environment(**{**self.environment, **environment}),
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        if check:
+            assert process.returncode == 0, process.stdout + process.stderr
+        return process
+
+    def start(self, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
+        """Start without waiting."""
+        return subprocess.Popen(
+            [self.executable, *map(str, arguments)],
+            env=clean_environment(**{**self.environment, **environment}),
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Python:
+    """Return the interpreter that runs the tests, with a home of its own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return Python(sys.executable, HOME=str(home))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Return a place for a cache directory, which does not exist yet."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
+    """Return a function that writes sources below one directory, and returns that directory."""
+
+    def write(sources: Mapping[str, str]) -> Path:
+        root = tmp_path / "tree"
+        for name, text in sources.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return root
+
+    return write
+
+
+def read_stats(path: Path) -> list[dict[str, object]]:
+    """Return the lines that `PYCACHEHOOK_STATS` collected, as dicts."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def pip_install(executable: Path, *requirements: str) -> None:
+    """Install into the environment of `executable`, without bytecode, so that there is something to compile."""
+    subprocess.run(
+        [executable, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", *requirements],
+        env=clean_environment(),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a wheel of this project."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, PROJECT],
+        env=clean_environment(),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def make_environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Python]:
+    """Return a function that makes a virtual environment with this project's wheel and the named requirements."""
+
+    def make(*requirements: str) -> Python:
+        folder = tmp_path_factory.mktemp("environment")
+        venv.EnvBuilder(with_pip=True, symlinks=True).create(folder)
+        executable = folder / "bin" / "python"
+        pip_install(executable, str(wheel), *requirements)
+        return Python(executable)
+
+    return make
+
+
+@pytest.fixture
+def import_state() -> Iterator[None]:
+    """Restore all of `sys` that an import or the hook may change."""
+    names = ("meta_path", "path", "path_hooks")
+    kept = {name: list(getattr(sys, name)) for name in names}
+    modules, prefix, silent = dict(sys.modules), sys.pycache_prefix, sys.dont_write_bytecode
+    importers = dict(sys.path_importer_cache)
+    yield
+    for name in names:
+        getattr(sys, name)[:] = kept[name]
+    for name in set(sys.modules) - set(modules):
+        del sys.modules[name]
+    sys.path_importer_cache.clear()
+    sys.path_importer_cache.update(importers)
+    sys.pycache_prefix, sys.dont_write_bytecode = prefix, silent
