@@ -1,8 +1,17 @@
 """A bytecode cache for Python: in directories of your choosing, validated by source hash, compiled once.
 
-    import pycachehook
-    pycachehook.install()
+import pycachehook
+pycachehook.install()
 """
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .errors import CacheDirError, ConfigError, PycacheHookError
+    from .hook import Hook, active, install, uninstall
 
 __version__ = "0.1.0"
 
@@ -16,11 +25,17 @@ _HOME = {
     "CacheDirError": "errors",
 }
 
-__all__ = ["CacheDirError", "ConfigError", "Hook", "PycacheHookError", "active", "install", "uninstall"]  # noqa: F822
+__all__ = ["CacheDirError", "ConfigError", "Hook", "PycacheHookError", "active", "install", "uninstall"]
 
 
-def __getattr__(name: str) -> object:
-    """Load what is asked for (PEP 562): start-up needs `pycachehook.hook`, and nothing of this."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(__import__(f"{__name__}.{_HOME[name]}", fromlist=["*"]), name)
+def __getattr__(name: str) -> "Any":
+    """Load what is asked for (PEP 562): start-up needs none of it.
+
+    The activation files may have loaded the submodules before this module, which then does not know them.
+    """
+    if name in _HOME:
+        return getattr(__import__(f"{__name__}.{_HOME[name]}", fromlist=["*"]), name)
+    try:
+        return sys.modules[f"{__name__}.{name}"]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

@@ -4,33 +4,43 @@ Start-up module: imports nothing at module level that the interpreter has not al
 (`importlib.machinery` is not among those: from Python 3.12 on it loads `warnings`, 1 to 4 ms.)
 """
 
+import _imp
 import sys
 
-import _imp
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.machinery import PathFinder as PathFinder
+    from importlib.machinery import SourceFileLoader as SourceFileLoader
+    from importlib.util import MAGIC_NUMBER as MAGIC_NUMBER
+    from types import CodeType, ModuleType
+    from typing import TypeVar
 
-try:
-    import _frozen_importlib_external as _external
-except ImportError:  # another implementation: the documented names, at their price
-    import importlib.machinery as _external
-    from importlib.util import MAGIC_NUMBER
+    Function = TypeVar("Function", bound=Callable[..., object])
 else:
-    MAGIC_NUMBER = _external.MAGIC_NUMBER
+    try:
+        import _frozen_importlib_external as _external
 
-SourceFileLoader = _external.SourceFileLoader
-PathFinder = _external.PathFinder
+        MAGIC_NUMBER = _external.MAGIC_NUMBER
+    except (ImportError, AttributeError):  # the documented names, at their price
+        import importlib.machinery as _external
+        from importlib.util import MAGIC_NUMBER
+    SourceFileLoader = _external.SourceFileLoader
+    PathFinder = _external.PathFinder
 
 # The integer that keys source hashes: public in none of the versions, the same number in all of them.
 _KEY = int.from_bytes(MAGIC_NUMBER, "little")
 
+_siphash = _imp.source_hash  # the C function behind `importlib.util.source_hash`, which would have to be loaded
+_fix_filename = getattr(_imp, "_fix_co_filename", None)
+
 # From Python 3.15 on, `source_to_code` takes the module's name as a third argument.
 SOURCE_TO_CODE_TAKES_NAME = sys.version_info >= (3, 15)
 
-_IMPORTLIB_FILE = getattr(_external, "__loader__", None) and _external.SourceFileLoader.get_code.__code__.co_filename
 
-
-def source_hash(data, key: int = _KEY) -> bytes:
+def source_hash(data: "bytes | memoryview", key: int = _KEY) -> bytes:
     """Return the 8 bytes of SipHash that PEP 552 writes for a source; `key` is the writer's magic number."""
-    return _imp.source_hash(key, data)
+    return _siphash(key, data)
 
 
 def check_hash_based_pycs() -> str:
@@ -38,51 +48,47 @@ def check_hash_based_pycs() -> str:
     return getattr(_imp, "check_hash_based_pycs", "default")
 
 
-def set_filename(code, path: str):
+def set_filename(code: "CodeType", path: str) -> "CodeType":
     """Return `code` with `path` as `co_filename` in it and in all that it contains, as the stock loader does."""
-    fix = getattr(_imp, "_fix_co_filename", None)
-    if fix is not None:
-        fix(code, path)
+    if _fix_filename is not None:
+        _fix_filename(code, path)
         return code
     if code.co_filename == path:
         return code
     kind = type(code)
-    constants = tuple(set_filename(each, path) if type(each) is kind else each for each in code.co_consts)
+    constants = tuple(set_filename(each, path) if isinstance(each, kind) else each for each in code.co_consts)
     return code.replace(co_filename=path, co_consts=constants)
 
 
-def hidden_from_tracebacks(function):
+def hidden_from_tracebacks(function: "Function") -> "Function":
     """Give `function` importlib's own file name, so that CPython leaves its frame out of tracebacks too.
 
     CPython cuts runs of importlib's frames out of the traceback of a failed import (`remove_importlib_frames`
     in Python/import.c); one frame of ours among them would keep them all in sight of whoever mistyped a line.
     """
-    if _IMPORTLIB_FILE:
-        function.__code__ = function.__code__.replace(co_filename=_IMPORTLIB_FILE)
+    theirs = SourceFileLoader.get_code.__code__.co_filename
+    function.__code__ = function.__code__.replace(co_filename=theirs)
     return function
 
 
-def being_imported(prefixes: tuple) -> bool:
-    """Say whether any thread is in the middle of importing a module of the standard library or of `prefixes`."""
-    stdlib = sys.stdlib_module_names
+def being_imported(packages: tuple[str, ...]) -> bool:
+    """Say whether any thread is halfway through a module of the standard library or of `packages`."""
     for name, module in list(sys.modules.items()):
-        if getattr(getattr(module, "__spec__", None), "_initializing", False):
+        if _is_halfway(module):
             top = name.partition(".")[0]
-            if top in stdlib or top in prefixes:
+            if top in sys.stdlib_module_names or top in packages:
                 return True
     return False
 
 
-def finished_module(name: str):
-    """Import and return a module of this package, or None while some thread is still importing it."""
+def finished_module(name: str) -> "ModuleType | None":
+    """Import and return the module `name`, or None while some thread is still halfway through it."""
     module = sys.modules.get(name)
     if module is None:
-        return _import_leaf(name)
-    if getattr(module.__spec__, "_initializing", False):
-        return None
-    return module
+        __import__(name)
+        module = sys.modules[name]
+    return None if _is_halfway(module) else module
 
 
-def _import_leaf(name: str):
-    __import__(name)
-    return sys.modules[name]
+def _is_halfway(module: object) -> bool:
+    return getattr(getattr(module, "__spec__", None), "_initializing", False)

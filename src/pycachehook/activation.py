@@ -1,125 +1,110 @@
 """The activation files: what `pycachehook enable` writes into an environment, and `disable` removes.
 
-Python runs `.pth` files at every start unless told not to (`-S`, `-I` does not stop it, see the README); from 3.15 on
-`.start` files (PEP 829), and from 3.18 on those alone.
+Python runs `.pth` files at every start, unless `-S` tells it not to; from 3.15 on also `.start` files (PEP 829), and
+from 3.18 on those alone.
 """
 
+import importlib.util
+import marshal
 import os
 import pprint
-import py_compile
-import subprocess
-import sysconfig
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 
-from . import __version__
+from . import __version__, pyc, startup_template
 from .options import Options
-from .errors import PycacheHookError
 from .paths import Layout
 
 STARTUP = "_pycachehook_startup"
+FILES = (f"{STARTUP}.py", "pycachehook.start", "pycachehook.pth")  # the one that the others need comes first
 
-_STARTUP_TEXT = '''"""Turns pycachehook on in every process of this environment.
+# What a start loads, in an order in which no module needs a later one.
+START_UP_MODULES = ("_compat", "events", "pyc", "paths", "cachedir", "store", "loader", "finder", "hook")
 
-Written by `pycachehook enable`, removed by `pycachehook disable`. These are the options as they were resolved then;
-`cache_dir` None means the default of whoever starts Python.
-"""
-
-VERSION = {version!r}
-OPTIONS = {options}
-
-
-def activate():
-    try:
-        from pycachehook.hook import start_up
-    except Exception:  # pycachehook was uninstalled, or is being so
-        return
-    start_up(OPTIONS, VERSION, __file__)
-'''
+_PACKAGE = Path(__file__).resolve().parent
 
 
 def files(options: Options) -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of each activation file; the one that the others need comes first."""
-    values = {**options.values(), **options.chosen()}
+    """Yield the name and the text of each activation file, in the order of `FILES`."""
+    values = options.values()
     if "cache_dir" not in options.chosen():
         values["cache_dir"] = None
-    literals = pprint.pformat(values, width=100, sort_dicts=False)
-    yield f"{STARTUP}.py", _STARTUP_TEXT.format(version=__version__, options=literals)
-    yield "pycachehook.start", f"{STARTUP}:activate\n"
-    yield "pycachehook.pth", f"import {STARTUP}; {STARTUP}.activate()\n"
+    template = Path(startup_template.__file__).read_text(encoding="utf-8")
+    text = template.replace('VERSION = ""', f"VERSION = {__version__!r}")
+    literals = pprint.pformat(values, sort_dicts=False)
+    yield FILES[0], text.replace("OPTIONS: dict = {}", f"OPTIONS: dict = {literals}")
+    yield FILES[1], f"{STARTUP}:activate\n"
+    yield FILES[2], f"import {STARTUP}; {STARTUP}.activate()\n"
 
 
-def enable(purelib: str, options: Options) -> list[str]:
+def enable(purelib: Path, options: Options) -> list[Path]:
     """Write the activation files into the directory `purelib`, each by rename, and return their paths.
 
-    Our own start-up modules get bytecode beside them, as pip would give them, where an installer has not done so:
-    they are loaded before there is a hook. Raises OSError.
+    Beside them goes the bytecode that a start needs before there is a hook. Raises OSError.
     """
     written = []
     for name, text in files(options):
-        path = os.path.join(purelib, name)
-        temporary = f"{path}.{os.getpid()}.tmp"
-        try:
-            with open(temporary, "x", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(temporary, path)
-        except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
-        written.append(path)
-    _compile_start_up(purelib)
+        _write(purelib / name, text.encode())
+        written.append(purelib / name)
+    _drop_bytecode(purelib)
+    layout = Layout.current()
+    if layout is not None:
+        source = written[0].read_bytes()
+        code = compile(source, written[0], "exec", dont_inherit=True)
+        stamp = importlib.util.source_hash(source)
+        startup = _load(written[0])
+        (purelib / "__pycache__").mkdir(exist_ok=True)
+        _write(Path(layout.in_tree(str(written[0]))), pyc.encode(code, pyc.FLAGS[pyc.CHECKED_HASH], stamp))
+        _write(Path(startup.image_path()), build_image(startup))
     return written
 
 
-def disable(purelib: str) -> list[str]:
-    """Remove the activation files, and their bytecode, from the directory `purelib`; return the paths. Raises OSError."""
-    names = ["pycachehook.pth", "pycachehook.start", f"{STARTUP}.py"]
+def disable(purelib: Path) -> list[Path]:
+    """Remove the activation files and their bytecode from the directory `purelib`; return the files. Raises OSError."""
     removed = []
-    for name in names:
-        path = os.path.join(purelib, name)
-        if os.path.lexists(path):
-            os.unlink(path)
-            removed.append(path)
-    cache = os.path.join(purelib, "__pycache__")
-    if os.path.isdir(cache):
-        for name in os.listdir(cache):
-            if name.startswith(f"{STARTUP}."):
-                os.unlink(os.path.join(cache, name))
+    for name in reversed(FILES):
+        if os.path.lexists(purelib / name):
+            (purelib / name).unlink()
+            removed.append(purelib / name)
+    _drop_bytecode(purelib)
     return removed
 
 
-def purelib_of(prefix: str | None = None) -> str:
-    """Return the directory for activation files: the running environment's, or that of the one at `prefix`.
-
-    Raises PycacheHookError when there is no environment, or one without this package.
-    """
-    if prefix is None:
-        return sysconfig.get_path("purelib")
-    folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
-    interpreter = os.path.join(prefix, folder, name)
-    if not os.path.exists(interpreter):
-        raise PycacheHookError(f"{prefix} is not a Python environment: there is no {interpreter}.")
-    ask = "import sysconfig, importlib.util as u; print(sysconfig.get_path('purelib')); print(u.find_spec('pycachehook'))"
-    answer = subprocess.run([interpreter, "-I", "-c", ask], capture_output=True, text=True, check=False)
-    lines = answer.stdout.splitlines()
-    if answer.returncode or len(lines) < 2:
-        raise PycacheHookError(f"{interpreter} does not run: {answer.stderr.strip() or answer.returncode}.")
-    if lines[1] == "None":
-        raise PycacheHookError(f"pycachehook is not installed in {prefix}: `{interpreter} -m pip install pycachehook`.")
-    return lines[0]
+def build_image(startup: ModuleType) -> bytes:
+    """Return the start-up image: our start-up modules' code, as `load_image` of the module `startup` reads it."""
+    modules = []
+    for name in ("__init__", *START_UP_MODULES):
+        path = _PACKAGE / f"{name}.py"
+        stamp = startup.stamp(path)
+        code = compile(path.read_bytes(), path, "exec", dont_inherit=True)
+        modules.append((__package__ if name == "__init__" else f"{__package__}.{name}", str(path), stamp, code))
+    return marshal.dumps((sys.version, tuple(modules)))
 
 
-def _compile_start_up(purelib: str) -> None:
-    """Put checked-hash pycs beside our start-up modules where there are none; an editable source tree is left alone."""
-    layout = Layout.current()
-    package = os.path.dirname(os.path.abspath(__file__))
-    sources = [os.path.join(purelib, f"{STARTUP}.py")]
-    if os.path.dirname(package) == os.path.abspath(purelib):
-        sources += [os.path.join(package, name) for name in sorted(os.listdir(package)) if name.endswith(".py")]
-    if layout is None:
-        return
-    for source in sources:
-        target = layout.in_tree(source)
-        if source == sources[0] or not os.path.exists(target):
-            mode = py_compile.PycInvalidationMode.CHECKED_HASH
-            py_compile.compile(source, cfile=target, doraise=True, invalidation_mode=mode, quiet=1)
+def _load(path: Path) -> ModuleType:
+    """Return the start-up module at `path`, without making it one of this process's modules."""
+    spec = importlib.util.spec_from_file_location(STARTUP, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(STARTUP)
+    module = importlib.util.module_from_spec(spec)
+    exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _drop_bytecode(purelib: Path) -> None:
+    """Remove the bytecode of any earlier start-up module, every interpreter's."""
+    for path in (purelib / "__pycache__").glob(f"{STARTUP}.*"):
+        path.unlink()

@@ -52,7 +52,7 @@ class CacheDir:
         self.prepared = False  # whether this process has seen our mark in it
         self.owners = () if allow_shared else trusted_owners()
         self.status = READ_ONLY if read_only else WRITABLE
-        self.reason = "read_only is set." if read_only else None
+        self.reason: str | None = "read_only is set." if read_only else None
         self._mode = PRIVATE_MODE if private else SHARED_MODE
         self.reopen()
 
@@ -64,7 +64,7 @@ class CacheDir:
         """Keep the reason why something failed, and write no more if the next time it would fail too."""
         from errno import errorcode  # not loaded before something fails
 
-        if errorcode.get(error.errno) in _LASTING:
+        if errorcode.get(error.errno or 0, "") in _LASTING:
             self.status = READ_ONLY
         self.reason = f"Could not {doing}: {error.strerror or error}."
         self._raise_if_strict()

@@ -3,8 +3,12 @@
 import argparse
 import json
 import os
+import subprocess
 import sys
-from collections.abc import Sequence
+import sysconfig
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from . import __version__, activation, config, hook, report, runner
 from .errors import ConfigError, PycacheHookError
@@ -15,13 +19,18 @@ DONE, FAILED, USAGE = 0, 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 something was found or failed, 2 usage."""
-    parsed = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parsed = _parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
+    command: Callable[[argparse.Namespace], int] = parsed.command
     try:
-        return parsed.command(parsed)
-    except (ConfigError, runner.Usage) as error:
+        return command(parsed)
+    except (ConfigError, runner.UsageError) as error:
         return _complain(error, USAGE)
     except PycacheHookError as error:
         return _complain(error, FAILED)
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
 
 
 def _complain(error: object, code: int) -> int:
@@ -46,7 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("script", nargs=argparse.REMAINDER, metavar="SCRIPT", help="run a file; what follows is its own")
 
     enable = _command(
-        commands, "enable", _enable, "turn the hook on in an environment", "pycachehook enable --cache-dir /var/cache/py"
+        commands,
+        "enable",
+        _enable,
+        "turn the hook on in an environment",
+        "pycachehook enable --cache-dir /var/cache/py",
     )
     _add_options(enable)
     disable = _command(commands, "disable", _disable, "turn the hook off in an environment", "pycachehook disable")
@@ -59,8 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: object, name: str, function: object, text: str, example: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=text, epilog=f"example: {example}", allow_abbrev=False)
+def _command(commands: Any, name: str, function: object, text: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, epilog=f"example: {example}", allow_abbrev=False
+    )
     parser.set_defaults(command=function)
     return parser
 
@@ -78,7 +93,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
             group.add_argument(flag, dest=name, metavar=name.upper(), help=text)
 
 
-def _flags(parsed: argparse.Namespace) -> dict:
+def _flags(parsed: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(parsed, name) for name in config.OPTIONS}
 
 
@@ -95,7 +110,7 @@ def _run(parsed: argparse.Namespace) -> int:
     _refuse_file(hook.resolve(flags, "flag", parsed.config))
     chosen = [each for each in (parsed.module, parsed.code, parsed.script) if each]
     if len(chosen) != 1:
-        raise runner.Usage("Nothing to run: give a SCRIPT, -m MODULE or -c CODE.")
+        raise runner.UsageError("Nothing to run: give a SCRIPT, -m MODULE or -c CODE.")
     installed = hook.install_from(flags, "flag", parsed.config)
     if installed.status != "writable" and not hook.killed():
         print(f"pycachehook: warning: {installed.reason}", file=sys.stderr)
@@ -110,22 +125,26 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _enable(parsed: argparse.Namespace) -> int:
+    if parsed.prefix is not None:
+        return _in_environment(parsed)
     options = hook.resolve(_flags(parsed), "flag", parsed.config)
     _refuse_file(options)
-    purelib = activation.purelib_of(parsed.prefix)
+    purelib = Path(sysconfig.get_path("purelib"))
     try:
         written = activation.enable(purelib, options)
     except OSError as error:
         return _complain(f"The activation files cannot be written to {purelib}: {error.strerror}.", FAILED)
     for path in written:
         print(f"wrote {path}")
-    chosen = "cache_dir" in options.chosen()
-    print(f"cache directory: {options.cache_dir}{'' if chosen else ' (of whoever starts Python)'}")
+    own = "" if "cache_dir" in options.chosen() else " (the default of whoever starts Python)"
+    print(f"cache directory: {options.cache_dir}{own}")
     return DONE
 
 
 def _disable(parsed: argparse.Namespace) -> int:
-    purelib = activation.purelib_of(parsed.prefix)
+    if parsed.prefix is not None:
+        return _in_environment(parsed)
+    purelib = Path(sysconfig.get_path("purelib"))
     try:
         removed = activation.disable(purelib)
     except OSError as error:
@@ -135,6 +154,22 @@ def _disable(parsed: argparse.Namespace) -> int:
     if not removed:
         print(f"nothing to remove in {purelib}")
     return DONE
+
+
+def _in_environment(parsed: argparse.Namespace) -> int:
+    """Have the environment at `--prefix` run this command itself: it knows its own paths and its own Python."""
+    folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
+    interpreter = os.path.join(parsed.prefix, folder, name)
+    if not os.path.exists(interpreter):
+        raise ConfigError(f"--prefix {parsed.prefix} is not a Python environment: there is no {interpreter}.")
+    probe = subprocess.run([interpreter, "-c", "import pycachehook"], capture_output=True, check=False)
+    if probe.returncode:
+        mend = f"{interpreter} -m pip install pycachehook"
+        raise PycacheHookError(f"pycachehook cannot be imported in {parsed.prefix}: install it there with `{mend}`.")
+    arguments = list(parsed.arguments)
+    at = next(index for index, each in enumerate(arguments) if each.startswith("--prefix"))
+    del arguments[at : at + (1 if "=" in arguments[at] else 2)]
+    return subprocess.run([interpreter, "-m", "pycachehook", *arguments], check=False).returncode
 
 
 def _status(parsed: argparse.Namespace) -> int:

@@ -9,6 +9,13 @@ from .errors import ConfigError
 from .options import DEFAULT, PER_PROCESS, PER_SOURCE, PREFIX_ORIGIN, Option, Options
 from .paths import absolute, default_cache_dir
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from .options import Parser
+
 ENVIRONMENT_PREFIX = "PYCACHEHOOK_"
 
 
@@ -18,11 +25,11 @@ def _rules(name: str, value: object, origin: str) -> object:
     return parse_rules(name, value, origin)
 
 
-OPTIONS = {**PER_SOURCE, "rules": ((), _rules), **PER_PROCESS}
+OPTIONS: "dict[str, tuple[Any, Parser]]" = {**PER_SOURCE, "rules": ((), _rules), **PER_PROCESS}
 NAMES = tuple(OPTIONS)
 
 
-def parse(name: str, value: object, origin: str) -> object:
+def parse(name: str, value: object, origin: str) -> "Any":
     """Return the checked value of one option; raise `ConfigError` naming option, value, origin and what is allowed."""
     if name not in OPTIONS:
         raise ConfigError(f"{name!r} ({origin}) is not an option: the options are {', '.join(NAMES)}.")
@@ -30,11 +37,11 @@ def parse(name: str, value: object, origin: str) -> object:
 
 
 def resolve(
-    keywords: dict[str, object],
+    keywords: "Mapping[str, object]",
     keyword_origin: str = "keyword",
     *,
     config: object = None,
-    activation: dict[str, object] | None = None,
+    activation: "Mapping[str, object] | None" = None,
     activation_origin: str = "",
     prefix: str | None = None,
 ) -> Options:
@@ -55,7 +62,9 @@ def resolve(
     if config:
         layers.append(_from_file(config))
     if activation:
-        layers.append({name: Option(value, activation_origin) for name, value in activation.items() if _chosen(name, value)})
+        layers.append(
+            {name: Option(value, activation_origin) for name, value in activation.items() if _chosen(name, value)}
+        )
     for layer in layers:
         for name, option in layer.items():
             found.setdefault(name, option)
@@ -72,7 +81,7 @@ def _chosen(name: str, value: object) -> bool:
     return name in OPTIONS and value != OPTIONS[name][0]
 
 
-def _from_keywords(keywords: dict[str, object], origin: str) -> dict[str, Option]:
+def _from_keywords(keywords: "Mapping[str, object]", origin: str) -> dict[str, Option]:
     return {
         name: Option(parse(name, value, origin), origin if origin == "keyword" else f"--{name.replace('_', '-')}")
         for name, value in keywords.items()

@@ -12,7 +12,7 @@ def read_config_file(path: object) -> tuple[str, dict[str, object]]:
     Relative directories in it start from the file's own directory.
     Raises ConfigError when the file cannot be read, is not TOML, or has no such table.
     """
-    name = os.fspath(path)
+    name = os.fsdecode(path)  # type: ignore[arg-type]
     try:
         with open(name, "rb") as file:
             document = tomllib.load(file)
@@ -34,7 +34,9 @@ def _absolute(key: str, value: object, folder: str) -> object:
         return os.path.join(folder, os.path.expanduser(value))
     if key == "rules" and isinstance(value, list):
         return [
-            {each: _absolute(each, setting, folder) for each, setting in rule.items()} if isinstance(rule, dict) else rule
+            {each: _absolute(each, setting, folder) for each, setting in rule.items()}
+            if isinstance(rule, dict)
+            else rule
             for rule in value
         ]
     return value

@@ -3,6 +3,10 @@
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ABSENT = "absent"
 STALE_SOURCE = "stale-source"
 OTHER_MODE = "other-mode"
@@ -21,7 +25,7 @@ IN_TREE = "in_tree"
 PLACES = (ARCHIVE, STORE, IN_TREE)
 
 
-class Miss(Exception):  # noqa: N818 -- the word of the field; no error, but the answer of a place
+class Miss(Exception):  # noqa: N818 -- the word of the field: no error, but a place's answer
     """A place's answer when it has no valid entry: `reason` is one of `REASONS`, `detail` a few words more."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -33,27 +37,27 @@ class Miss(Exception):  # noqa: N818 -- the word of the field; no error, but the
 class Stats:
     """The counters of one process.
 
-    `hits_by_place` counts lookups answered by an entry, `misses` those that none answered, by reason;
-    `compiled` the files compiled, `stored` the entries written, `errors` the faults met on the way.
+    `hits_by_place` counts lookups that an entry answered, `misses` those that none did, by reason; `compiled` the
+    files compiled, `stored` the entries written, `errors` the faults met on the way.
     """
 
     __slots__ = ("compiled", "errors", "hits_by_place", "log", "misses", "stored")
 
     def __init__(self) -> None:
-        self.log = None  # a callable that takes one line of text, or None
+        self.log: Callable[[str], None] | None = None  # takes one line of text
         self.reset()
 
     def reset(self) -> None:
         """Set every counter to zero, as a forked child must."""
         self.hits_by_place = dict.fromkeys(PLACES, 0)
-        self.misses = {}
+        self.misses: dict[str, int] = {}
         self.compiled = 0
         self.stored = 0
         self.errors = 0
 
     @property
     def hits(self) -> int:
-        """Lookups answered by an entry, over all places."""
+        """Lookups that an entry answered, over all places."""
         return sum(self.hits_by_place.values())
 
     def hit(self, place: str, name: str, path: str) -> None:
@@ -62,11 +66,13 @@ class Stats:
         if self.log is not None:
             self.log(f"{name}: hit ({place}) {path}")
 
-    def miss(self, reason: str, name: str, path: str, outcome: str) -> None:
-        """Count a lookup that no place answered, and say what was done instead."""
+    def miss(self, reason: str, name: str, path: str, *, stored: bool) -> None:
+        """Count a lookup that no place answered, so that the source was compiled, and perhaps stored."""
         self.misses[reason] = self.misses.get(reason, 0) + 1
+        self.compiled += 1
+        self.stored += stored
         if self.log is not None:
-            self.log(f"{name}: miss ({reason}) {path}, {outcome}")
+            self.log(f"{name}: miss ({reason}) {path}, compiled{' and stored' if stored else ''}")
 
     def fault(self, sentence: str) -> None:
         """Count a fault of the environment that was met by going on without."""
@@ -74,7 +80,7 @@ class Stats:
         if self.log is not None:
             self.log(f"fault: {sentence}")
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, object]:
         """Return the counters under the names that `PYCACHEHOOK_STATS` writes."""
         return {
             "hits": self.hits,

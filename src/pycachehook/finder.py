@@ -10,6 +10,13 @@ import sys
 from ._compat import PathFinder, SourceFileLoader
 from .loader import CachingLoader, Policies
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
 
 class CachingFinder:
     """A meta-path finder that finds nothing by itself."""
@@ -19,30 +26,33 @@ class CachingFinder:
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
 
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> object:
+    def find_spec(
+        self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+    ) -> "ModuleSpec | None":
         """Return the spec of the first finder behind this one that has any, with our loader where it should be."""
         for finder in self._behind():
             find_spec = getattr(finder, "find_spec", None)
-            spec = None if find_spec is None else find_spec(fullname, path, target)
+            spec: ModuleSpec | None = None if find_spec is None else find_spec(fullname, path, target)
             if spec is not None:
-                if should_cache(spec.loader, self._policies):
-                    spec.loader = CachingLoader(spec.loader.name, spec.loader.path, self._policies)
+                loader: Any = spec.loader
+                if should_cache(loader, self._policies):
+                    spec.loader = CachingLoader(loader.name, loader.path, self._policies)
                 return spec
         return None
 
     def invalidate_caches(self) -> None:
         """Do nothing: there is nothing that the finders behind this one do not invalidate themselves."""
 
-    def _behind(self) -> list:
+    def _behind(self) -> "list[Any]":
         """Return the finders behind this one; `PathFinder` if this one is wrapped in another, and not found."""
-        finders = list(sys.meta_path)
+        finders: list[Any] = list(sys.meta_path)
         for index, finder in enumerate(finders):
             if finder is self:
                 return finders[index + 1 :]
         return [PathFinder]
 
 
-def should_cache(loader: object, policies: Policies) -> bool:
+def should_cache(loader: "Any", policies: Policies) -> bool:
     """Say whether a module with this loader is ours: exactly `SourceFileLoader`, and no rule against it.
 
     A subclass is somebody else's, who has reasons for it.

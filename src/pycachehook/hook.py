@@ -11,12 +11,22 @@ from ._compat import PathFinder
 from .cachedir import DISABLED, READ_ONLY, WRITABLE, CacheDir
 from .events import Stats
 from .finder import CachingFinder
-from .paths import Layout
 from .loader import CachingLoader, Policies, Policy
+from .paths import Layout
 from .store import InTree, Store
 
-_active = None  # the hook in force
-_activation = None  # (options, origin) of the activation files, once they have run
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from .loader import Rule
+    from .options import Options
+
+    Values = dict[str, Any]  # option values by name, already checked
+
+_active: "Hook | None" = None
+_activation: "tuple[Values, str] | None" = None  # what the activation files say, and which file, once they have run
 
 
 class Hook:
@@ -27,25 +37,26 @@ class Hook:
 
     def __init__(self) -> None:
         self.stats = Stats()
-        self.cache_dirs = {}
-        self._values = None
-        self._options = None
+        self.cache_dirs: dict[str, CacheDir] = {}
+        self._values: Values | None = None
+        self._options: Options | None = None
         self._policies = Policies()
-        self._finder = CachingFinder(self._policies)
-        self._replaced = None  # what the last install() put aside
-        self._outer = []  # what each `with` around us will bring back
-        self._found = {}  # what `sys` held, and what we put there
+        self._finder: Any = CachingFinder(self._policies)
+        self._private = False
+        self._replaced: _State | None = None  # what the last install() put aside
+        self._outer: list[_State | None] = []  # what each `with` around us will bring back
+        self._found: dict[str, tuple[object, object]] = {}  # what `sys` held, and what we put there
 
     @property
-    def options(self) -> object:
-        """Return the options in force, each with its origin (`pycachehook.config.Options`); None: not installed."""
+    def options(self) -> "Options | None":
+        """The options in force, each with its origin; None if nothing is installed."""
         if self._options is None and self._values is not None:
-            self._options = resolve({}, "keyword")  # the activation files' own, which start-up took as they are
+            self._options = resolve({}, "keyword")  # the activation's own, which start-up took as they are
         return self._options
 
     @property
     def status(self) -> str:
-        """Return "writable", "read-only" or "disabled", of the default cache directory."""
+        """What may be done with the default cache directory now: "writable", "read-only" or "disabled"."""
         directory = self._directory()
         if directory is None:
             return DISABLED
@@ -53,7 +64,7 @@ class Hook:
 
     @property
     def reason(self) -> str | None:
-        """Return None, or one sentence: why the status is not "writable", or the last fault that was met."""
+        """None, or one sentence: why the status is not "writable", or the last fault that was met."""
         directory = self._directory()
         if directory is None:
             return _why_not_installed()
@@ -62,9 +73,13 @@ class Hook:
         faults = (each.reason for each in (directory, *self.cache_dirs.values()))
         return next((fault for fault in faults if fault is not None), None)
 
+    def loader(self, fullname: str, path: str) -> CachingLoader:
+        """Return a loader for the source at `path`: the one that a module of this name would have."""
+        return CachingLoader(fullname, path, self._policies)
+
     def uninstall(self) -> None:
         """Take the hook out and restore `sys`. Modules already loaded stay; what they load later is CPython's."""
-        global _active
+        global _active  # noqa: PLW0603 -- the one hook of this interpreter
         if _active is self:
             _active = None
         self._policies.replace(None)
@@ -73,17 +88,22 @@ class Hook:
         self._restore_interpreter()
         self.cache_dirs = {}
 
-    def apply(self, values: dict, options: object = None, *, private: bool = False) -> None:
+    def apply(self, values: "Values", options: "Options | None" = None, *, private: bool = False) -> None:
         """Put option `values` in force, in place of any before; raises `CacheDirError`, under `strict` only.
 
-        `options` are the same with their origins, if they are known by now; `private`: the default cache directory.
+        `options` are the same with their origins, if those are known; `private` says that the cache directory is
+        the user's own default one.
         """
-        global _active
+        global _active  # noqa: PLW0603
         layout = Layout.current()
-        cache_dirs = {}
-        default, rules = (None, ()) if layout is None else self._compose(values, layout, cache_dirs, private)
-        self._replaced = None if self._values is None else (self._values, self._options, private)
-        self._values, self._options, self.cache_dirs = values, options, cache_dirs
+        cache_dirs: dict[str, CacheDir] = {}
+        default: Policy | None = None
+        rules: tuple[Rule, ...] = ()
+        if layout is not None:
+            default, rules = self._compose(values, layout, cache_dirs, private=private)
+        self._replaced = None if self._values is None else (self._values, self._options, self._private)
+        self._values, self._options, self._private = values, options, private
+        self.cache_dirs = cache_dirs
         self._policies.replace(default, rules)
         self._restore_interpreter()
         self._adapt_interpreter()
@@ -91,11 +111,7 @@ class Hook:
             sys.meta_path.insert(_position(), self._finder)
         _active = self
 
-    def loader(self, fullname: str, path: str) -> CachingLoader:
-        """Return a loader for the source at `path`: what the finder would give a module of this name."""
-        return CachingLoader(fullname, path, self._policies)
-
-    def found_prefix(self) -> str | None:
+    def found_prefix(self) -> "Any":
         """Return the `sys.pycache_prefix` that would be in force without us."""
         found, put = self._found.get("pycache_prefix", (None, None))
         return found if put is not None and sys.pycache_prefix == put else sys.pycache_prefix
@@ -118,7 +134,9 @@ class Hook:
     def _directory(self) -> CacheDir | None:
         return None if self._values is None else self.cache_dirs.get(self._values["cache_dir"])
 
-    def _compose(self, values: dict, layout: Layout, cache_dirs: dict, private: bool) -> tuple:
+    def _compose(
+        self, values: "Values", layout: Layout, cache_dirs: dict[str, CacheDir], *, private: bool
+    ) -> "tuple[Policy, tuple[Rule, ...]]":
         default = self._policy(values, layout, cache_dirs, private=private)
         rules = []
         for rule in values["rules"]:
@@ -129,7 +147,9 @@ class Hook:
             rules.append((_matcher(rule["match"]), policy))
         return default, tuple(rules)
 
-    def _policy(self, values: dict, layout: Layout, cache_dirs: dict, *, private: bool) -> Policy:
+    def _policy(
+        self, values: "Mapping[str, Any]", layout: Layout, cache_dirs: dict[str, CacheDir], *, private: bool
+    ) -> Policy:
         path = values["cache_dir"]
         directory = cache_dirs.get(path)
         if directory is None:
@@ -154,7 +174,7 @@ class Hook:
         if directory is None:
             return
         if directory.status == DISABLED:
-            self._put("dont_write_bytecode", True)
+            self._put("dont_write_bytecode", value=True)
         else:
             self._put("pycache_prefix", directory.path)
 
@@ -167,6 +187,10 @@ class Hook:
             name, (found, put) = self._found.popitem()
             if getattr(sys, name) == put:  # else the program has set it since
                 setattr(sys, name, found)
+
+
+if TYPE_CHECKING:
+    _State = tuple[Values, Options | None, bool]
 
 
 def install(cache_dir: object = None, *, config: object = None, **options: object) -> Hook:
@@ -182,24 +206,24 @@ def install(cache_dir: object = None, *, config: object = None, **options: objec
     return install_from({"cache_dir": cache_dir, **options}, "keyword", config)
 
 
-def install_from(keywords: dict, origin: str, config: object = None) -> Hook:
+def install_from(keywords: "Mapping[str, object]", origin: str, config: object = None) -> Hook:
     """As `install`, with the options as a dict; `origin` is "keyword", or "flag" from a command line."""
     options = resolve(keywords, origin, config)
     return _put_in_force(options.values(), options, private=options.origin("cache_dir") == "default")
 
 
-def resolve(keywords: dict, origin: str, config: object = None) -> object:
+def resolve(keywords: "Mapping[str, object]", origin: str, config: object = None) -> "Options":
     """Return the options that `install_from` would put in force here; raises `ConfigError`."""
     from . import config as settings
 
-    activation, activation_origin = _activation or (None, "")
+    activation, activation_origin = _activation or ({}, "")
     prefix = sys.pycache_prefix if _active is None else _active.found_prefix()
     return settings.resolve(
         keywords, origin, config=config, activation=activation, activation_origin=activation_origin, prefix=prefix
     )
 
 
-def _put_in_force(values: dict, options: object = None, *, private: bool) -> Hook:
+def _put_in_force(values: "Values", options: "Options | None" = None, *, private: bool) -> Hook:
     if killed():
         return Hook()
     hook = _active
@@ -211,7 +235,7 @@ def _put_in_force(values: dict, options: object = None, *, private: bool) -> Hoo
 
 
 def killed() -> bool:
-    """Say whether `PYCACHEHOOK_DISABLE`, the kill switch, is set (to anything but an empty string, 0, false, no, off)."""
+    """Say whether `PYCACHEHOOK_DISABLE`, the kill switch, is set: to anything but an empty string, 0, false, no, off."""
     return os.environ.get("PYCACHEHOOK_DISABLE", "").lower() not in ("", "0", "false", "no", "off")
 
 
@@ -226,14 +250,14 @@ def active() -> Hook | None:
     return _active
 
 
-def start_up(options: dict, version: str, origin: str) -> None:
+def start_up(options: "Values", version: str, origin: str) -> None:
     """Install what `pycachehook enable` wrote down; called by the activation files, so it never raises or prints.
 
     `options` has a value for every option that this `version` of the package knows (`cache_dir` may be None, for the
     default), `origin` is the path of the file. A second call does nothing: before Python 3.15, `.pth` files run
     twice in virtual environments.
     """
-    global _activation
+    global _activation  # noqa: PLW0603
     if _activation is not None:
         return
     _activation = (options, origin)
@@ -270,7 +294,7 @@ def _listen(stats: Stats) -> None:
             write_at_exit(stats, file)
 
 
-def _matcher(patterns: tuple) -> object:
+def _matcher(patterns: tuple[str, ...]) -> "Callable[[str], bool]":
     from .rules import matches
 
     return lambda path: matches(patterns, path)
@@ -287,4 +311,6 @@ def _position() -> int:
 def _why_not_installed() -> str:
     if killed():
         return "PYCACHEHOOK_DISABLE is set."
-    return "This interpreter caches no bytecode (it has no cache tag)." if Layout.current() is None else "Not installed."
+    return (
+        "This interpreter caches no bytecode (it has no cache tag)." if Layout.current() is None else "Not installed."
+    )

@@ -4,11 +4,12 @@ import atexit
 import json
 import os
 import sys
+from collections.abc import Callable
 
 from .events import Stats
 
 
-def open_log(target: str):
+def open_log(target: str) -> Callable[[str], None]:
     """Return a function that appends one line of text to the file `target`, or to standard error for "stderr".
 
     What cannot be written is dropped: a full disk must not break an import.

@@ -7,18 +7,27 @@ from ._compat import SOURCE_TO_CODE_TAKES_NAME, SourceFileLoader, finished_modul
 from .events import ABSENT, IO_ERROR, LOCK_TIMEOUT, Miss, Stats
 from .store import Source, Store
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, ModuleType
+
+    from .store import InTree
+
+    Rule = tuple[Callable[[str], bool], "Policy | None"]
+
 
 class Policy:
     """The places for some sources, in the order in which they are asked, and the store that a new entry goes to."""
 
     __slots__ = ("places", "stats", "store")
 
-    def __init__(self, places: tuple, store: Store | None, stats: Stats) -> None:
+    def __init__(self, places: "tuple[Store | InTree, ...]", store: Store | None, stats: Stats) -> None:
         self.places = places
         self.store = store
         self.stats = stats
 
-    def look_up(self, source: Source) -> tuple:
+    def look_up(self, source: Source) -> "tuple[CodeType | None, str]":
         """Return `(code, place)`; or `(None, reason)`, the reason of the first place that held anything.
 
         A store that holds an entry with a defect is not passed over: what follows is compiled, and replaces it.
@@ -43,10 +52,10 @@ class Policies:
     __slots__ = ("default", "rules")
 
     def __init__(self) -> None:
-        self.default = None
-        self.rules = ()
+        self.default: Policy | None = None
+        self.rules: tuple[Rule, ...] = ()
 
-    def replace(self, default: Policy | None, rules: tuple = ()) -> None:
+    def replace(self, default: Policy | None, rules: "tuple[Rule, ...]" = ()) -> None:
         """Put other policies in force; `rules` are pairs of a predicate on paths and a policy, or None for "not ours"."""
         self.default, self.rules = default, rules
 
@@ -67,20 +76,21 @@ class CachingLoader(SourceFileLoader):
     __slots__ = ("_policies",)
 
     def __init__(self, fullname: str, path: str, policies: Policies) -> None:
-        super().__init__(fullname, path)
+        self.name = fullname
+        self.path = path
         self._policies = policies
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return SourceFileLoader, (self.name, self.path)
 
     @hidden_from_tracebacks
-    def get_code(self, fullname: str) -> object:
+    def get_code(self, fullname: str) -> "CodeType | None":
         """Return the module's code object: from the first place with a valid entry, or compiled, and then stored.
 
         Raises what the stock loader raises: ImportError for another module's name, OSError for a source that cannot
         be read, SyntaxError and its like for one that does not compile. Nothing about the cache raises.
         """
-        path = self.get_filename(fullname)
+        path = self.path if fullname == self.name else self.get_filename(fullname)  # which raises
         policy = self._policies.of(path)
         if policy is None:
             return SourceFileLoader.get_code(self, fullname)
@@ -92,50 +102,47 @@ class CachingLoader(SourceFileLoader):
         return code
 
     @hidden_from_tracebacks
-    def _fill(self, fullname: str, source: Source, policy: Policy, reason: str) -> object:
+    def _fill(self, fullname: str, source: Source, policy: Policy, reason: str) -> "CodeType":
         """Compile the source and store the entry, unless another process does so meanwhile."""
         store = policy.store
         writer = finished_module("pycachehook.writer") if store is not None and store.heals else None
-        if writer is None:
+        if store is None or writer is None:
             code = self._compile(fullname, source)
-            _count(policy, fullname, source, reason, stored=False)
+            policy.stats.miss(reason, fullname, source.path, stored=False)
             return code
         with writer.SingleFlight(store.directory, store.path(source), policy.stats) as flight:
-            if flight.may_write:
-                try:
-                    code = store.find(source)
-                except (Miss, OSError):
-                    pass
-                else:
-                    policy.stats.hit(store.name, fullname, source.path)
-                    return code
+            entry = _found_meanwhile(store, source) if flight.may_write else None
+            if entry is not None:
+                policy.stats.hit(store.name, fullname, source.path)
+                return entry
             code = self._compile(fullname, source)
-            stored = flight.may_write and _write(writer, policy, source, code)
-        _count(policy, fullname, source, LOCK_TIMEOUT if flight.timed_out else reason, stored=stored)
+            stored = flight.may_write and _write(writer, policy, store, source, code)
+        policy.stats.miss(LOCK_TIMEOUT if flight.timed_out else reason, fullname, source.path, stored=stored)
         return code
 
     @hidden_from_tracebacks
-    def _compile(self, fullname: str, source: Source) -> object:
+    def _compile(self, fullname: str, source: Source) -> "CodeType":
         try:
             data = source.data()
         except OSError:
             data = self.get_data(source.path)  # raises what the stock loader would have raised
         if SOURCE_TO_CODE_TAKES_NAME:
-            return self.source_to_code(data, source.path, fullname)
+            return self.source_to_code(data, source.path, fullname)  # type: ignore[call-arg,arg-type,unused-ignore]
         return self.source_to_code(data, source.path)
 
 
-def _write(writer: object, policy: Policy, source: Source, code: object) -> bool:
-    store = policy.store
+def _found_meanwhile(store: Store, source: Source) -> "CodeType | None":
+    """Look again, with the lock in hand: whoever had it before may have compiled just this file."""
+    try:
+        return store.find(source)
+    except (Miss, OSError):
+        return None
+
+
+def _write(writer: "ModuleType", policy: Policy, store: Store, source: Source, code: "CodeType") -> bool:
     try:
         data, mode = store.encode(code, source), source.status().st_mode
     except (OSError, ValueError):  # the source is gone by now; or the code holds what marshal cannot write
         return False
-    return writer.write_entry(store.directory, store.path(source), data, mode, policy.stats)
-
-
-def _count(policy: Policy, fullname: str, source: Source, reason: str, *, stored: bool) -> None:
-    stats = policy.stats
-    stats.compiled += 1
-    stats.stored += stored
-    stats.miss(reason, fullname, source.path, "compiled and stored" if stored else "compiled")
+    stored: bool = writer.write_entry(store.directory, store.path(source), data, mode, policy.stats)
+    return stored

@@ -12,9 +12,18 @@ from .pyc import CHECKED_HASH, TIMESTAMP, UNCHECKED_HASH
 DEFAULT = "default"
 PREFIX_ORIGIN = "PYTHONPYCACHEPREFIX"
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Parser = Callable[[str, object, str], Any]
+
 INVALIDATION_MODES = (CHECKED_HASH, UNCHECKED_HASH, TIMESTAMP)
 LAYOUTS = ("mirror",)
 IN_TREE = ("read", "ignore")
+
+_DAY = 86400.0
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
@@ -25,7 +34,7 @@ class Option:
 
     __slots__ = ("origin", "value")
 
-    def __init__(self, value: object, origin: str) -> None:
+    def __init__(self, value: "Any", origin: str) -> None:
         self.value = value
         self.origin = origin
 
@@ -38,7 +47,7 @@ class Options:
     def __init__(self, options: dict[str, Option]) -> None:
         self._options = options
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> "Any":
         try:
             return self._options[name].value
         except KeyError:
@@ -47,17 +56,17 @@ class Options:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Options) and self.values() == other.values()
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def origin(self, name: str) -> str:
         """Return where the value of option `name` came from."""
         return self._options[name].origin
 
-    def values(self) -> dict[str, object]:
+    def values(self) -> "dict[str, Any]":
         """Return every option's value by name."""
         return {name: option.value for name, option in self._options.items()}
 
-    def chosen(self) -> dict[str, object]:
+    def chosen(self) -> "dict[str, Any]":
         """Return the values that somebody chose: all but the defaults."""
         left_alone = (DEFAULT, PREFIX_ORIGIN)
         return {name: option.value for name, option in self._options.items() if option.origin not in left_alone}
@@ -80,11 +89,11 @@ def boolean(name: str, value: object, origin: str) -> bool:
     raise _wrong(name, value, origin, "true or false (1, yes, on; 0, no, off)")
 
 
-def _one_of(*allowed: str):
+def _one_of(*allowed: str) -> "Parser":
     def parse(name: str, value: object, origin: str) -> str:
-        if value in allowed:
+        if isinstance(value, str) and value in allowed:
             return value
-        raise _wrong(name, value, origin, " or ".join((", ".join(allowed[:-1]), allowed[-1])) if allowed[1:] else allowed[0])
+        raise _wrong(name, value, origin, ", ".join(allowed[:-1]) + " or " * (len(allowed) > 1) + allowed[-1])
 
     return parse
 
@@ -98,24 +107,24 @@ def _directory(name: str, value: object, origin: str) -> str:
 
 def _seconds(name: str, value: object, origin: str) -> float:
     try:
-        seconds = float(value) if not isinstance(value, bool) else -1.0
+        seconds = -1.0 if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         seconds = -1.0
-    if not 0 <= seconds <= 86400:
+    if not 0 <= seconds <= _DAY:
         raise _wrong(name, value, origin, "a number of seconds from 0 to 86400")
     return seconds
 
 
 # name: (default, parser); a parser takes (name, value, origin), and returns the value or raises ConfigError.
 # What a rule may set, and what it may not.
-PER_SOURCE = {
+PER_SOURCE: "dict[str, tuple[Any, Parser]]" = {
     "cache_dir": (None, _directory),
     "layout": ("mirror", _one_of(*LAYOUTS)),
     "invalidation_mode": (CHECKED_HASH, _one_of(*INVALIDATION_MODES)),
     "read_only": (False, boolean),
     "in_tree": ("read", _one_of(*IN_TREE)),
 }
-PER_PROCESS = {
+PER_PROCESS: "dict[str, tuple[Any, Parser]]" = {
     "lock_timeout": (5.0, _seconds),
     "force_write": (False, boolean),
     "allow_shared": (False, boolean),

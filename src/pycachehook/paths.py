@@ -61,10 +61,9 @@ class Layout:
         if not ntpath.isabs(source):
             source = ntpath.join(os.getcwd(), source)
         drive, rest = ntpath.splitdrive(source.replace("/", "\\"))
-        if drive[1:] == ":":
-            drive = f"{drive[0].upper()}$"
-        else:  # \\server\share, \\?\C:, \\.\device: no character that a file name may not have
-            drive = "UNC" + drive[1:].replace(":", "$").replace("?", "$q")
+        # \\server\share, \\?\C:, \\.\device: no character that a file name may not have
+        unc = "UNC" + drive[1:].replace(":", "$").replace("?", "$q")
+        drive = f"{drive[0].upper()}$" if drive[1:] == ":" else unc
         head, _, tail = rest.rpartition("\\")
         return "\\".join(part for part in (root.rstrip("\\"), drive, head.strip("\\"), self.entry_name(tail)) if part)
 

@@ -16,6 +16,10 @@ import marshal
 from ._compat import MAGIC_NUMBER, set_filename, source_hash
 from .events import CORRUPT, WRONG_MAGIC, Miss
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
+
 HEADER_SIZE = 16
 SEAL_MAGIC = b"PYCHOOK1"
 SEAL_SIZE = 16
@@ -29,7 +33,7 @@ CHECK_SOURCE = 0b10
 FLAGS = {TIMESTAMP: 0, UNCHECKED_HASH: HASH_BASED, CHECKED_HASH: HASH_BASED | CHECK_SOURCE}
 
 _CODE_TYPE = type((lambda: None).__code__)
-_FLAGS_BY_BYTES = {flags.to_bytes(4, "little"): flags for flags in FLAGS.values()}
+_FLAGS_BY_PREFIX = {MAGIC_NUMBER + flags.to_bytes(4, "little"): flags for flags in FLAGS.values()}
 
 
 def timestamp_stamp(mtime: float, size: int) -> bytes:
@@ -37,25 +41,23 @@ def timestamp_stamp(mtime: float, size: int) -> bytes:
     return (int(mtime) & 0xFFFFFFFF).to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little")
 
 
-def encode(code, flags: int, stamp: bytes) -> bytes:
+def encode(code: "CodeType", flags: int, stamp: bytes) -> bytes:
     """Return the bytes of a sealed entry; `stamp` is the source hash, or `timestamp_stamp()`."""
     data = b"".join((MAGIC_NUMBER, flags.to_bytes(4, "little"), stamp, marshal.dumps(code), SEAL_MAGIC))
     return data + source_hash(data)
 
 
-def read_header(data: bytes) -> tuple:
+def read_header(data: bytes) -> tuple[int, bytes]:
     """Return `(flags, stamp)` of an entry whose seal, if it has one, holds; raise `Miss` naming the defect."""
-    flags = _FLAGS_BY_BYTES.get(data[4:8])
-    if data[:4] != MAGIC_NUMBER:
-        raise _foreign(data)
+    flags = _FLAGS_BY_PREFIX.get(data[:8])
     if flags is None or len(data) <= HEADER_SIZE:
-        raise Miss(CORRUPT, "header")
+        raise _defect(data)
     if data[-16:-8] == SEAL_MAGIC and source_hash(memoryview(data)[:-8]) != data[-8:]:
         raise Miss(CORRUPT, "seal")
     return flags, data[8:16]
 
 
-def decode(data: bytes, path: str):
+def decode(data: bytes, path: str) -> "CodeType":
     """Return the code object of an entry that `read_header` accepted, with `path` as its file name.
 
     Raises `Miss` when the body is no code object, or is followed by the remains of a seal.
@@ -76,12 +78,12 @@ def is_sealed(data: bytes) -> bool:
     return data[-16:-8] == SEAL_MAGIC
 
 
-def _foreign(data: bytes) -> Miss:
-    """Tell another interpreter's entry from one of ours whose magic number was damaged."""
-    if len(data) < HEADER_SIZE or data[2:4] != MAGIC_NUMBER[2:]:
-        return Miss(CORRUPT, "magic number")
+def _defect(data: bytes) -> Miss:
+    """Tell another interpreter's entry from one of ours whose header was damaged."""
+    if len(data) <= HEADER_SIZE or data[:4] == MAGIC_NUMBER or data[2:4] != MAGIC_NUMBER[2:]:
+        return Miss(CORRUPT, "header")
     if is_sealed(data) and source_hash(memoryview(data)[:-8], int.from_bytes(data[:4], "little")) != data[-8:]:
-        return Miss(CORRUPT, "magic number")
+        return Miss(CORRUPT, "header")
     return Miss(WRONG_MAGIC)
 
 

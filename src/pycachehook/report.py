@@ -2,6 +2,7 @@
 
 import os
 import platform
+from typing import Any
 
 from . import __version__, hook
 from .cachedir import DISABLED, WRITABLE, CacheDir
@@ -10,13 +11,19 @@ from .paths import OWN_DIR
 NOT_ACTIVE = "The hook is not active in this process: `pycachehook enable` turns it on in this environment."
 
 
-def status(config: object = None) -> dict:
+def status(config: object = None) -> dict[str, Any]:
     """Return the state of this process and its cache as plain data; the README documents the keys.
 
     Raises ConfigError where the environment or the file holds a wrong option.
     """
     active = hook.active()
-    options = hook.resolve({}, "flag", config) if active is None else active.options
+    options = (
+        hook.resolve({}, "flag", config)
+        if active is None
+        else hook.resolve({}, "flag")
+        if active.options is None
+        else active.options
+    )
     if active is not None:
         state, reason = active.status, active.reason
     else:
@@ -38,7 +45,7 @@ def status(config: object = None) -> dict:
     }
 
 
-def _would_be(values: dict) -> tuple:
+def _would_be(values: dict[str, Any]) -> tuple[str, str | None]:
     if hook.killed():
         return DISABLED, "PYCACHEHOOK_DISABLE is set."
     if not os.path.lexists(values["cache_dir"]):  # and `status` does not make it

@@ -4,16 +4,22 @@ A rule is a table: `match` (a pattern, or a list of patterns, for the whole sour
 or `distribution` (the name of an installed distribution, or a list), and what it changes.
 """
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError
 from .options import PER_SOURCE, boolean
 
 SELECTORS = ("match", "distribution")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 OVERRIDES = ("enabled", *PER_SOURCE)
 
 
-def parse_rules(name: str, value: object, origin: str) -> tuple:
+def parse_rules(name: str, value: object, origin: str) -> tuple[dict[str, Any], ...]:
     """Return the rules as plain dicts, each with `match` as a tuple of patterns and its overrides checked.
 
     Distributions are resolved to patterns here, with importlib-metadata; one that is not installed matches nothing.
@@ -26,7 +32,7 @@ def parse_rules(name: str, value: object, origin: str) -> tuple:
     return tuple(_rule(f"{name}[{number}]", each, origin) for number, each in enumerate(value))
 
 
-def matches(patterns: tuple, path: str) -> bool:
+def matches(patterns: Sequence[str], path: str) -> bool:
     """Say whether any pattern matches the whole of `path`; as `fnmatch`, whose price `*` alone does not pay."""
     return any(_matches(pattern, path) for pattern in patterns)
 
@@ -61,7 +67,7 @@ def _from_toml(name: str, text: str, origin: str) -> object:
         raise ConfigError(f"{name} = {text!r} ({origin}) is not a TOML array ({error}): write {example}.") from None
 
 
-def _rule(name: str, rule: object, origin: str) -> dict:
+def _rule(name: str, rule: object, origin: str) -> dict[str, Any]:
     if not isinstance(rule, dict):
         raise ConfigError(f"{name} ({origin}) is not valid: it must be a table, not {rule!r}.")
     unknown = [key for key in rule if key not in SELECTORS + OVERRIDES]
@@ -76,7 +82,7 @@ def _rule(name: str, rule: object, origin: str) -> dict:
     names = _strings(name, rule, "distribution", origin)
     for distribution in names:
         patterns += distribution_patterns(distribution)
-    result: dict = {"match": tuple(os.path.expanduser(pattern) for pattern in patterns)}
+    result: dict[str, Any] = {"match": tuple(os.path.expanduser(pattern) for pattern in patterns)}
     if names:
         result["distribution"] = tuple(names)
     for key in OVERRIDES:
@@ -86,15 +92,15 @@ def _rule(name: str, rule: object, origin: str) -> dict:
     return result
 
 
-def _strings(name: str, rule: dict, key: str, origin: str) -> list:
+def _strings(name: str, rule: dict[str, Any], key: str, origin: str) -> list[str]:
     value = rule.get(key, [])
-    values = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else [None]
-    if not all(isinstance(each, str) and each for each in values):
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, (list, tuple)) or not all(isinstance(each, str) and each for each in values):
         raise ConfigError(f"{name}.{key} ({origin}) must be a string or a list of strings, not {value!r}.")
-    return values
+    return list(values)
 
 
-def distribution_patterns(name: str) -> list:
+def distribution_patterns(name: str) -> list[str]:
     """Return patterns for the sources of an installed distribution; none if it is not installed.
 
     A package of its own gives one pattern, a namespace package one for each part that the distribution owns.
@@ -112,7 +118,7 @@ def distribution_patterns(name: str) -> list:
         from urllib.request import url2pathname
 
         return [url2pathname(urlsplit(origin.url).path).rstrip("/") + "/*"]
-    files = [os.fspath(file) for file in distribution.files or () if file.suffix == ".py"]
+    files = [str(file) for file in distribution.files or () if str(file).endswith(".py")]
     packages = {os.path.dirname(file) for file in files if os.path.basename(file) == "__init__.py"}
     patterns = []
     for file in files:
@@ -123,6 +129,4 @@ def distribution_patterns(name: str) -> list:
             if top in packages:
                 break
         patterns.append(f"{top}/*" if top in packages else file)
-    return [os.fspath(distribution.locate_file(pattern)) for pattern in dict.fromkeys(patterns)]
-
-
+    return [str(distribution.locate_file(pattern)) for pattern in dict.fromkeys(patterns)]

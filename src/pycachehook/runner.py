@@ -5,33 +5,33 @@ import importlib.util
 import os
 import sys
 import types
+from collections.abc import Callable
 from importlib.machinery import PathFinder, SourceFileLoader, SourcelessFileLoader
+from typing import Any
 
 from .errors import PycacheHookError
 from .hook import Hook
 
 
-class Usage(PycacheHookError):
+class UsageError(PycacheHookError):
     """There is no such program."""
 
 
 def run_script(hook: Hook, script: str, arguments: list[str]) -> None:
     """Run a file, or the `__main__.py` of a directory or zip archive, as the main program."""
     if not os.path.exists(script):
-        raise Usage(f"There is no script {script}.")
+        raise UsageError(f"There is no script {script}.")
     sys.argv[:] = [script, *arguments]
     path = os.path.join(os.getcwd(), script)
     if os.path.isfile(path) and PathFinder.find_spec("__main__", [path]) is None:
         _set_path(os.path.dirname(os.path.realpath(path)))
-        if path.endswith(".pyc"):
-            loader = SourcelessFileLoader("__main__", path)
-        else:
-            loader = hook.loader("__main__", path)
+        loader: SourcelessFileLoader | SourceFileLoader
+        loader = SourcelessFileLoader("__main__", path) if path.endswith(".pyc") else hook.loader("__main__", path)
         _execute(lambda: loader.get_code("__main__"), __file__=path, __loader__=loader, __spec__=None, __package__=None)
         return
     spec = PathFinder.find_spec("__main__", [path])
     if spec is None:
-        raise Usage(f"There is no __main__.py in {script}.")
+        raise UsageError(f"There is no __main__.py in {script}.")
     _set_path(path)
     _execute_spec(hook, spec, "__main__")
 
@@ -56,7 +56,9 @@ def run_code(code: str, arguments: list[str]) -> None:
     sys.argv[:] = ["-c", *arguments]
     _set_path("")
     loader = importlib.machinery.BuiltinImporter
-    _execute(lambda: compile(code, "<string>", "exec", dont_inherit=True), __loader__=loader, __spec__=None, __package__=None)
+    _execute(
+        lambda: compile(code, "<string>", "exec", dont_inherit=True), __loader__=loader, __spec__=None, __package__=None
+    )
 
 
 def _find(name: str) -> importlib.machinery.ModuleSpec | None:
@@ -71,7 +73,7 @@ def _find(name: str) -> importlib.machinery.ModuleSpec | None:
 
 
 def _execute_spec(hook: Hook, spec: importlib.machinery.ModuleSpec, name: str) -> None:
-    loader = spec.loader
+    loader: Any = spec.loader
     if type(loader) is SourceFileLoader:
         loader = spec.loader = hook.loader(spec.name, loader.path)
     if not hasattr(loader, "get_code"):
@@ -85,7 +87,7 @@ def _execute_spec(hook: Hook, spec: importlib.machinery.ModuleSpec, name: str) -
     )
 
 
-def _execute(get_code: object, **attributes: object) -> None:
+def _execute(get_code: Callable[[], Any], **attributes: object) -> None:
     """Run the code as a new `__main__` module; an exception in it goes on without our frames in its traceback."""
     main = types.ModuleType("__main__")
     main.__dict__.update(attributes, __builtins__=__builtins__, __annotations__={})

@@ -12,8 +12,12 @@ import stat
 from . import pyc
 from ._compat import check_hash_based_pycs, source_hash
 from .cachedir import DISABLED, CacheDir, fault_of
-from .events import ABSENT, CORRUPT, IN_TREE, IO_ERROR, OTHER_MODE, STALE_SOURCE, STORE, UNTRUSTED, Miss
+from .events import ABSENT, IN_TREE, IO_ERROR, OTHER_MODE, STALE_SOURCE, STORE, UNTRUSTED, Miss
 from .paths import Layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
 
 # A FIFO under an entry's name must not be waited for, and a link not be followed out of the cache.
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
@@ -27,7 +31,9 @@ class Source:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._data = self._hash = self._status = None
+        self._data: bytes | None = None
+        self._hash: bytes | None = None
+        self._status: os.stat_result | None = None
 
     def data(self) -> bytes:
         """Return the file's bytes; raises OSError."""
@@ -104,7 +110,7 @@ class InTree:
         """Return where the pyc of `source` would lie."""
         return self._layout.in_tree(source.path)
 
-    def find(self, source: Source) -> object:
+    def find(self, source: Source) -> "CodeType":
         """Return the code of a pyc that CPython would accept; raises Miss, or OSError if the source cannot be read.
 
         One thing more is asked: a timestamp pyc must not be older than its source. CPython compares whole seconds
@@ -145,11 +151,11 @@ class Store:
         """Return where the entry of `source` lies."""
         return self._layout.mirrored(self._root, source.path)
 
-    def find(self, source: Source) -> object:
+    def find(self, source: Source) -> "CodeType":
         """Return the code of a valid entry; raises Miss, or OSError if the source cannot be read."""
         path = self.path(source)
         if self.directory.status == DISABLED:
-            raise Miss(UNTRUSTED, self.directory.reason)
+            raise Miss(UNTRUSTED, self.directory.reason or "")
         try:
             data, status = read_file(path, _ENTRY_FLAGS)
         except OSError as error:
@@ -163,11 +169,13 @@ class Store:
         check_source(flags, stamp, source, always=self.mode == pyc.CHECKED_HASH)
         return pyc.decode(data, source.path)
 
-    def encode(self, code: object, source: Source) -> bytes:
+    def encode(self, code: "CodeType", source: Source) -> bytes:
         """Return the bytes of a new entry."""
         flags = pyc.FLAGS[self.mode]
         return pyc.encode(code, flags, source.stamp(flags))
 
 
 def _unread(error: OSError) -> Miss:
-    return Miss(ABSENT if isinstance(error, (FileNotFoundError, NotADirectoryError)) else IO_ERROR, error.strerror)
+    return Miss(
+        ABSENT if isinstance(error, (FileNotFoundError, NotADirectoryError)) else IO_ERROR, error.strerror or str(error)
+    )

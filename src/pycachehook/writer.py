@@ -17,6 +17,11 @@ from .cachedir import CacheDir, make_directories
 from .events import Stats
 from .paths import OWN_DIR, TAG_FILE
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from io import FileIO
+
 FORMAT = "1\n"
 LOCKS = 64  # lock files in a cache directory; two sources with one lock only wait for each other in vain
 POLL = 0.05  # seconds; waiters that ask more often steal the processor from the one that compiles
@@ -31,8 +36,8 @@ _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # What a CACHEDIR.TAG is: https://bford.info/cachedir/
 """
 
-_held: dict = {}  # open lock files by thread: a fork must not keep them, and a thread must not wait for a second
-_no_locks: set = set()  # cache directories whose file system has no locks
+_held: "dict[int, FileIO]" = {}  # open lock files by thread: a fork must not keep them, and a thread must not wait for a second
+_no_locks: set[str] = set()  # cache directories whose file system has no locks
 
 
 class SingleFlight:
@@ -49,7 +54,7 @@ class SingleFlight:
         self._directory = directory
         self._stats = stats
         self._entry = entry
-        self._file = None
+        self._file: FileIO | None = None
         self.may_write = True
         self.timed_out = False
 
@@ -108,7 +113,7 @@ def write_entry(directory: CacheDir, entry: str, data: bytes, source_mode: int, 
 
 def _fault(directory: CacheDir, stats: Stats, error: OSError, doing: str) -> None:
     directory.fault(error, doing)
-    stats.fault(directory.reason)
+    stats.fault(directory.reason or "")
 
 
 def _write_atomic(path: str, data: bytes, mode: int) -> None:
@@ -120,16 +125,16 @@ def _write_atomic(path: str, data: bytes, mode: int) -> None:
                 rest = rest[file.write(rest) :]
         os.replace(temporary, path)
     except BaseException:
-        try:
+        try:  # noqa: SIM105 -- contextlib is not loaded here
             os.unlink(temporary)
         except OSError:
             pass
         raise
 
 
-def _open(path: str, how: str, mode: int):
+def _open(path: str, how: str, mode: int) -> "FileIO":
     """Open without a buffer, with `mode` less umask. A file object, unlike a number, closes itself when interrupted."""
-    return open(path, how, buffering=0, opener=lambda name, flags: os.open(name, flags, mode))
+    return open(path, how, buffering=0, opener=lambda name, flags: os.open(name, flags, mode))  # type: ignore[return-value]
 
 
 def _prepare(directory: CacheDir) -> None:
@@ -150,7 +155,7 @@ def _prepare(directory: CacheDir) -> None:
     directory.prepared = True
 
 
-def _lock_function():
+def _lock_function() -> "Callable[..., bool] | None":
     """Return filelock's `lock_descriptor`, or None while it cannot be had.
 
     filelock is loaded here, in the middle of somebody's import. That is safe as long as nobody, in whichever thread,
@@ -166,7 +171,7 @@ def _lock_function():
     return lock_descriptor
 
 
-def _open_lock_file(directory: CacheDir, entry: str):
+def _open_lock_file(directory: CacheDir, entry: str) -> "FileIO":
     number = source_hash(os.fsencode(entry))[0] % LOCKS
     path = f"{directory.path}/{OWN_DIR}/locks/{number:02x}"
     try:
@@ -177,7 +182,7 @@ def _open_lock_file(directory: CacheDir, entry: str):
         return _open(path, "ab", 0o644)
 
 
-def _wait(lock, file, directory: CacheDir, *, nested: bool) -> bool:
+def _wait(lock: "Callable[..., bool]", file: "FileIO", directory: CacheDir, *, nested: bool) -> bool:
     """Say whether the lock was had before this process's patience with the directory was used up."""
     began = time.monotonic()
     while not lock(file.fileno(), blocking=False):

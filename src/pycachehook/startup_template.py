@@ -1,0 +1,117 @@
+"""Turns pycachehook on in every process of this environment.
+
+Written by `pycachehook enable`, removed by `pycachehook disable`. `OPTIONS` are the options as they were resolved
+then; `cache_dir` None means the default of whoever starts Python.
+"""
+
+import marshal
+import os
+import sys
+
+VERSION = ""
+OPTIONS: dict = {}
+
+activated = False
+
+
+class FirstImport:
+    """Stands in for the hook until a plain source module is imported: a start that imports none costs next to nothing."""
+
+    def __init__(self, found_prefix):
+        self.found_prefix = found_prefix
+
+    def find_spec(self, name, path=None, target=None):
+        """Find as the finders behind this one do; for the first plain source module, bring in the hook, and ask that."""
+        if self not in sys.meta_path:  # some tool has wrapped it; then there is no hook
+            return None
+        place = sys.meta_path.index(self)
+        spec = find_spec(sys.meta_path[place + 1 :], name, path, target)
+        if spec is None or type(spec.loader) is not type(__spec__.loader):
+            return spec
+        sys.meta_path.remove(self)
+        sys.pycache_prefix = self.found_prefix
+        install()
+        return find_spec(sys.meta_path[place:], name, path, target)
+
+
+def activate():
+    """Activate pycachehook; never raises. The second call does nothing: before Python 3.15, venvs run `.pth` files twice."""
+    global activated
+    if activated:
+        return
+    activated = True
+    if any(name.startswith("PYCACHEHOOK_") for name in os.environ):
+        install()
+        return
+    names = [getattr(finder, "__name__", None) for finder in sys.meta_path]
+    place = names.index("PathFinder") if "PathFinder" in names else len(names)
+    sys.meta_path.insert(place, FirstImport(sys.pycache_prefix))
+    if OPTIONS["cache_dir"] is not None:
+        sys.pycache_prefix = OPTIONS["cache_dir"]
+
+
+def install():
+    """Install the hook; does nothing if pycachehook has been uninstalled since."""
+    try:
+        if "pycachehook" not in sys.modules:
+            load_image()
+        from pycachehook.hook import start_up
+    except Exception:
+        return
+    start_up(OPTIONS, VERSION, __file__)
+
+
+def find_spec(finders, name, path, target):
+    """Return the spec of the first of `finders` that has one, or None."""
+    for finder in finders:
+        find = getattr(finder, "find_spec", None)
+        spec = None if find is None else find(name, path, target)
+        if spec is not None:
+            return spec
+    return None
+
+
+def image_path():
+    """Return where the start-up image for this interpreter lies: all start-up modules' bytecode in one file."""
+    opt = f".opt-{sys.flags.optimize}" if sys.flags.optimize else ""
+    folder, _, name = __file__.rpartition(os.sep)
+    return f"{folder}/__pycache__/{name[:-3]}.{sys.implementation.cache_tag}{opt}.image"
+
+
+def load_image():
+    """Put the image's modules into `sys.modules`, in half the time that importing them takes.
+
+    It is used if this very build of Python wrote it, and its sources have the mtimes (whole seconds) and sizes that
+    it recorded, as CPython asks of the pycs of the same files. Else they are imported, as modules are.
+    """
+    try:
+        with open(image_path(), "rb", buffering=0) as file:
+            python, modules = marshal.loads(file.read())
+        if python != sys.version or any(stamp(path) != recorded for _, path, recorded, _ in modules):
+            return
+    except (OSError, ValueError, EOFError, TypeError):
+        return
+    for name, path, _, code in modules:
+        exec(code, new_module(name, path).__dict__)
+
+
+def new_module(name, path):
+    """Return a module, in `sys.modules` and in its package, as importing it from `path` would begin to make it."""
+    spec = type(__spec__)(name, type(__spec__.loader)(name, path), origin=path, is_package=path.endswith("__init__.py"))
+    spec.has_location = True
+    module = sys.modules[name] = type(sys)(name)
+    module.__spec__, module.__loader__, module.__file__, module.__package__ = spec, spec.loader, path, spec.parent
+    if spec.cached is not None:
+        module.__cached__ = spec.cached
+    package, _, tail = name.rpartition(".")
+    if package:
+        setattr(sys.modules[package], tail, module)
+    else:
+        module.__path__ = spec.submodule_search_locations = [os.path.dirname(path)]
+    return module
+
+
+def stamp(path):
+    """Return what shows that a source has changed: its mtime in whole seconds, and its size in bytes."""
+    status = os.stat(path)
+    return int(status.st_mtime), status.st_size
