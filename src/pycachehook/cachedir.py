@@ -32,7 +32,18 @@ class CacheDir:
     what the last fault was. Under `strict` a fault raises `CacheDirError` instead.
     """
 
-    __slots__ = ("_mode", "force_write", "owners", "path", "patience", "prepared", "reason", "status", "strict")
+    __slots__ = (
+        "_mode",
+        "force_write",
+        "inside",
+        "owners",
+        "path",
+        "patience",
+        "prepared",
+        "reason",
+        "status",
+        "strict",
+    )
 
     def __init__(
         self,
@@ -50,6 +61,7 @@ class CacheDir:
         self.strict = strict
         self.patience = lock_timeout  # seconds that this process will still wait for locks in vain
         self.prepared = False  # whether this process has seen our mark in it
+        self.inside: set[str] = set()  # folders of it that no link leads out of
         self.owners = () if allow_shared else trusted_owners()
         self.status = READ_ONLY if read_only else WRITABLE
         self.reason: str | None = "read_only is set." if read_only else None
@@ -110,13 +122,19 @@ class CacheDir:
 def make_directories(path: str, mode: int) -> None:
     """Make `path` and what is missing above it, each with `mode` less umask; raises OSError."""
     try:
-        os.mkdir(path, mode)
+        make_one_directory(path, mode)
     except FileNotFoundError:
         parent = os.path.dirname(path)
         if parent == path:
             raise
         make_directories(parent, mode)
-        make_directories(path, mode)
+        make_one_directory(path, mode)
+
+
+def make_one_directory(path: str, mode: int) -> None:
+    """Make `path` with `mode` less umask, unless it is a directory already; raises OSError."""
+    try:
+        os.mkdir(path, mode)
     except FileExistsError:
         if not os.path.isdir(path):
             from errno import ENOTDIR
@@ -152,6 +170,7 @@ def distrust(path: str, owners: tuple[int, ...], links: int = _LINKS_FOLLOWED) -
     Raises OSError for a component that cannot be looked at, FileNotFoundError for one that is not there.
     """
     if not owners:
+        os.lstat(path)
         return None
     components = [part for part in path.split("/") if part]
     for count in range(len(components) + 1):

@@ -46,6 +46,8 @@ class Layout:
         if not head.startswith("/"):  # the file system's root, or a path relative to the current directory
             head = "" if slash and not head else f"{os.getcwd()}/{head}"
         head = head.strip("/")
+        if ".." in head:
+            head = _kept_inside(head)
         root = root.rstrip("/")
         return f"{root}/{head}/{self.entry_name(tail)}" if head else f"{root}/{self.entry_name(tail)}"
 
@@ -66,6 +68,16 @@ class Layout:
         drive = f"{drive[0].upper()}$" if drive[1:] == ":" else unc
         head, _, tail = rest.rpartition("\\")
         return "\\".join(part for part in (root.rstrip("\\"), drive, head.strip("\\"), self.entry_name(tail)) if part)
+
+
+def _kept_inside(head: str) -> str:
+    """Return `head`, shortened as the kernel would if its `..` lead above the root: an entry stays below the cache."""
+    depth = 0
+    for part in head.split("/"):
+        depth += -1 if part == ".." else part not in ("", ".")
+        if depth < 0:
+            return os.path.normpath(f"/{head}").strip("/")
+    return head
 
 
 def default_cache_dir() -> str:

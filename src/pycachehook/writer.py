@@ -11,9 +11,10 @@ Loaded by the first lookup that has something to write, not at start-up.
 import os
 import time
 from _thread import get_ident
+from errno import ELOOP, ENOLCK, ENOSYS, EOPNOTSUPP
 
 from ._compat import being_imported, source_hash
-from .cachedir import CacheDir, make_directories
+from .cachedir import SHARED_MODE, CacheDir, make_directories, make_one_directory
 from .events import Stats
 from .paths import OWN_DIR, TAG_FILE
 
@@ -29,7 +30,7 @@ POLL = 0.05  # seconds; waiters that ask more often steal the processor from the
 TEMPORARY_PREFIX = ".pycachehook-"
 TEMPORARY_SUFFIX = ".tmp"
 
-DIRECTORY_MODE = 0o755
+_WITHOUT_LOCKS = (ENOSYS, ENOLCK, EOPNOTSUPP)  # a file system that has none
 
 _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This directory holds compiled Python code, which pycachehook or Python itself can make again at any time.
@@ -67,8 +68,10 @@ class SingleFlight:
             file = _open_lock_file(self._directory, self._entry)
             self.may_write = _wait(lock, file, self._directory, nested=nested)
         except OSError as error:
-            _no_locks.add(self._directory.path)
+            if error.errno in _WITHOUT_LOCKS:
+                _no_locks.add(self._directory.path)
             _fault(self._directory, self._stats, error, f"take a lock in {self._directory.path}")
+            self.may_write = self._directory.writable()
             return self
         if self.may_write:
             self._file = file
@@ -98,12 +101,16 @@ def write_entry(directory: CacheDir, entry: str, data: bytes, source_mode: int, 
     It gets the source's mode (`source_mode`, as from `stat`), as CPython's pycs do, but is never writable for others.
     """
     mode = (source_mode | 0o200) & 0o644
+    folder = os.path.dirname(entry)
     try:
         _prepare(directory)
         try:
+            _check_inside(directory, folder)
             _write_atomic(entry, data, mode)
-        except FileNotFoundError:
-            make_directories(os.path.dirname(entry), DIRECTORY_MODE)
+        except FileNotFoundError:  # a new directory; or the whole cache has been removed under us
+            directory.prepared = False
+            _prepare(directory)
+            make_directories(folder, SHARED_MODE)
             _write_atomic(entry, data, mode)
     except OSError as error:
         _fault(directory, stats, error, f"write {entry}")
@@ -138,21 +145,32 @@ def _open(path: str, how: str, mode: int) -> "FileIO":
 
 
 def _prepare(directory: CacheDir) -> None:
-    """Mark the directory as a cache of ours, once."""
-    own = f"{directory.path}/{OWN_DIR}"
+    """Mark the directory as a cache of ours, once; make it again if it is gone. Raises OSError."""
     if directory.prepared:
         return
+    own = f"{directory.path}/{OWN_DIR}"
     try:
-        os.mkdir(own, DIRECTORY_MODE)
-    except FileExistsError:
-        pass
+        make_one_directory(own, SHARED_MODE)
     except FileNotFoundError:
         directory.reopen()
-        os.mkdir(own, DIRECTORY_MODE)
+        if not directory.writable():
+            raise
+        make_one_directory(own, SHARED_MODE)
     for name, text in ((f"{own}/format", FORMAT), (f"{directory.path}/{TAG_FILE}", _TAG)):
         if not os.path.exists(name):
             _write_atomic(name, text.encode(), 0o644)
     directory.prepared = True
+
+
+def _check_inside(directory: CacheDir, folder: str) -> None:
+    """Refuse to write where a link leads out of the cache; raises OSError. Each folder is looked at once."""
+    if folder in directory.inside:
+        return
+    os.stat(folder)  # a missing one is the caller's to make
+    real, root = os.path.realpath(folder), os.path.realpath(directory.path)
+    if real != root and not real.startswith(root.rstrip(os.sep) + os.sep):
+        raise OSError(ELOOP, f"a link leads out of the cache, to {real}", folder)
+    directory.inside.add(folder)
 
 
 def _lock_function() -> "Callable[..., bool] | None":
@@ -177,8 +195,9 @@ def _open_lock_file(directory: CacheDir, entry: str) -> "FileIO":
     try:
         return _open(path, "ab", 0o644)
     except FileNotFoundError:
+        directory.prepared = False
         _prepare(directory)
-        make_directories(os.path.dirname(path), DIRECTORY_MODE)
+        make_directories(os.path.dirname(path), SHARED_MODE)
         return _open(path, "ab", 0o644)
 
 
