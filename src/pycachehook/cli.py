@@ -1,16 +1,12 @@
 """The command line: arguments and printing, nothing else."""
 
 import argparse
-import json
 import os
-import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from . import __version__, activation, config, hook, report, runner
+from . import __version__, config, hook
 from .errors import ConfigError, PycacheHookError
 from .options import Options, boolean
 
@@ -24,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = parsed.command
     try:
         return command(parsed)
-    except (ConfigError, runner.UsageError) as error:
+    except ConfigError as error:
         return _complain(error, USAGE)
     except PycacheHookError as error:
         return _complain(error, FAILED)
@@ -110,10 +106,12 @@ def _run(parsed: argparse.Namespace) -> int:
     _refuse_file(hook.resolve(flags, "flag", parsed.config))
     chosen = [each for each in (parsed.module, parsed.code, parsed.script) if each]
     if len(chosen) != 1:
-        raise runner.UsageError("Nothing to run: give a SCRIPT, -m MODULE or -c CODE.")
+        raise ConfigError("Nothing to run: give a SCRIPT, -m MODULE or -c CODE.")
     installed = hook.install_from(flags, "flag", parsed.config)
     if installed.status != "writable" and not hook.killed():
         print(f"pycachehook: warning: {installed.reason}", file=sys.stderr)
+    from . import runner
+
     first, *arguments = chosen[0]
     if parsed.module:
         runner.run_module(installed, first, arguments)
@@ -129,7 +127,9 @@ def _enable(parsed: argparse.Namespace) -> int:
         return _in_environment(parsed)
     options = hook.resolve(_flags(parsed), "flag", parsed.config)
     _refuse_file(options)
-    purelib = Path(sysconfig.get_path("purelib"))
+    purelib = _purelib()
+    from . import activation
+
     try:
         written = activation.enable(purelib, options)
     except OSError as error:
@@ -144,7 +144,9 @@ def _enable(parsed: argparse.Namespace) -> int:
 def _disable(parsed: argparse.Namespace) -> int:
     if parsed.prefix is not None:
         return _in_environment(parsed)
-    purelib = Path(sysconfig.get_path("purelib"))
+    purelib = _purelib()
+    from . import activation
+
     try:
         removed = activation.disable(purelib)
     except OSError as error:
@@ -156,8 +158,17 @@ def _disable(parsed: argparse.Namespace) -> int:
     return DONE
 
 
+def _purelib() -> Any:
+    import sysconfig
+    from pathlib import Path
+
+    return Path(sysconfig.get_path("purelib"))
+
+
 def _in_environment(parsed: argparse.Namespace) -> int:
     """Have the environment at `--prefix` run this command itself: it knows its own paths and its own Python."""
+    import subprocess
+
     folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
     interpreter = os.path.join(parsed.prefix, folder, name)
     if not os.path.exists(interpreter):
@@ -173,6 +184,10 @@ def _in_environment(parsed: argparse.Namespace) -> int:
 
 
 def _status(parsed: argparse.Namespace) -> int:
+    import json
+
+    from . import report
+
     state = report.status(parsed.config)
     if parsed.json:
         print(json.dumps(state))

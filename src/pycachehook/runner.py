@@ -9,18 +9,17 @@ from collections.abc import Callable
 from importlib.machinery import PathFinder, SourceFileLoader, SourcelessFileLoader
 from typing import Any
 
-from .errors import PycacheHookError
+from .errors import ConfigError, PycacheHookError
 from .hook import Hook
 
 
-class UsageError(PycacheHookError):
-    """There is no such program."""
-
-
 def run_script(hook: Hook, script: str, arguments: list[str]) -> None:
-    """Run a file, or the `__main__.py` of a directory or zip archive, as the main program."""
+    """Run a file, or the `__main__.py` of a directory or zip archive, as the main program.
+
+    Raises ConfigError if there is none, and whatever the program raises.
+    """
     if not os.path.exists(script):
-        raise UsageError(f"There is no script {script}.")
+        raise ConfigError(f"There is no script {script}.")
     sys.argv[:] = [script, *arguments]
     path = os.path.join(os.getcwd(), script)
     if os.path.isfile(path) and PathFinder.find_spec("__main__", [path]) is None:
@@ -31,13 +30,16 @@ def run_script(hook: Hook, script: str, arguments: list[str]) -> None:
         return
     spec = PathFinder.find_spec("__main__", [path])
     if spec is None:
-        raise UsageError(f"There is no __main__.py in {script}.")
+        raise ConfigError(f"There is no __main__.py in {script}.")
     _set_path(path)
     _execute_spec(hook, spec, "__main__")
 
 
 def run_module(hook: Hook, name: str, arguments: list[str]) -> None:
-    """Run a module, or a package's `__main__`, as `python -m` does."""
+    """Run a module, or a package's `__main__`, as `python -m` does.
+
+    Raises PycacheHookError if there is none, and whatever the program raises.
+    """
     sys.argv[:] = ["-m", *arguments]
     _set_path(os.getcwd())
     spec = _find(name)
