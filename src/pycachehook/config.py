@@ -82,11 +82,12 @@ def _chosen(name: str, value: object) -> bool:
 
 
 def _from_keywords(keywords: "Mapping[str, object]", origin: str) -> dict[str, Option]:
-    return {
-        name: Option(parse(name, value, origin), origin if origin == "keyword" else f"--{name.replace('_', '-')}")
-        for name, value in keywords.items()
-        if value is not None
-    }
+    found = {}
+    for name, value in keywords.items():
+        if value is not None:
+            where = f"--{name.replace('_', '-')}" if origin == "flag" else origin
+            found[name] = Option(parse(name, value, where), where)
+    return found
 
 
 def _from_environment() -> dict[str, Option]:

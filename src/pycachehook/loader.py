@@ -110,7 +110,7 @@ class CachingLoader(SourceFileLoader):
             code = self._compile(fullname, source)
             policy.stats.miss(reason, fullname, source.path, stored=False)
             return code
-        with writer.SingleFlight(store.directory, store.path(source), policy.stats) as flight:
+        with writer.SingleFlight(store.directory, store.path(source.path), policy.stats) as flight:
             entry = _found_meanwhile(store, source) if flight.may_write else None
             if entry is not None:
                 policy.stats.hit(store.name, fullname, source.path)
@@ -144,5 +144,5 @@ def _write(writer: "ModuleType", policy: Policy, store: Store, source: Source, c
         data, mode = store.encode(code, source), source.status().st_mode
     except (OSError, ValueError):  # the source is gone by now; or the code holds what marshal cannot write
         return False
-    stored: bool = writer.write_entry(store.directory, store.path(source), data, mode, policy.stats)
+    stored: bool = writer.write_entry(store.directory, store.path(source.path), data, mode, policy.stats)
     return stored

@@ -106,9 +106,9 @@ class InTree:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
-    def path(self, source: Source) -> str:
-        """Return where the pyc of `source` would lie."""
-        return self._layout.in_tree(source.path)
+    def path(self, source_path: str) -> str:
+        """Return where the pyc of the source would lie."""
+        return self._layout.in_tree(source_path)
 
     def find(self, source: Source) -> "CodeType":
         """Return the code of a pyc that CPython would accept; raises Miss, or OSError if the source cannot be read.
@@ -116,7 +116,7 @@ class InTree:
         One thing more is asked: a timestamp pyc must not be older than its source. CPython compares whole seconds
         and runs old code after two edits within one of them (gh-75953).
         """
-        path = self.path(source)
+        path = self.path(source.path)
         try:
             data, status = read_file(path, _READ_FLAGS)
         except OSError as error:
@@ -147,13 +147,13 @@ class Store:
         """Whether an entry with a defect will be replaced."""
         return self.directory.writable()
 
-    def path(self, source: Source) -> str:
-        """Return where the entry of `source` lies."""
-        return self._layout.mirrored(self._root, source.path)
+    def path(self, source_path: str) -> str:
+        """Return where the entry of the source lies."""
+        return self._layout.mirrored(self._root, source_path)
 
     def find(self, source: Source) -> "CodeType":
         """Return the code of a valid entry; raises Miss, or OSError if the source cannot be read."""
-        path = self.path(source)
+        path = self.path(source.path)
         if self.directory.status == DISABLED:
             raise Miss(UNTRUSTED, self.directory.reason or "")
         try:
