@@ -17,9 +17,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 something was found or failed, 2 usage."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parsed = _parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
-    command: Callable[[argparse.Namespace], int] = parsed.command
+    command: Callable[[argparse.Namespace], int | Callable[[], None]] = parsed.command
     try:
-        return command(parsed)
+        outcome = command(parsed)
+        if isinstance(outcome, int):
+            return outcome
     except ConfigError as error:
         return _complain(error, USAGE)
     except PycacheHookError as error:
@@ -27,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    outcome()  # the program to run: what it raises is its own
+    return DONE
 
 
 def _complain(error: object, code: int) -> int:
@@ -99,7 +103,7 @@ def _refuse_file(options: Options) -> None:
         raise ConfigError(f"cache_dir = {path!r} ({origin}) is not valid: it is a file, and must be a directory.")
 
 
-def _run(parsed: argparse.Namespace) -> int:
+def _run(parsed: argparse.Namespace) -> Callable[[], None]:
     flags = _flags(parsed)
     if flags["force_write"] is None:
         flags["force_write"] = True  # whoever says `run` means it, whatever PYTHONDONTWRITEBYTECODE says
@@ -114,12 +118,10 @@ def _run(parsed: argparse.Namespace) -> int:
 
     first, *arguments = chosen[0]
     if parsed.module:
-        runner.run_module(installed, first, arguments)
-    elif parsed.code:
-        runner.run_code(first, arguments)
-    else:
-        runner.run_script(installed, first, arguments)
-    return DONE
+        return runner.prepare_module(installed, first, arguments)
+    if parsed.code:
+        return runner.prepare_code(first, arguments)
+    return runner.prepare_script(installed, first, arguments)
 
 
 def _enable(parsed: argparse.Namespace) -> int:

@@ -6,39 +6,41 @@ import os
 import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from importlib.machinery import PathFinder, SourceFileLoader, SourcelessFileLoader
 from typing import Any
 
 from .errors import ConfigError, PycacheHookError
 from .hook import Hook
 
+Program = Callable[[], None]
 
-def run_script(hook: Hook, script: str, arguments: list[str]) -> None:
-    """Run a file, or the `__main__.py` of a directory or zip archive, as the main program.
 
-    Raises ConfigError if there is none, and whatever the program raises.
+def prepare_script(hook: Hook, script: str, arguments: list[str]) -> Program:
+    """Return a function that runs a file, or the `__main__.py` of a directory or zip archive, as the main program.
+
+    Raises ConfigError if there is none. What the function raises is the program's.
     """
     if not os.path.exists(script):
         raise ConfigError(f"There is no script {script}.")
-    sys.argv[:] = [script, *arguments]
     path = os.path.join(os.getcwd(), script)
-    if os.path.isfile(path) and PathFinder.find_spec("__main__", [path]) is None:
-        _set_path(os.path.dirname(os.path.realpath(path)))
-        loader: SourcelessFileLoader | SourceFileLoader
-        loader = SourcelessFileLoader("__main__", path) if path.endswith(".pyc") else hook.loader("__main__", path)
-        _execute(lambda: loader.get_code("__main__"), __file__=path, __loader__=loader, __spec__=None, __package__=None)
-        return
     spec = PathFinder.find_spec("__main__", [path])
-    if spec is None:
+    if spec is None and not os.path.isfile(path):
         raise ConfigError(f"There is no __main__.py in {script}.")
-    _set_path(path)
-    _execute_spec(hook, spec, "__main__")
+    sys.argv[:] = [script, *arguments]
+    if spec is not None:
+        _set_path(path)
+        return _prepare_spec(hook, spec, "__main__")
+    _set_path(os.path.dirname(os.path.realpath(path)))
+    loader = SourcelessFileLoader("__main__", path) if path.endswith(".pyc") else hook.loader("__main__", path)
+    get_code = partial(loader.get_code, "__main__")
+    return partial(_execute, get_code, __file__=path, __loader__=loader, __spec__=None, __package__=None)
 
 
-def run_module(hook: Hook, name: str, arguments: list[str]) -> None:
-    """Run a module, or a package's `__main__`, as `python -m` does.
+def prepare_module(hook: Hook, name: str, arguments: list[str]) -> Program:
+    """Return a function that runs a module, or a package's `__main__`, as `python -m` does.
 
-    Raises PycacheHookError if there is none, and whatever the program raises.
+    Raises PycacheHookError if there is none; importing the packages above it raises whatever they raise.
     """
     sys.argv[:] = ["-m", *arguments]
     _set_path(os.getcwd())
@@ -50,17 +52,15 @@ def run_module(hook: Hook, name: str, arguments: list[str]) -> None:
         raise PycacheHookError(f"There is no module {name}.")
     if spec.origin:
         sys.argv[0] = spec.origin
-    _execute_spec(hook, spec, name)
+    return _prepare_spec(hook, spec, name)
 
 
-def run_code(code: str, arguments: list[str]) -> None:
-    """Run a string, as `python -c` does; there is nothing to cache in it."""
+def prepare_code(code: str, arguments: list[str]) -> Program:
+    """Return a function that runs a string, as `python -c` does; there is nothing to cache in it."""
     sys.argv[:] = ["-c", *arguments]
     _set_path("")
-    loader = importlib.machinery.BuiltinImporter
-    _execute(
-        lambda: compile(code, "<string>", "exec", dont_inherit=True), __loader__=loader, __spec__=None, __package__=None
-    )
+    compiled = partial(compile, code, "<string>", "exec", dont_inherit=True)
+    return partial(_execute, compiled, __loader__=importlib.machinery.BuiltinImporter, __spec__=None, __package__=None)
 
 
 def _find(name: str) -> importlib.machinery.ModuleSpec | None:
@@ -74,19 +74,14 @@ def _find(name: str) -> importlib.machinery.ModuleSpec | None:
         return None
 
 
-def _execute_spec(hook: Hook, spec: importlib.machinery.ModuleSpec, name: str) -> None:
+def _prepare_spec(hook: Hook, spec: importlib.machinery.ModuleSpec, name: str) -> Program:
     loader: Any = spec.loader
     if type(loader) is SourceFileLoader:
         loader = spec.loader = hook.loader(spec.name, loader.path)
     if not hasattr(loader, "get_code"):
         raise PycacheHookError(f"{name} holds no Python code that could be run ({spec.origin}).")
-    _execute(
-        lambda: loader.get_code(spec.name),
-        __file__=spec.origin,
-        __loader__=loader,
-        __spec__=spec,
-        __package__=spec.parent,
-    )
+    get_code = partial(loader.get_code, spec.name)
+    return partial(_execute, get_code, __file__=spec.origin, __loader__=loader, __spec__=spec, __package__=spec.parent)
 
 
 def _execute(get_code: Callable[[], Any], **attributes: object) -> None:
@@ -105,8 +100,9 @@ def _execute(get_code: Callable[[], Any], **attributes: object) -> None:
 
 def _hide_our_frames(error: BaseException) -> None:
     """Have the interpreter print this exception's traceback from the program's first line on."""
+    ours = (__file__, "<frozen importlib.")  # as which the loader's own frames pass
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
         trace = trace.tb_next
     report = sys.excepthook
 
