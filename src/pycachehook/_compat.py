@@ -82,10 +82,13 @@ def being_imported(packages: tuple[str, ...]) -> bool:
 
 
 def finished_module(name: str) -> "ModuleType | None":
-    """Import and return the module `name`, or None while some thread is still halfway through it."""
+    """Import and return the module `name`; None if it cannot be had, or while some thread is halfway through it."""
     module = sys.modules.get(name)
     if module is None:
-        __import__(name)
+        try:
+            __import__(name)
+        except Exception:  # noqa: BLE001 -- the package has been removed under us
+            return None
         module = sys.modules[name]
     return None if _is_halfway(module) else module
 

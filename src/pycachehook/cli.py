@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         outcome = command(parsed)
         if isinstance(outcome, int):
+            sys.stdout.flush()
             return outcome
     except ConfigError as error:
         return _complain(error, USAGE)

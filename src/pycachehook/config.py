@@ -62,9 +62,7 @@ def resolve(
     if config:
         layers.append(_from_file(config))
     if activation:
-        layers.append(
-            {name: Option(value, activation_origin) for name, value in activation.items() if _chosen(name, value)}
-        )
+        layers.append(_from_activation(activation, activation_origin))
     for layer in layers:
         for name, option in layer.items():
             found.setdefault(name, option)
@@ -76,9 +74,13 @@ def resolve(
     return Options({name: found.get(name) or Option(OPTIONS[name][0], DEFAULT) for name in OPTIONS})
 
 
-def _chosen(name: str, value: object) -> bool:
-    """Say whether the activation's value is more than the default, written out."""
-    return name in OPTIONS and value != OPTIONS[name][0]
+def _from_activation(activation: "Mapping[str, Any]", origin: str) -> dict[str, Option]:
+    """Return what `enable` recorded and is more than the default, written out; its rules are resolved already."""
+    found = {}
+    for name, value in activation.items():
+        if name in OPTIONS and value != OPTIONS[name][0]:
+            found[name] = Option(value if name == "rules" else parse(name, value, origin), origin)
+    return found
 
 
 def _from_keywords(keywords: "Mapping[str, object]", origin: str) -> dict[str, Option]:

@@ -18,7 +18,7 @@ def read_config_file(path: object) -> tuple[str, dict[str, object]]:
             document = tomllib.load(file)
     except OSError as error:
         raise ConfigError(f"The configuration file {name} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"The configuration file {name} is not valid TOML: {error}.") from None
     table = document.get("tool", {})
     table = table.get("pycachehook") if isinstance(table, dict) else None

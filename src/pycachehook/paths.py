@@ -63,11 +63,20 @@ class Layout:
         if not ntpath.isabs(source):
             source = ntpath.join(os.getcwd(), source)
         drive, rest = ntpath.splitdrive(source.replace("/", "\\"))
-        # \\server\share, \\?\C:, \\.\device: no character that a file name may not have
-        unc = "UNC" + drive[1:].replace(":", "$").replace("?", "$q")
-        drive = f"{drive[0].upper()}$" if drive[1:] == ":" else unc
         head, _, tail = rest.rpartition("\\")
-        return "\\".join(part for part in (root.rstrip("\\"), drive, head.strip("\\"), self.entry_name(tail)) if part)
+        head = _kept_inside(head.replace("\\", "/").strip("/")).replace("/", "\\")
+        parts = (root.rstrip("\\"), _drive_name(drive), head, self.entry_name(tail))
+        return "\\".join(part for part in parts if part)
+
+
+def _drive_name(drive: str) -> str:
+    """Return folder names for a drive letter, a share or a device: one to one, and such as a folder may have."""
+    if drive[1:] == ":":
+        return f"{drive[0].upper()}$"
+    escaped = drive[2:].replace("$", "$$").replace(":", "$c").replace("?", "$q")
+    return "\\".join(
+        ("UNC", *(part.replace(".", "$d") if not part.strip(".") else part for part in escaped.split("\\")))
+    )
 
 
 def _kept_inside(head: str) -> str:

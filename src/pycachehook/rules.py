@@ -106,6 +106,8 @@ def distribution_patterns(name: str) -> list[str]:
     A package of its own gives one pattern, a namespace package one for each part that the distribution owns.
     An editable installation gives its project's directory (PEP 610).
     """
+    import glob
+
     import importlib_metadata
 
     try:
@@ -117,7 +119,7 @@ def distribution_patterns(name: str) -> list[str]:
         from urllib.parse import urlsplit
         from urllib.request import url2pathname
 
-        return [url2pathname(urlsplit(origin.url).path).rstrip("/") + "/*"]
+        return [glob.escape(url2pathname(urlsplit(origin.url).path).rstrip("/")) + "/*"]
     files = [str(file) for file in distribution.files or () if str(file).endswith(".py")]
     packages = {os.path.dirname(file) for file in files if os.path.basename(file) == "__init__.py"}
     patterns = []
@@ -128,5 +130,6 @@ def distribution_patterns(name: str) -> list[str]:
             top = f"{top}/{part}" if top else part
             if top in packages:
                 break
-        patterns.append(f"{top}/*" if top in packages else file)
-    return [str(distribution.locate_file(pattern)) for pattern in dict.fromkeys(patterns)]
+        place = glob.escape(str(distribution.locate_file(top if top in packages else file)))
+        patterns.append(f"{place}/*" if top in packages else place)
+    return list(dict.fromkeys(patterns))

@@ -1,5 +1,6 @@
 """Running a program under the hook, as `python` itself would run it."""
 
+import builtins
 import importlib.machinery
 import importlib.util
 import os
@@ -7,7 +8,7 @@ import sys
 import types
 from collections.abc import Callable
 from functools import partial
-from importlib.machinery import PathFinder, SourceFileLoader, SourcelessFileLoader
+from importlib.machinery import ExtensionFileLoader, PathFinder, SourceFileLoader, SourcelessFileLoader
 from typing import Any
 
 from .errors import ConfigError, PycacheHookError
@@ -78,7 +79,7 @@ def _prepare_spec(hook: Hook, spec: importlib.machinery.ModuleSpec, name: str) -
     loader: Any = spec.loader
     if type(loader) is SourceFileLoader:
         loader = spec.loader = hook.loader(spec.name, loader.path)
-    if not hasattr(loader, "get_code"):
+    if not hasattr(loader, "get_code") or spec.origin == "built-in" or isinstance(loader, ExtensionFileLoader):
         raise PycacheHookError(f"{name} holds no Python code that could be run ({spec.origin}).")
     get_code = partial(loader.get_code, spec.name)
     return partial(_execute, get_code, __file__=spec.origin, __loader__=loader, __spec__=spec, __package__=spec.parent)
@@ -87,7 +88,9 @@ def _prepare_spec(hook: Hook, spec: importlib.machinery.ModuleSpec, name: str) -
 def _execute(get_code: Callable[[], Any], **attributes: object) -> None:
     """Run the code as a new `__main__` module; an exception in it goes on without our frames in its traceback."""
     main = types.ModuleType("__main__")
-    main.__dict__.update(attributes, __builtins__=__builtins__, __annotations__={})
+    main.__dict__.update(attributes, __builtins__=builtins, __annotations__={})
+    if sys.version_info < (3, 15) and "__file__" in attributes:
+        main.__dict__["__cached__"] = getattr(attributes["__spec__"], "cached", None)
     sys.modules["__main__"] = main
     try:
         exec(get_code(), main.__dict__)

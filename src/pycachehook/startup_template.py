@@ -29,8 +29,10 @@ class FirstImport:
         if spec is None or type(spec.loader) is not type(__spec__.loader):
             return spec
         sys.meta_path.remove(self)
-        sys.pycache_prefix = self.found_prefix
+        chosen, sys.pycache_prefix = sys.pycache_prefix, self.found_prefix
         install()
+        if chosen not in (self.found_prefix, OPTIONS["cache_dir"]):  # the program has set it since
+            sys.pycache_prefix = chosen
         return find_spec(sys.meta_path[place:], name, path, target)
 
 

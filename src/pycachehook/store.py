@@ -19,9 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
 
-# A FIFO under an entry's name must not be waited for, and a link not be followed out of the cache.
-_READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-_ENTRY_FLAGS = _READ_FLAGS | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+# A FIFO must not be waited for, and a link not be followed out of the cache.
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_ENTRY_FLAGS = _READ_FLAGS | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Source:
@@ -131,13 +131,14 @@ class InTree:
 class Store:
     """The entries of one cache directory in one invalidation mode."""
 
-    __slots__ = ("_layout", "_owners", "_root", "directory", "mode")
+    __slots__ = ("_flags", "_layout", "_owners", "_root", "directory", "mode")
 
     name = STORE
 
     def __init__(self, directory: CacheDir, layout: Layout, mode: str) -> None:
         self.directory = directory
         self.mode = mode
+        self._flags = pyc.FLAGS[mode]
         self._layout = layout
         self._root = directory.path
         self._owners = directory.owners
@@ -166,14 +167,21 @@ class Store:
         flags, stamp = pyc.read_header(data)
         if not flags & pyc.HASH_BASED and self.mode != pyc.TIMESTAMP:
             raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
-        # A `..` behind a link makes two sources share one place: then the hash tells them apart.
-        check_source(flags, stamp, source, always=self.mode == pyc.CHECKED_HASH or "/../" in path)
+        check_source(flags, stamp, source, always=self.mode == pyc.CHECKED_HASH or _may_share_its_place(source.path))
         return pyc.decode(data, source.path)
 
     def encode(self, code: "CodeType", source: Source) -> bytes:
         """Return the bytes of a new entry."""
-        flags = pyc.FLAGS[self.mode]
+        flags = pyc.FLAGS[pyc.CHECKED_HASH] if _may_share_its_place(source.path) else self._flags
         return pyc.encode(code, flags, source.stamp(flags))
+
+
+def _may_share_its_place(path: str) -> bool:
+    """Say whether another source could have the same place, so that only the hash tells whose entry lies there.
+
+    `tool.sh` has the place of `tool.py`, and a `..` behind a link leads elsewhere in the tree than in the cache.
+    """
+    return "/../" in path or not path.endswith(".py")
 
 
 def _unread(error: OSError) -> Miss:

@@ -1,0 +1,159 @@
+"""Properties of the entry's codec, for any code, any stamp and any damage."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pycachehook import pyc
+from pycachehook.events import CORRUPT, WRONG_MAGIC, Miss
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import CodeType
+
+    from conftest import Python
+
+MODES = sorted(pyc.FLAGS)
+
+constants = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.binary(max_size=8),
+    lambda inner: st.lists(inner, max_size=3).map(tuple),
+    max_leaves=6,
+)
+sources = st.lists(constants, max_size=4).map(
+    lambda values: "".join(
+        f"def f{number}(a, *b):\n    return lambda: {value!r}\n" for number, value in enumerate(values)
+    )
+)
+file_names = st.binary(max_size=12).map(lambda name: name.replace(b"\0", b"").decode("utf-8", "surrogateescape"))
+stamps = st.binary(min_size=8, max_size=8)
+flags = st.sampled_from(sorted(pyc.FLAGS.values()))
+
+
+def compiled(source: str, path: str = "m.py") -> CodeType:
+    """Return the code object of `source`, compiled without this file's own future features."""
+    code: CodeType = compile(source, path, "exec", dont_inherit=True)
+    return code
+
+
+def file_names_in(code: CodeType) -> Iterator[str]:
+    """Yield the file name of a code object, and of all that it contains."""
+    yield code.co_filename
+    for each in code.co_consts:
+        if isinstance(each, type(code)):
+            yield from file_names_in(each)
+
+
+@given(source=sources, flags=flags, stamp=stamps, path=file_names)
+@settings(deadline=None)
+def test_round_trip(source: str, flags: int, stamp: bytes, path: str) -> None:
+    """What is encoded comes back: flags, stamp and code, the code under the path that is asked for."""
+    data = pyc.encode(compiled(source, "elsewhere.py"), flags, stamp)
+    assert pyc.is_sealed(data)
+    assert pyc.read_header(data) == (flags, stamp)
+    code = pyc.decode(data, path)
+    assert code == compiled(source, path)
+    assert set(file_names_in(code)) == {path}
+
+
+@given(source=sources, flags=flags, stamp=stamps)
+@settings(deadline=None)
+def test_unsealed_round_trip(source: str, flags: int, stamp: bytes) -> None:
+    """An entry without its seal, which is what CPython writes, comes back the same."""
+    code = compiled(source)
+    data = pyc.encode(code, flags, stamp)[: -pyc.SEAL_SIZE]
+    assert pyc.read_header(data) == (flags, stamp)
+    assert pyc.decode(data, "m.py") == code
+
+
+@given(source=sources, flags=flags, stamp=stamps, position=st.integers(min_value=0), change=st.integers(1, 255))
+@settings(deadline=None)
+def test_changed_byte_is_rejected_before_marshal(
+    source: str, flags: int, stamp: bytes, position: int, change: int
+) -> None:
+    """Any other value of any byte, but for the seal's own magic, is called corrupt by the look at the header."""
+    data = bytearray(pyc.encode(compiled(source), flags, stamp))
+    position %= len(data) - len(pyc.SEAL_MAGIC)
+    if position >= len(data) - pyc.SEAL_SIZE:
+        position += len(pyc.SEAL_MAGIC)
+    data[position] ^= change
+    with pytest.raises(Miss) as caught:
+        pyc.read_header(bytes(data))
+    assert caught.value.reason == CORRUPT
+
+
+starts = st.builds(lambda flags: pyc.encode(compiled(""), flags, bytes(8))[:8], flags)
+
+
+@given(st.binary(max_size=64) | st.builds(bytes.__add__, starts, st.binary(max_size=64)))
+def test_header_of_any_bytes(data: bytes) -> None:
+    """Whatever the bytes are, the header is read as it stands or the defect is named; nothing else is raised."""
+    try:
+        flags, stamp = pyc.read_header(data)
+        sound = (data[4:8], data[8:16]) == (flags.to_bytes(4, "little"), stamp)
+    except Miss as miss:
+        sound = miss.reason in (CORRUPT, WRONG_MAGIC)
+    assert sound
+
+
+# Corrupt bytes may crash marshal, so a child reads them: it prints what became of each damaged form of one entry.
+READ_DAMAGED = """
+import json, sys
+from pycachehook import pyc
+from pycachehook.events import Miss
+
+data = open(sys.argv[1], "rb").read()
+whole = pyc.read_header(data), pyc.decode(data, "m.py")
+outcomes = []
+
+def read(kind, where, damaged):
+    step = "header"
+    try:
+        header = pyc.read_header(damaged)
+        step = "body"
+        code = pyc.decode(damaged, "m.py")
+    except Miss as miss:
+        outcome = step, miss.reason
+    else:
+        outcome = "read", "the same" if (header, code) == whole else "other code"
+    outcomes.append((kind, where, *outcome))
+
+for length in range(len(data)):
+    read("cut to", length, data[:length])
+for position, byte in enumerate(data):
+    for other in set(range(256)) - {byte}:
+        read("changed", position, data[:position] + bytes([other]) + data[position + 1:])
+print(json.dumps(outcomes))
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_truncation_and_every_changed_byte_is_detected(mode: str, python: Python, tmp_path: Path) -> None:
+    """No cut and no changed byte of an entry gives other code, and each has the reason "corrupt".
+
+    One cut leaves an entry as CPython writes it: that of exactly the seal.
+    """
+    path = tmp_path / "m.pyc"
+    source = "import sys\n\nclass A:\n    def f(self, x=1):\n        return (x, 'text', 2.5, sys.path)\n"
+    data = pyc.encode(compiled(source), pyc.FLAGS[mode], b"\1\2\3\4\5\6\7\x08")
+    path.write_bytes(data)
+    outcomes = json.loads(python("-c", READ_DAMAGED, path).stdout)
+    assert len(outcomes) == len(data) + 255 * len(data)
+
+    seal = len(data) - pyc.SEAL_SIZE
+    read = [(kind, where, outcome) for kind, where, step, outcome in outcomes if step == "read"]
+    assert read == [("cut to", seal, "the same")]
+    assert {outcome for *_, step, outcome in outcomes if step != "read"} == {CORRUPT}
+    marshal_saw = {where for kind, where, step, _ in outcomes if kind == "changed" and step == "body"}
+    assert marshal_saw == set(range(seal, seal + len(pyc.SEAL_MAGIC)))

@@ -1,0 +1,352 @@
+"""The command line: exit codes, and one sentence for whatever the user got wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import importlib_metadata
+import pytest
+
+import pycachehook
+import pycachehook.activation
+import pycachehook.report
+import pycachehook.runner
+from conftest import clean_environment
+from pycachehook import hook as hook_module
+from pycachehook.activation import FILES
+from pycachehook.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from conftest import Python
+
+
+@pytest.fixture(autouse=True)
+def _clean(import_state: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start from defaults, with an empty home, and leave no hook behind."""
+    for name in list(os.environ):
+        if name.startswith(("PYCACHEHOOK_", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(hook_module, "_activation", None)
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    sys.pycache_prefix, sys.dont_write_bytecode = None, False
+    yield
+    pycachehook.uninstall()
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one sentence on standard error, and check that there is nothing else."""
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.startswith("pycachehook: error: ")
+    assert errors.endswith(".\n")
+    assert errors.count("\n") == 1
+    return errors.removeprefix("pycachehook: error: ").rstrip("\n")
+
+
+COMMANDS = {"run": ["-c", "raise SystemExit(99)"], "status": [], "enable": []}
+WRONG_FLAGS = [
+    ("cache_dir", "", "must be the path of a directory."),
+    ("layout", "shared", "must be mirror."),
+    ("invalidation_mode", "hash", "must be checked-hash, unchecked-hash or timestamp."),
+    ("in_tree", "write", "must be read or ignore."),
+    ("lock_timeout", "soon", "must be a number of seconds from 0 to 86400."),
+    ("lock_timeout", "-1", "must be a number of seconds from 0 to 86400."),
+    ("rules", "[{", "write [{match = "),
+    ("rules", "3", "must be a list of tables, not 3."),
+    ("rules", '[{match = "a"}]', "it needs one of enabled, "),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG_FLAGS, ids=lambda wrong: f"{wrong[0]}={wrong[1]}")
+@pytest.mark.parametrize("how", ["flag", "variable"])
+def test_wrong_option(
+    wrong: tuple[str, str, str], how: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong value is exit code 2, and one sentence with the flag or the variable, and what is allowed."""
+    name, value, allowed = wrong
+    flag, variable = f"--{name.replace('_', '-')}", f"PYCACHEHOOK_{name.upper()}"
+    if how == "variable":
+        monkeypatch.setenv(variable, value or " ")
+    assert main(["run", *([f"{flag}={value}"] if how == "flag" else []), "-c", "raise SystemExit(99)"]) == 2
+    text = complaint(capsys)
+    assert text.startswith(name)
+    assert f"({flag if how == 'flag' else variable})" in text
+    assert allowed in text
+    assert pycachehook.active() is None
+
+
+@pytest.mark.parametrize("name", ["read_only", "force_write", "allow_shared", "strict"])
+def test_wrong_switch(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A switch in the environment that says neither yes nor no is an error of its own, for every command."""
+    variable = f"PYCACHEHOOK_{name.upper()}"
+    monkeypatch.setenv(variable, "maybe")
+    for command, arguments in COMMANDS.items():
+        assert main([command, *arguments]) == 2
+        allowed = "true or false (1, yes, on; 0, no, off)"
+        assert complaint(capsys) == f"{name} = 'maybe' ({variable}) is not valid: it must be {allowed}."
+
+
+FAULTY_FILES: dict[str, tuple[bytes | None, str]] = {
+    "missing": (None, "cannot be read: No such file or directory."),
+    "malformed": (b"[tool.pycachehook\n", "is not valid TOML: "),
+    "binary": (b"\xff\xfe\0", "is not valid TOML: "),
+    "no table": (b"[project]\n", "has no table [tool.pycachehook]."),
+    "unknown": (b"[tool.pycachehook]\ncachedir = 3\n", "is not an option: the options are cache_dir, "),
+    "wrong": (b"[tool.pycachehook]\nlayout = 3\n", "is not valid: it must be mirror."),
+    "directory": (b"", "cannot be read: Is a directory."),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTY_FILES)
+@pytest.mark.parametrize("how", ["flag", "variable"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_faulty_configuration_file(
+    command: str, kind: str, how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A configuration file that is of no use is exit code 2, and one sentence with its path and what is wrong."""
+    path = tmp_path / "options.toml"
+    content, expected = FAULTY_FILES[kind]
+    if kind == "directory":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.MonkeyPatch.context() as environment:
+        if how == "variable":
+            environment.setenv("PYCACHEHOOK_CONFIG", str(path))
+        arguments = ["--config", str(path)] if how == "flag" else []
+        assert main([command, *arguments, *COMMANDS[command]]) == 2
+    text = complaint(capsys)
+    assert str(path) in text
+    assert expected in text
+
+
+@pytest.mark.parametrize("command", ["run", "enable"])
+def test_cache_dir_that_is_a_file(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cache directory that is a file is exit code 2, with its origin, before anything is installed or written."""
+    path = tmp_path / "file"
+    path.touch()
+    assert main([command, "--cache-dir", str(path), *COMMANDS[command]]) == 2
+    expected = f"cache_dir = '{path}' (--cache-dir) is not valid: it is a file, and must be a directory."
+    assert complaint(capsys) == expected
+    assert pycachehook.active() is None
+
+
+@pytest.mark.parametrize("words", [[], ["-m"], ["-c"]])
+def test_nothing_to_run(words: list[str], cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A `run` without anything to run is exit code 2, and makes no cache directory."""
+    assert main(["run", "--cache-dir", str(cache), *words]) == 2
+    assert complaint(capsys) == "Nothing to run: give a SCRIPT, -m MODULE or -c CODE."
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["missing.py"], 2, "There is no script missing.py."),
+        (["-m", "no_such_module"], 1, "There is no module no_such_module."),
+    ],
+)
+def test_missing_program(
+    words: list[str], code: int, expected: str, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program that is not there is one sentence: usage for a script's path, a failure for a module's name."""
+    assert main(["run", "--cache-dir", str(cache), *words]) == code
+    assert complaint(capsys) == expected
+
+
+def test_strict_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Under --strict a fault of the environment is exit code 1, and the program does not run."""
+    tmp_path.joinpath("shared").mkdir()
+    tmp_path.joinpath("shared").chmod(0o777)
+    assert main(["run", "--strict", "--cache-dir", f"{tmp_path}/shared", "-c", "raise SystemExit(99)"]) == 1
+    assert "is writable by everybody" in complaint(capsys)
+
+
+def test_fault_is_a_warning(tmp_path: Path, python: Python) -> None:
+    """Without --strict a fault of the environment is one sentence of warning, and the program runs."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    process = python("-m", "pycachehook", "run", "--cache-dir", tmp_path / "shared", "-c", "print('done')")
+    assert process.stdout == "done\n"
+    assert process.stderr.startswith(f"pycachehook: warning: {tmp_path}/shared is writable by everybody")
+    assert process.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        ([], 2, "usage: pycachehook"),
+        (["nonesuch"], 2, "invalid choice: 'nonesuch'"),
+        (["run", "--nonesuch", "x"], 2, ""),
+        (["status", "--nonesuch"], 2, "unrecognized arguments: --nonesuch"),
+        (["disable", "--cache", "x"], 2, "unrecognized arguments: --cache x"),
+        (["run", "--lock-timeout"], 2, "argument --lock-timeout: expected one argument"),
+        (["--version"], 0, f"pycachehook {pycachehook.__version__}"),
+        (["--help"], 0, "example: pycachehook run"),
+        *(([command, "--help"], 0, f"example: pycachehook {command}") for command in (*COMMANDS, "disable")),
+    ],
+)  # fmt: skip
+def test_usage(words: list[str], code: int, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wrong usage is exit code 2 with the usage on standard error; help and version are 0 on standard output."""
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == code
+    output, errors = capsys.readouterr()
+    assert expected in (errors if code else output)
+    assert (output if code else errors) == ""
+
+
+def test_every_option_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    """`run` and `enable` have a flag for every option, and switches can be turned off, too."""
+    for command in ("run", "enable"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        text = capsys.readouterr().out
+        for name in pycachehook.config.NAMES:
+            assert f"--{name.replace('_', '-')}" in text
+        assert "--no-read-only" in text
+
+
+def test_status(cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """`status` tells what is in force, with each option's origin, and counts the entries."""
+    root = tree({"some_module.py": ""})
+    with pycachehook.install(cache, in_tree="ignore") as hook:
+        hook.loader("some_module", f"{root}/some_module.py").get_code("some_module")
+        assert main(["status", "--json"]) == 0
+        state = json.loads(capsys.readouterr().out)
+        assert main(["status"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+    size = sum(path.stat().st_size for path in cache.rglob("*.pyc"))
+    expected = {
+        "active": True, "version": pycachehook.__version__, "python": platform.python_version(),
+        "cache_dir": str(cache), "layout": "mirror", "invalidation_mode": "checked-hash",
+        "status": "writable", "writable": True, "reason": None, "entries": 1, "bytes": size,
+    }  # fmt: skip
+    assert {name: state[name] for name in expected} == expected
+    assert state["options"]["in_tree"] == {"value": "ignore", "origin": "keyword"}
+    assert set(state["options"]) == set(pycachehook.config.NAMES)
+    assert "entries            1" in lines
+    assert "in_tree            ignore  (keyword)" in lines
+
+
+def test_status_changes_nothing(
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no hook is in force `status` says so, installs none and makes no directory."""
+    monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(cache))
+    assert main(["status", "--json"]) == 0
+    state = json.loads(capsys.readouterr().out)
+    assert (state["active"], state["status"], state["entries"], state["bytes"]) == (False, "disabled", 0, 0)
+    assert state["reason"] == pycachehook.report.NOT_ACTIVE
+    assert state["options"]["cache_dir"] == {"value": str(cache), "origin": "PYCACHEHOOK_CACHE_DIR"}
+    assert (pycachehook.active(), cache.exists()) == (None, False)
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "--json"]], ids=" ".join)
+def test_nobody_reads_the_output(words: list[str], python: Python) -> None:
+    """If whoever should read the output has gone, the exit code is 1, without a traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        process = subprocess.run(
+            [python.executable, "-m", "pycachehook", *words],
+            env=clean_environment(**python.environment),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (process.returncode, process.stderr) == (1, "")
+
+
+@pytest.fixture
+def environment(tmp_path: Path, python: Python) -> Python:
+    """Return a virtual environment that has this package, and what it needs, on its path."""
+    folder = tmp_path / "environment"
+    venv.EnvBuilder(symlinks=True).create(folder)
+    result = type(python)(folder / "bin" / "python", **python.environment)
+    modules = (pycachehook, filelock, importlib_metadata)
+    places = dict.fromkeys(str(Path(str(module.__file__)).parent.parent) for module in modules)
+    (purelib_of(folder) / "development.pth").write_text("\n".join(places), encoding="utf-8")
+    return result
+
+
+def purelib_of(folder: Path) -> Path:
+    """Return the directory for packages of an environment."""
+    (path,) = folder.glob("lib/python*/site-packages")
+    return path
+
+
+ACTIVE = "import pycachehook; hook = pycachehook.active(); print(hook and hook.options.cache_dir)"
+
+
+def test_enable_and_disable(environment: Python, cache: Path) -> None:
+    """Enabling turns the hook on in every process of the environment, disabling turns it off; both can be repeated."""
+    purelib = purelib_of(Path(environment.executable).parent.parent)
+    command = ("-m", "pycachehook")
+    assert environment("-c", ACTIVE).stdout == "None\n"
+    for _ in range(2):
+        lines = environment(*command, "enable", "--cache-dir", cache).stdout.splitlines()
+        assert lines == [*(f"wrote {purelib}/{name}" for name in FILES), f"cache directory: {cache}"]
+        assert environment("-c", ACTIVE).stdout == f"{cache}\n"
+    lines = environment(*command, "disable").stdout.splitlines()
+    assert sorted(lines) == sorted(f"removed {purelib}/{name}" for name in FILES)
+    assert environment("-c", ACTIVE).stdout == "None\n"
+    assert environment(*command, "disable").stdout == f"nothing to remove in {purelib}\n"
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_prefix(joined: bool, environment: Python, cache: Path) -> None:
+    """With --prefix another environment is enabled and disabled, by its own Python."""
+    prefix = str(Path(environment.executable).parent.parent)
+    flag = [f"--prefix={prefix}"] if joined else ["--prefix", prefix]
+    assert main(["enable", "--in-tree", "ignore", *flag, "--cache-dir", str(cache)]) == 0
+    assert environment("-c", ACTIVE).stdout == f"{cache}\n"
+    assert main(["enable", *flag, "--layout", "nonesuch"]) == 2
+    assert environment("-c", ACTIVE).stdout == f"{cache}\n"
+    assert main(["disable", *flag]) == 0
+    assert environment("-c", ACTIVE).stdout == "None\n"
+
+
+@pytest.mark.parametrize("command", ["enable", "disable"])
+def test_prefix_that_is_no_environment(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A prefix without a Python is exit code 2, and one sentence that names it."""
+    assert main([command, "--prefix", str(tmp_path)]) == 2
+    interpreter = f"{tmp_path}/bin/python"
+    assert complaint(capsys) == f"--prefix {tmp_path} is not a Python environment: there is no {interpreter}."
+
+
+@pytest.mark.parametrize("command", ["enable", "disable"])
+def test_prefix_without_the_package(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An environment without this package is exit code 1, and one sentence with the command that mends it."""
+    folder = tmp_path / "environment"
+    venv.EnvBuilder(symlinks=True).create(folder)
+    assert main([command, "--prefix", str(folder)]) == 1
+    mend = f"{folder}/bin/python -m pip install pycachehook"
+    assert complaint(capsys) == f"pycachehook cannot be imported in {folder}: install it there with `{mend}`."
+
+
+@pytest.mark.parametrize("command", ["enable", "disable"])
+def test_files_that_cannot_be_written_or_removed(command: str, environment: Python) -> None:
+    """Where the activation files cannot be written or removed it is exit code 1, and one sentence."""
+    purelib = purelib_of(Path(environment.executable).parent.parent)
+    (purelib / FILES[2]).mkdir()
+    process = environment("-m", "pycachehook", command, check=False)
+    assert process.returncode == 1
+    assert process.stdout == ""
+    assert process.stderr.startswith("pycachehook: error: ")
+    assert str(purelib) in process.stderr
+    assert process.stderr.count("\n") == 1

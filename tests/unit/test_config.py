@@ -1,0 +1,164 @@
+"""Which options are in force, and where each came from."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pycachehook import config
+from pycachehook.errors import ConfigError
+from pycachehook.paths import default_cache_dir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LAYERS = ["keyword", "environment", "file", "activation", "prefix", "default"]
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start with no option in the environment."""
+    for name in list(os.environ):
+        if name.startswith("PYCACHEHOOK_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    """Return a configuration file with some options."""
+    path = tmp_path / "options.toml"
+    path.write_text('[tool.pycachehook]\ncache_dir = "/file"\nlock_timeout = 3\n', encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("strongest", range(len(LAYERS)), ids=LAYERS)
+def test_order(strongest: int, toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of keyword, environment, file, activation, Python's prefix and default that has a value wins."""
+    present = dict.fromkeys(LAYERS[strongest:])
+    if "environment" in present:
+        monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", "/environment")
+    options = config.resolve(
+        {"cache_dir": "/keyword" if "keyword" in present else None},
+        config=toml if "file" in present else None,
+        activation={"cache_dir": "/activation"} if "activation" in present else None,
+        activation_origin="startup.py",
+        prefix="/prefix" if "prefix" in present else None,
+    )
+    expected = {
+        "keyword": ("/keyword", "keyword"),
+        "environment": ("/environment", "PYCACHEHOOK_CACHE_DIR"),
+        "file": ("/file", str(toml)),
+        "activation": ("/activation", "startup.py"),
+        "prefix": ("/prefix", "PYTHONPYCACHEPREFIX"),
+        "default": (default_cache_dir(), "default"),
+    }
+    assert (options.cache_dir, options.origin("cache_dir")) == expected[LAYERS[strongest]]
+
+
+def test_defaults() -> None:
+    """Without a word from anybody every option has its default, and says so."""
+    options = config.resolve({})
+    assert options.values() == {
+        "cache_dir": default_cache_dir(),
+        "layout": "mirror",
+        "invalidation_mode": "checked-hash",
+        "read_only": False,
+        "in_tree": "read",
+        "rules": (),
+        "lock_timeout": 5.0,
+        "force_write": False,
+        "allow_shared": False,
+        "strict": False,
+    }
+    assert {options.origin(name) for name in config.NAMES} == {"default"}
+    assert options.chosen() == {}
+
+
+def test_layers_combine(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each option comes from its own strongest layer."""
+    monkeypatch.setenv("PYCACHEHOOK_IN_TREE", "ignore")
+    options = config.resolve(
+        {"strict": True}, config=toml, activation={"read_only": True}, activation_origin="startup.py"
+    )
+    assert options.chosen() == {
+        "cache_dir": "/file", "read_only": True, "in_tree": "ignore", "lock_timeout": 3.0, "strict": True,
+    }  # fmt: skip
+    assert [options.origin(name) for name in ("strict", "in_tree", "lock_timeout", "read_only")] == [
+        "keyword", "PYCACHEHOOK_IN_TREE", str(toml), "startup.py",
+    ]  # fmt: skip
+
+
+def test_flags_are_named_as_typed() -> None:
+    """An option from the command line has its flag as origin."""
+    assert config.resolve({"lock_timeout": "3"}, "flag").origin("lock_timeout") == "--lock-timeout"
+
+
+def test_wrong_flag_is_named_as_typed() -> None:
+    """A wrong value from the command line is reported with the flag that it came from."""
+    with pytest.raises(ConfigError, match=r"\(--lock-timeout\)"):
+        config.resolve({"lock_timeout": "soon"}, "flag")
+
+
+def test_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is set to nothing is as good as unset."""
+    monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", "")
+    monkeypatch.setenv("PYCACHEHOOK_CONFIG", "")
+    assert config.resolve({}).origin("cache_dir") == "default"
+
+
+def test_config_argument_goes_before_the_variable(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PYCACHEHOOK_CONFIG names the file, unless one is given outright."""
+    monkeypatch.setenv("PYCACHEHOOK_CONFIG", str(toml))
+    assert config.resolve({}).cache_dir == "/file"
+    other = toml.with_name("other.toml")
+    other.write_text('[tool.pycachehook]\ncache_dir = "/other"\n', encoding="utf-8")
+    assert config.resolve({}, config=other).cache_dir == "/other"
+
+
+def test_activation_counts_only_where_it_differs_from_the_default() -> None:
+    """Of the options in an activation file, those with the default's value were chosen by nobody; unknown ones go."""
+    activation = {"cache_dir": None, "strict": False, "in_tree": "ignore", "from_another_version": 1}
+    options = config.resolve({}, activation=activation, activation_origin="startup.py")
+    assert options.chosen() == {"in_tree": "ignore"}
+    assert options.origin("strict") == "default"
+
+
+@pytest.mark.parametrize("layer", ["keyword", "environment", "file"])
+def test_hidden_wrong_value_is_an_error(layer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong value is an error that names its origin, even where a stronger layer has a right one."""
+    toml = tmp_path / "wrong.toml"
+    if layer == "file":
+        toml.write_text('[tool.pycachehook]\nlayout = "wrong"\n', encoding="utf-8")
+    else:
+        toml.write_text("[tool.pycachehook]\n", encoding="utf-8")
+    monkeypatch.setenv("PYCACHEHOOK_LAYOUT", "wrong" if layer == "environment" else "mirror")
+    origin = {"keyword": "keyword", "environment": "PYCACHEHOOK_LAYOUT", "file": str(toml)}[layer]
+    with pytest.raises(ConfigError) as caught:
+        config.resolve({"layout": "wrong" if layer == "keyword" else "mirror"}, config=toml)
+    assert str(caught.value) == f"layout = 'wrong' ({origin}) is not valid: it must be mirror."
+
+
+@pytest.mark.parametrize("source", ["keyword", "file"])
+def test_unknown_option(source: str, tmp_path: Path) -> None:
+    """A name that is no option is an error that tells which ones there are."""
+    toml = tmp_path / "unknown.toml"
+    toml.write_text("[tool.pycachehook]\ncachedir = 1\n", encoding="utf-8")
+    origin = str(toml) if source == "file" else "keyword"
+    with pytest.raises(ConfigError) as caught:
+        config.resolve({"cachedir": 1} if source == "keyword" else {}, config=toml if source == "file" else None)
+    assert str(caught.value) == f"'cachedir' ({origin}) is not an option: the options are {', '.join(config.NAMES)}."
+
+
+def test_rules_from_every_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules may be given as data, as TOML in a variable, and in the file, and come to the same."""
+    rule = {"match": "*/site-packages/*", "invalidation_mode": "unchecked-hash"}
+    text = '[{match = "*/site-packages/*", invalidation_mode = "unchecked-hash"}]'
+    toml = tmp_path / "rules.toml"
+    toml.write_text(f"[tool.pycachehook]\nrules = {text}\n", encoding="utf-8")
+    expected = ({"match": ("*/site-packages/*",), "invalidation_mode": "unchecked-hash"},)
+    assert config.resolve({"rules": [rule]}).rules == expected
+    assert config.resolve({}, config=toml).rules == expected
+    monkeypatch.setenv("PYCACHEHOOK_RULES", text)
+    assert config.resolve({}).rules == expected

@@ -1,0 +1,531 @@
+"""Install and uninstall: what is put into `sys`, what is restored, and what the hook says about itself."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import py_compile
+import sys
+from importlib.machinery import PathFinder, SourceFileLoader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock  # noqa: F401 -- before there is a hook, so that it is not among what the hook counts
+import pytest
+
+import pycachehook
+import pycachehook.config
+import pycachehook.journal
+import pycachehook.rules
+import pycachehook.writer
+from pycachehook import hook as hook_module
+from pycachehook.errors import CacheDirError, ConfigError
+from pycachehook.finder import CachingFinder
+from pycachehook.hook import start_up
+from pycachehook.loader import CachingLoader
+from pycachehook.paths import default_cache_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from conftest import Python
+
+
+@pytest.fixture(autouse=True)
+def _clean(import_state: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start from defaults, with an empty home, and leave no hook behind."""
+    for name in list(os.environ):
+        if name.startswith(("PYCACHEHOOK_", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(hook_module, "_activation", None)
+    sys.pycache_prefix, sys.dont_write_bytecode = None, False
+    yield
+    pycachehook.uninstall()
+
+
+def finders() -> int:
+    """Return how many finders of ours are on the meta path."""
+    return sum(type(finder) is CachingFinder for finder in sys.meta_path)
+
+
+def interpreter() -> tuple[list[object], str | None, bool]:
+    """Return what an installation changes."""
+    return list(sys.meta_path), sys.pycache_prefix, sys.dont_write_bytecode
+
+
+def test_install_and_uninstall(cache: Path) -> None:
+    """Installing puts the finder in front of the path finder and sets the prefix; uninstalling restores both."""
+    before = interpreter()
+    hook = pycachehook.install(cache)
+    assert (hook.status, hook.reason) == ("writable", None)
+    assert pycachehook.active() is hook
+    place = next(index for index, finder in enumerate(sys.meta_path) if type(finder) is CachingFinder)
+    assert sys.meta_path[place + 1] is PathFinder
+    assert (sys.pycache_prefix, sys.dont_write_bytecode) == (str(cache), False)
+    assert hook.options is not None
+    assert (hook.options.cache_dir, hook.options.origin("cache_dir")) == (str(cache), "keyword")
+    for uninstall in (hook.uninstall, hook.uninstall, pycachehook.uninstall):
+        uninstall()
+        assert (interpreter(), pycachehook.active()) == (before, None)
+    assert (hook.status, hook.reason) == ("disabled", "Not installed.")
+
+
+def test_modules_load_through_the_cache(cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
+    """While the hook is in force modules get our loader and are stored; their loaders outlive it."""
+    sys.path.insert(0, str(tree({"first_one.py": "", "second_one.py": "answer = 42\n"})))
+    with pycachehook.install(cache) as hook:
+        module = importlib.import_module("first_one")
+        assert type(module.__loader__) is CachingLoader
+        assert (hook.stats.compiled, hook.stats.stored) == (1, 1)
+        loader = hook.loader("second_one", f"{sys.path[0]}/second_one.py")
+    assert type(importlib.import_module("second_one").__loader__) is SourceFileLoader
+    importlib.reload(module)
+    code = loader.get_code("second_one")
+    assert code is not None
+    assert hook.stats.compiled == 1
+    assert [path.name.partition(".")[0] for path in cache.rglob("*_one.*.pyc")] == ["first_one"]
+
+
+def test_position_without_a_path_finder(cache: Path) -> None:
+    """Where there is no path finder ours goes last."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder]
+    pycachehook.install(cache)
+    assert type(sys.meta_path[-1]) is CachingFinder
+
+
+def test_install_again_replaces_in_place(cache: Path, tmp_path: Path) -> None:
+    """A second installation changes the settings of the one hook, and the first state of `sys` is what is restored."""
+    before = interpreter()
+    hook = pycachehook.install(cache, read_only=True)
+    path = list(sys.meta_path)
+    loader = hook.loader("m", "/m.py")
+    assert pycachehook.install(tmp_path / "other") is hook
+    assert (list(sys.meta_path), finders(), sys.pycache_prefix) == (path, 1, str(tmp_path / "other"))
+    assert hook.status == "writable"
+    assert hook.options is not None
+    assert hook.options.chosen() == {"cache_dir": str(tmp_path / "other")}
+    assert loader.__reduce__()[0] is SourceFileLoader
+    hook.uninstall()
+    assert interpreter() == before
+
+
+def test_install_again_with_the_same_settings(cache: Path) -> None:
+    """Installing twice the same changes nothing."""
+    pycachehook.install(cache)
+    state = interpreter()
+    pycachehook.install(cache)
+    assert interpreter() == state
+
+
+@pytest.mark.parametrize("found", [None, "/found"])
+def test_prefix_that_was_there(found: str | None, cache: Path) -> None:
+    """A prefix that was set before comes back, and is the default cache directory meanwhile, if it is any."""
+    sys.pycache_prefix = found
+    hook = pycachehook.install(cache)
+    assert sys.pycache_prefix == str(cache)
+    assert hook.found_prefix() == found
+    pycachehook.install(read_only=True)
+    assert hook.options is not None
+    assert hook.options.origin("cache_dir") == ("PYTHONPYCACHEPREFIX" if found else "default")
+    assert hook.options.cache_dir == (found or default_cache_dir())
+    hook.uninstall()
+    assert sys.pycache_prefix == found
+
+
+def test_prefix_that_the_program_has_set_since(cache: Path) -> None:
+    """What the program sets while the hook is in force is its own, and stays."""
+    hook = pycachehook.install(cache)
+    sys.pycache_prefix = "/the/program's"
+    assert hook.found_prefix() == "/the/program's"
+    hook.uninstall()
+    assert sys.pycache_prefix == "/the/program's"
+
+
+def test_context_managers_nest(tmp_path: Path) -> None:
+    """Leaving a `with` brings back what was in force before it, down to nothing."""
+    before = interpreter()
+    with pycachehook.install(tmp_path / "outer", in_tree="ignore") as outer:
+        state = interpreter()
+        with pycachehook.install(tmp_path / "middle") as middle:
+            with pycachehook.install(tmp_path / "inner", read_only=True) as inner:
+                assert outer is middle is inner
+                assert interpreter()[1] is None
+                assert inner.status == "disabled"
+            assert (interpreter()[1], middle.status) == (str(tmp_path / "middle"), "writable")
+        assert interpreter() == state
+        assert outer.options is not None
+        assert outer.options.chosen() == {"cache_dir": str(tmp_path / "outer"), "in_tree": "ignore"}
+    assert (interpreter(), pycachehook.active()) == (before, None)
+
+
+def test_context_manager_after_a_plain_installation(tmp_path: Path) -> None:
+    """A `with` inside an installation gives way to it again, even after an exception."""
+    pycachehook.install(tmp_path / "outer")
+    state = interpreter()
+    with pytest.raises(KeyError), pycachehook.install(tmp_path / "inner"):
+        raise KeyError
+    assert interpreter() == state
+
+
+def test_uninstalled_inside_a_with(cache: Path) -> None:
+    """Uninstalling inside a `with` is final: leaving it installs nothing."""
+    before = interpreter()
+    with pycachehook.install(cache), pycachehook.install(cache, read_only=True):
+        pycachehook.uninstall()
+    assert (interpreter(), pycachehook.active()) == (before, None)
+
+
+def test_uninstall_without_a_hook() -> None:
+    """Uninstalling where nothing is installed does nothing."""
+    before = interpreter()
+    pycachehook.uninstall()
+    assert interpreter() == before
+
+
+@pytest.mark.parametrize("value", ["1", "true", "anything"])
+def test_kill_switch(value: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under PYCACHEHOOK_DISABLE nothing is installed, nothing written, and the hook says why."""
+    before = interpreter()
+    monkeypatch.setenv("PYCACHEHOOK_DISABLE", value)
+    hook = pycachehook.install(cache, strict=True, force_write=True)
+    assert (hook.status, hook.reason) == ("disabled", "PYCACHEHOOK_DISABLE is set.")
+    assert (interpreter(), pycachehook.active(), hook.options) == (before, None, None)
+    assert not cache.exists()
+    with hook:
+        pass
+    hook.uninstall()
+    assert interpreter() == before
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "No", "off"])
+def test_kill_switch_that_is_off(value: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PYCACHEHOOK_DISABLE set to a word for no disables nothing."""
+    monkeypatch.setenv("PYCACHEHOOK_DISABLE", value)
+    assert pycachehook.install(cache).status == "writable"
+
+
+def missing_below_a_file(path: Path) -> dict[str, object]:
+    """Name a directory below a file."""
+    path.touch()
+    return {"cache_dir": path / "cache"}
+
+
+def a_file(path: Path) -> dict[str, object]:
+    """Name a file."""
+    path.touch()
+    return {"cache_dir": path}
+
+
+def everybodys(path: Path) -> dict[str, object]:
+    """Name a directory that everybody may write to."""
+    path.mkdir()
+    path.chmod(0o777)
+    return {"cache_dir": path}
+
+
+DISABLED: list[tuple[Callable[[Path], dict[str, object]], str]] = [
+    (missing_below_a_file, "is not in a directory"),
+    (a_file, "is not a directory"),
+    (everybodys, "is writable by everybody"),
+    (lambda path: {"cache_dir": path, "read_only": True}, "does not exist, and read_only is set"),
+]
+
+
+@pytest.mark.parametrize(("make", "reason"), DISABLED, ids=["below a file", "file", "everybody's", "missing"])
+def test_disabled(
+    make: Callable[[Path], dict[str, object]], reason: str, tmp_path: Path, tree: Callable[[Mapping[str, str]], Path]
+) -> None:
+    """In a wrong environment installing raises nothing; imports work, and nothing is written anywhere."""
+    before = interpreter()
+    hook = pycachehook.install(**make(tmp_path / "wrong"))
+    assert hook.status == "disabled"
+    assert hook.reason is not None
+    assert reason in hook.reason
+    assert (sys.pycache_prefix, sys.dont_write_bytecode) == (None, True)
+    sys.path.insert(0, str(tree({"some_module.py": "answer = 42\n"})))
+    assert importlib.import_module("some_module").answer == 42
+    assert not list(tmp_path.rglob("*.pyc"))
+    hook.uninstall()
+    assert interpreter() == before
+
+
+@pytest.mark.parametrize(("make", "reason"), DISABLED, ids=["below a file", "file", "everybody's", "missing"])
+@pytest.mark.parametrize("installed", [False, True])
+def test_strict(
+    make: Callable[[Path], dict[str, object]], reason: str, installed: bool, cache: Path, tmp_path: Path
+) -> None:
+    """Under strict a wrong environment raises CacheDirError, and whatever was in force before is still."""
+    if installed:
+        pycachehook.install(cache)
+    state, active = interpreter(), pycachehook.active()
+    with pytest.raises(CacheDirError, match=reason):
+        pycachehook.install(**make(tmp_path / "wrong"), strict=True)
+    assert (interpreter(), pycachehook.active()) == (state, active)
+
+
+def test_strict_where_nothing_is_wrong(cache: Path) -> None:
+    """Under strict a right environment raises nothing."""
+    assert pycachehook.install(cache, strict=True).status == "writable"
+
+
+def test_read_only(cache: Path) -> None:
+    """In read-only mode the cache is read, the prefix set, and the reason is the option."""
+    cache.mkdir()
+    hook = pycachehook.install(cache, read_only=True)
+    assert (hook.status, hook.reason) == ("read-only", "read_only is set.")
+    assert sys.pycache_prefix == str(cache)
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("force_write", [False, True])
+def test_dont_write_bytecode(force_write: bool, cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
+    """Under -B the hook is read-only, with a reason that names the way out, which is force_write."""
+    sys.dont_write_bytecode = True
+    hook = pycachehook.install(cache, force_write=force_write)
+    sys.path.insert(0, str(tree({"some_module.py": ""})))
+    importlib.import_module("some_module")
+    assert (hook.stats.compiled, hook.stats.stored) == (1, int(force_write))
+    if force_write:
+        assert (hook.status, hook.reason) == ("writable", None)
+    else:
+        assert hook.status == "read-only"
+        assert hook.reason is not None
+        assert "-B" in hook.reason
+        assert "force_write" in hook.reason
+    hook.uninstall()
+    assert sys.dont_write_bytecode is True
+
+
+@pytest.mark.parametrize("options", [{"layout": "nonesuch"}, {"nonesuch": 1}, {"lock_timeout": -1}, {"rules": 3}])
+@pytest.mark.parametrize("killed", [False, True])
+def test_wrong_option(options: dict[str, object], killed: bool, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong option raises ConfigError, with or without the kill switch, and changes nothing."""
+    if killed:
+        monkeypatch.setenv("PYCACHEHOOK_DISABLE", "1")
+    before = interpreter()
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        pycachehook.install(cache, **options)
+    assert (interpreter(), pycachehook.active()) == (before, None)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the default directory is elsewhere, without modes")
+def test_default_cache_dir_is_private(tmp_path: Path) -> None:
+    """The default cache directory is made for the user alone; one that the user chose is made as directories are."""
+    umask = os.umask(0o022)
+    try:
+        hook = pycachehook.install(rules=[{"match": "/a/*", "cache_dir": str(tmp_path / "rule")}])
+        assert hook.status == "writable"
+        default = tmp_path / ".cache" / "pycachehook"
+        assert sys.pycache_prefix == str(default)
+        assert default.stat().st_mode & 0o777 == 0o700
+        pycachehook.install(tmp_path / "chosen")
+        assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("chosen", "rule")] == [0o755] * 2
+    finally:
+        os.umask(umask)
+
+
+def test_rules(cache: Path, tmp_path: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
+    """A rule changes what holds for the sources that it matches: other directories, other modes, or nothing of ours."""
+    root = tree({"usual.py": "", "elsewhere.py": "", "unchecked.py": "", "excluded.py": ""})
+    hook = pycachehook.install(
+        cache,
+        rules=[
+            {"match": "*/elsewhere.py", "cache_dir": str(tmp_path / "other")},
+            {"match": "*/unchecked.py", "invalidation_mode": "unchecked-hash"},
+            {"match": "*/excluded.py", "enabled": False},
+            {"match": "*/ex*", "cache_dir": str(tmp_path / "never")},
+        ],
+    )
+    sys.path.insert(0, str(root))
+    loaders = [
+        type(importlib.import_module(name).__loader__) for name in ("usual", "elsewhere", "unchecked", "excluded")
+    ]
+    assert loaders == [CachingLoader] * 3 + [SourceFileLoader]
+    entries = {path.name.partition(".")[0]: path for path in tmp_path.rglob("*.pyc")}
+    assert entries["elsewhere"].is_relative_to(tmp_path / "other")
+    assert [entries[name].read_bytes()[4] for name in ("usual", "elsewhere", "unchecked")] == [3, 3, 1]
+    assert set(hook.cache_dirs) == {str(cache), str(tmp_path / "other"), str(tmp_path / "never")}
+    assert hook.stats.stored == 3
+
+
+@pytest.mark.parametrize(("in_tree", "place"), [("read", "in_tree"), ("ignore", None)])
+def test_in_tree(in_tree: str, place: str | None, cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
+    """Bytecode that a package ships in its own tree is read, unless it is to be ignored."""
+    source = tree({"some_module.py": ""}) / "some_module.py"
+    py_compile.compile(str(source), doraise=True)
+    hook = pycachehook.install(cache, in_tree=in_tree)
+    hook.loader("some_module", str(source)).get_code("some_module")
+    assert [name for name, count in hook.stats.hits_by_place.items() if count] == ([] if place is None else [place])
+    assert hook.stats.compiled == (place is None)
+
+
+def test_reason_names_a_faulty_directory_of_a_rule(cache: Path, tmp_path: Path) -> None:
+    """A directory that only a rule uses is part of what the reason tells."""
+    (tmp_path / "file").touch()
+    hook = pycachehook.install(cache, rules=[{"match": "*/m.py", "cache_dir": str(tmp_path / "file")}])
+    assert (hook.status, hook.reason) == ("writable", f"The cache directory {tmp_path}/file is not a directory.")
+
+
+def test_no_cache_tag(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interpreter without a cache tag is left as it is, and the hook says why."""
+    monkeypatch.setattr(sys.implementation, "cache_tag", None)
+    hook = pycachehook.install(cache)
+    assert (hook.status, hook.reason) == ("disabled", "This interpreter caches no bytecode (it has no cache tag).")
+    assert (sys.pycache_prefix, sys.dont_write_bytecode, cache.exists()) == (None, False, False)
+
+
+def test_repr(cache: Path) -> None:
+    """The hook's repr tells its status and its reason."""
+    cache.mkdir()
+    assert repr(pycachehook.install(cache)) == "<pycachehook.Hook writable>"
+    assert repr(pycachehook.install(cache, read_only=True)) == "<pycachehook.Hook read-only: read_only is set.>"
+
+
+def test_log(
+    cache: Path, tmp_path: Path, tree: Callable[[Mapping[str, str]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PYCACHEHOOK_LOG gets one line for each lookup."""
+    root = tree({"some_module.py": ""})
+    monkeypatch.setenv("PYCACHEHOOK_LOG", str(tmp_path / "log"))
+    pycachehook.install(cache)
+    sys.path.insert(0, str(root))
+    importlib.reload(importlib.import_module("some_module"))
+    path = root / "some_module.py"
+    lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    assert [text.partition(": ")[2] for text in lines] == [
+        f"some_module: miss (absent) {path}, compiled and stored",
+        f"some_module: hit (store) {path}",
+    ]
+
+
+def activation(cache: Path | None, **options: object) -> dict[str, Any]:
+    """Return what the activation files hold: every option, with `cache_dir` None for the default."""
+    values = pycachehook.config.resolve({"cache_dir": cache, **options}).values()
+    return values if cache is not None else {**values, "cache_dir": None}
+
+
+def test_start_up(cache: Path, tmp_path: Path) -> None:
+    """Start-up puts the activation's options in force, with the file as their origin, and only once."""
+    start_up(activation(cache, in_tree="ignore"), pycachehook.__version__, "startup.py")
+    hook = pycachehook.active()
+    assert hook is not None
+    assert (hook.status, sys.pycache_prefix) == ("writable", str(cache))
+    start_up(activation(tmp_path / "other"), pycachehook.__version__, "second.py")
+    assert (sys.pycache_prefix, finders()) == (str(cache), 1)
+    assert hook.options is not None
+    assert hook.options.chosen() == {"cache_dir": str(cache), "in_tree": "ignore"}
+    assert {hook.options.origin(name) for name in hook.options.chosen()} == {"startup.py"}
+
+
+def test_start_up_with_the_default_directory(tmp_path: Path) -> None:
+    """Where the activation leaves the directory open it is the default of whoever starts Python."""
+    start_up(activation(None), pycachehook.__version__, "startup.py")
+    assert sys.pycache_prefix == hook_module.resolve({}, "keyword").cache_dir
+    assert sys.pycache_prefix is not None
+    assert sys.pycache_prefix.startswith(str(tmp_path))
+
+
+def test_environment_goes_before_the_activation(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable overrules what the activation says, option by option."""
+    monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(tmp_path / "other"))
+    start_up(activation(cache, in_tree="ignore"), pycachehook.__version__, "startup.py")
+    hook = pycachehook.active()
+    assert hook is not None
+    assert hook.options is not None
+    assert hook.options.chosen() == {"cache_dir": str(tmp_path / "other"), "in_tree": "ignore"}
+    assert hook.options.origin("cache_dir") == "PYCACHEHOOK_CACHE_DIR"
+
+
+def test_installation_after_start_up(cache: Path) -> None:
+    """An explicit installation replaces the activation in place, and keeps the options that it does not name."""
+    start_up(activation(cache, in_tree="ignore"), pycachehook.__version__, "startup.py")
+    hook = pycachehook.active()
+    assert pycachehook.install(lock_timeout=1) is hook
+    assert hook is not None
+    assert hook.options is not None
+    assert hook.options.chosen() == {"cache_dir": str(cache), "in_tree": "ignore", "lock_timeout": 1.0}
+
+
+def test_start_up_after_an_installation(cache: Path, tmp_path: Path) -> None:
+    """Start-up does not touch a hook that is in force already."""
+    pycachehook.install(cache)
+    start_up(activation(tmp_path / "other"), pycachehook.__version__, "startup.py")
+    assert sys.pycache_prefix == str(cache)
+
+
+@pytest.mark.parametrize(
+    ("options", "version", "environment"),
+    [
+        ({}, "another version", {}),
+        ({"cache_dir": None}, "another version", {}),
+        ({"cache_dir": "/proc/no-such-place/cache", "strict": True}, "", {}),
+        ({}, "", {"PYCACHEHOOK_LAYOUT": "nonesuch"}),
+        ({}, "", {"PYCACHEHOOK_CONFIG": "/no/such/file.toml"}),
+        ({}, "", {"PYCACHEHOOK_DISABLE": "1"}),
+    ],
+    ids=["nothing", "another version's", "strict fault", "wrong variable", "missing file", "kill switch"],
+)
+def test_start_up_never_raises_or_prints(
+    options: dict[str, object],
+    version: str,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Whatever is wrong with the activation or the environment, start-up raises nothing and prints nothing."""
+    values = {**activation(Path("/somewhere")), **options} if version == "" else options
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    start_up(values, version or pycachehook.__version__, "startup.py")
+    assert capfd.readouterr() == ("", "")
+    assert (pycachehook.active() is None) is (version == "")
+
+
+def test_failed_start_up_is_logged(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a log is asked for, it tells why start-up came to nothing."""
+    values = activation(cache)
+    monkeypatch.setenv("PYCACHEHOOK_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("PYCACHEHOOK_LAYOUT", "nonesuch")
+    start_up(values, pycachehook.__version__, "startup.py")
+    text = (tmp_path / "log").read_text(encoding="utf-8")
+    assert "not active: layout = 'nonesuch' (PYCACHEHOOK_LAYOUT) is not valid" in text
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [{"invalidation_mode": "of-the-future"}, {"layout": "of-the-future"}, {"lock_timeout": "x"}, {"rules": 3}],
+)
+def test_activation_of_another_version_breaks_no_import(
+    unknown: dict[str, object], cache: Path, tree: Callable[[Mapping[str, str]], Path]
+) -> None:
+    """Values that another version's activation file holds, and that this version does not know, break no import."""
+    sys.path.insert(0, str(tree({"some_module.py": "answer = 42\n"})))
+    start_up({**activation(cache), **unknown}, "another version", "startup.py")
+    assert importlib.import_module("some_module").answer == 42
+
+
+def test_import_of_the_package_loads_nothing_costly(python: Python) -> None:
+    """The package gives its names when they are asked for, and a name that it lacks is an AttributeError."""
+    program = """
+import sys, pycachehook
+assert not [name for name in sys.modules if name.startswith("pycachehook.")], sys.modules
+assert all(getattr(pycachehook, name) for name in pycachehook.__all__)
+assert issubclass(pycachehook.ConfigError, pycachehook.PycacheHookError)
+assert issubclass(pycachehook.ConfigError, ValueError)
+try:
+    pycachehook.nonesuch
+except AttributeError as error:
+    print(error)
+"""
+    assert python("-c", program).stdout == "module 'pycachehook' has no attribute 'nonesuch'\n"
+
+
+def test_child_processes_do_not_inherit_the_hook(cache: Path, python: Python) -> None:
+    """An installation is this process's own: a child that does not install anything has no hook."""
+    program = f"""
+import subprocess, sys, pycachehook
+pycachehook.install({str(cache)!r})
+subprocess.run([sys.executable, "-c", "import sys, pycachehook; print(pycachehook.active(), sys.pycache_prefix)"])
+"""
+    assert python("-c", program).stdout == "None None\n"

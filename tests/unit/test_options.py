@@ -1,0 +1,128 @@
+"""Options as values with an origin, and what each may be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pycachehook.errors import ConfigError
+from pycachehook.options import PER_PROCESS, PER_SOURCE, PREFIX_ORIGIN, Option, Options, boolean
+
+PARSERS = {name: parser for name, (_, parser) in {**PER_SOURCE, **PER_PROCESS}.items()}
+SWITCHES = ["read_only", "force_write", "allow_shared", "strict"]
+TRUE: list[object] = [True, "1", "true", "TRUE", "yes", "on"]
+FALSE: list[object] = [False, "0", "false", "No", "off"]
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize(("value", "expected"), [*((each, True) for each in TRUE), *((each, False) for each in FALSE)])
+def test_switch(name: str, value: object, expected: bool) -> None:
+    """Every switch takes a bool, and the words that an environment variable would hold, in either case."""
+    assert PARSERS[name](name, value, "keyword") is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("cache_dir", "/a/../b/", "/b"),
+        ("cache_dir", "rel", os.path.abspath("rel")),
+        ("cache_dir", Path("/b"), "/b"),
+        ("layout", "mirror", "mirror"),
+        ("invalidation_mode", "checked-hash", "checked-hash"),
+        ("invalidation_mode", "unchecked-hash", "unchecked-hash"),
+        ("invalidation_mode", "timestamp", "timestamp"),
+        ("in_tree", "read", "read"),
+        ("in_tree", "ignore", "ignore"),
+        ("lock_timeout", 0, 0.0),
+        ("lock_timeout", 1.5, 1.5),
+        ("lock_timeout", "2.5", 2.5),
+        ("lock_timeout", 86400, 86400.0),
+    ],
+)
+def test_valid_value(name: str, value: object, expected: object) -> None:
+    """A valid value is taken, in the form that the rest of the package needs."""
+    assert PARSERS[name](name, value, "keyword") == expected
+
+
+def test_home_in_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leading `~` in a directory is the user's home."""
+    monkeypatch.setenv("HOME", "/home/me")
+    assert PARSERS["cache_dir"]("cache_dir", "~/cache", "keyword") == "/home/me/cache"
+
+
+WRONG: dict[str, tuple[str, list[object]]] = {
+    "cache_dir": ("the path of a directory", ["", "  ", "a\0b", 3, True, b"/bytes", ["/a"]]),
+    "layout": ("must be mirror.", ["", "shared", "Mirror", 3, ["mirror"]]),
+    "invalidation_mode": (
+        "checked-hash, unchecked-hash or timestamp",
+        ["", "CHECKED_HASH", "checked_hash", None, 1, ["timestamp"]],
+    ),
+    "in_tree": ("read or ignore", ["write", True, {}]),
+    "lock_timeout": (
+        "a number of seconds from 0 to 86400",
+        [-1, "-0.1", 86401, "", "5s", "nan", float("inf"), True, None, [5], 10**400],
+    ),
+    **{name: ("true or false", ["", "maybe", "2", 1, 0.0, None, []]) for name in SWITCHES},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [(name, value, allowed) for name, (allowed, values) in WRONG.items() for value in values],
+)
+def test_wrong_value(name: str, value: object, allowed: str) -> None:
+    """A wrong value is a ConfigError, which is a ValueError, that names option, value, origin and what is allowed."""
+    with pytest.raises(ConfigError) as caught:
+        PARSERS[name](name, value, "its origin")
+    assert isinstance(caught.value, ValueError)
+    message = str(caught.value)
+    assert message.startswith(f"{name} = {value!r} (its origin) is not valid: ")
+    assert allowed in message
+
+
+def test_boolean_is_the_parser_of_all_switches() -> None:
+    """Switches are told from other options by their parser, as the command line does."""
+    assert [name for name, parser in PARSERS.items() if parser is boolean] == SWITCHES
+
+
+def make_options() -> Options:
+    """Return options of each kind of origin."""
+    return Options(
+        {
+            "cache_dir": Option("/prefix", PREFIX_ORIGIN),
+            "strict": Option(True, "PYCACHEHOOK_STRICT"),
+            "layout": Option("mirror", "default"),
+        }
+    )
+
+
+def test_options_values_and_origins() -> None:
+    """Options give values as attributes and as dicts, each with its origin; those that somebody chose by themselves."""
+    options = make_options()
+    assert (options.cache_dir, options.strict, options.layout) == ("/prefix", True, "mirror")
+    assert options.origin("strict") == "PYCACHEHOOK_STRICT"
+    assert options.values() == {"cache_dir": "/prefix", "strict": True, "layout": "mirror"}
+    assert options.chosen() == {"strict": True}
+    assert options.as_dict() == {
+        "cache_dir": {"value": "/prefix", "origin": "PYTHONPYCACHEPREFIX"},
+        "strict": {"value": True, "origin": "PYCACHEHOOK_STRICT"},
+        "layout": {"value": "mirror", "origin": "default"},
+    }
+
+
+def test_options_equality() -> None:
+    """Options are equal if their values are, whatever the origins; being comparable, they cannot be hashed."""
+    other = Options({name: Option(value, "keyword") for name, value in make_options().values().items()})
+    assert make_options() == other
+    assert make_options() != Options({})
+    assert make_options() != make_options().values()
+    with pytest.raises(TypeError):
+        hash(other)
+
+
+def test_unknown_option() -> None:
+    """What is no option is no attribute."""
+    with pytest.raises(AttributeError, match="nonesuch"):
+        make_options().nonesuch  # noqa: B018
