@@ -7,7 +7,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 import sys
 
-from ._compat import PathFinder, SourceFileLoader
+from ._compat import PathFinder, SourceFileLoader, hidden_from_tracebacks
 from .loader import CachingLoader, Policies
 
 TYPE_CHECKING = False
@@ -29,6 +29,7 @@ class CachingFinder:
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
 
+    @hidden_from_tracebacks
     def find_spec(
         self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
@@ -51,7 +52,7 @@ class CachingFinder:
         policy = self._policies.of(loader.path)
         if policy is not None:
             spec.loader = CachingLoader(loader.name, loader.path, self._policies)
-            if policy.store is not None:
+            if policy.store is not None and loader.path.endswith(".py"):  # others have none, by spec_from_file_location
                 # The property that would find it out takes three times as long, for every module.
                 spec.cached = policy.store.path(loader.path)
 

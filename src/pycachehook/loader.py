@@ -67,18 +67,27 @@ class Policies:
         return self.default
 
 
+_STOCK = Policies()  # nothing is ours
+
+
 class CachingLoader(SourceFileLoader):
     """A `SourceFileLoader` whose bytecode comes from, and goes to, the places that the policy for its path names.
 
-    It is a subclass because pytest, importlib.resources and others ask for one. It pickles as a stock loader.
+    It is a subclass because pytest, importlib.resources and others ask for one. It pickles as a stock loader, equals
+    one of the same module, and is one if made by a tool that knows of no policies.
     """
 
     __slots__ = ("_policies",)
 
-    def __init__(self, fullname: str, path: str, policies: Policies) -> None:
+    def __init__(self, fullname: str, path: str, policies: Policies = _STOCK) -> None:
         self.name = fullname
         self.path = path
         self._policies = policies
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) in (CachingLoader, SourceFileLoader) and self.__dict__ == other.__dict__
+
+    __hash__ = SourceFileLoader.__hash__
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return SourceFileLoader, (self.name, self.path)
@@ -122,13 +131,19 @@ class CachingLoader(SourceFileLoader):
 
     @hidden_from_tracebacks
     def _compile(self, fullname: str, source: Source) -> "CodeType":
-        try:
-            data = source.data()
-        except OSError:
+        data = _read(source)
+        if data is None:
             data = self.get_data(source.path)  # raises what the stock loader would have raised
         if SOURCE_TO_CODE_TAKES_NAME:
             return self.source_to_code(data, source.path, fullname)  # type: ignore[call-arg,arg-type,unused-ignore]
         return self.source_to_code(data, source.path)
+
+
+def _read(source: Source) -> bytes | None:
+    try:
+        return source.data()
+    except OSError:
+        return None
 
 
 def _found_meanwhile(store: Store, source: Source) -> "CodeType | None":

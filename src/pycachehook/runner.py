@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 import types
+import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib.machinery import ExtensionFileLoader, PathFinder, SourceFileLoader, SourcelessFileLoader
@@ -53,6 +54,10 @@ def prepare_module(hook: Hook, name: str, arguments: list[str]) -> Program:
         raise PycacheHookError(f"There is no module {name}.")
     if spec.origin:
         sys.argv[0] = spec.origin
+    package = name.rpartition(".")[0]
+    if package and name in sys.modules:  # runpy's warning, word for word
+        text = f"{name!r} found in sys.modules after import of package {package!r}, but prior to execution of {name!r}"
+        warnings.warn(f"{text}; this may result in unpredictable behaviour", RuntimeWarning, stacklevel=2)
     return _prepare_spec(hook, spec, name)
 
 
@@ -111,7 +116,7 @@ def _hide_our_frames(error: BaseException) -> None:
 
     def excepthook(kind: type[BaseException], value: BaseException, found: types.TracebackType | None) -> None:
         if value is error:
-            found = trace
+            found = sys.last_traceback = trace
             value = value.with_traceback(trace)
         report(kind, value, found)
 
