@@ -57,7 +57,7 @@ def enable(purelib: Path, options: Options) -> list[Path]:
         startup = _load(written[0])
         (purelib / "__pycache__").mkdir(exist_ok=True)
         _write(Path(layout.in_tree(str(written[0]))), pyc.encode(code, pyc.FLAGS[pyc.CHECKED_HASH], stamp))
-        _write(Path(startup.image_path()), build_image(startup))
+        _write(Path(startup.image_path()), build_image())
     return written
 
 
@@ -72,14 +72,14 @@ def disable(purelib: Path) -> list[Path]:
     return removed
 
 
-def build_image(startup: ModuleType) -> bytes:
-    """Return the start-up image: our start-up modules' code, as `load_image` of the module `startup` reads it."""
+def build_image() -> bytes:
+    """Return the start-up image, as the start-up module's `load_image` reads it."""
     modules = []
     for name in ("__init__", *START_UP_MODULES):
         path = _PACKAGE / f"{name}.py"
-        stamp = startup.stamp(path)
-        code = compile(path.read_bytes(), path, "exec", dont_inherit=True)
-        modules.append((__package__ if name == "__init__" else f"{__package__}.{name}", str(path), stamp, code))
+        source = path.read_bytes()
+        code = compile(source, path, "exec", dont_inherit=True)
+        modules.append((__package__ if name == "__init__" else f"{__package__}.{name}", str(path), source, code))
     return marshal.dumps((sys.version, tuple(modules)))
 
 

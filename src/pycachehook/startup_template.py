@@ -83,13 +83,12 @@ def image_path():
 def load_image():
     """Put the image's modules into `sys.modules`, in half the time that importing them takes.
 
-    It is used if this very build of Python wrote it, and its sources have the mtimes (whole seconds) and sizes that
-    it recorded, as CPython asks of the pycs of the same files. Else they are imported, as modules are.
+    It is used if this very build of Python wrote it, and from these very sources: they are read and compared, since
+    packaging changes modification times. Else they are imported, as modules are.
     """
     try:
-        with open(image_path(), "rb", buffering=0) as file:
-            python, modules = marshal.loads(file.read())
-        if python != sys.version or any(stamp(path) != recorded for _, path, recorded, _ in modules):
+        python, modules = marshal.loads(read(image_path()))
+        if python != sys.version or any(read(path) != source for _, path, source, _ in modules):
             return
     except (OSError, ValueError, EOFError, TypeError):
         return
@@ -113,7 +112,7 @@ def new_module(name, path):
     return module
 
 
-def stamp(path):
-    """Return what shows that a source has changed: its mtime in whole seconds, and its size in bytes."""
-    status = os.stat(path)
-    return int(status.st_mtime), status.st_size
+def read(path):
+    """Return the bytes of the file at `path`."""
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
