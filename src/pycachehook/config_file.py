@@ -30,7 +30,7 @@ def read_config_file(path: object) -> tuple[str, dict[str, object]]:
 
 def _absolute(key: str, value: object, folder: str) -> object:
     """Make the directories that an option names absolute, from the file's own `folder`."""
-    if key == "cache_dir" and isinstance(value, str) and value:
+    if key == "cache_dir" and isinstance(value, str) and value.strip():
         return os.path.join(folder, os.path.expanduser(value))
     if key == "rules" and isinstance(value, list):
         return [

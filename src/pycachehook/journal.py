@@ -14,9 +14,12 @@ def open_log(target: str) -> Callable[[str], None]:
 
     What cannot be written is dropped: a full disk must not break an import.
     """
+    if target != "stderr":
+        target = os.path.abspath(target)
 
     def log(text: str) -> None:
-        _append(target, f"pycachehook[{os.getpid()}]: {text}\n")
+        line = "\\n".join(text.splitlines())  # one line, whatever is in a path
+        _append(target, f"pycachehook[{os.getpid()}]: {line}\n")
 
     return log
 

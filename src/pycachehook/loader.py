@@ -119,6 +119,7 @@ class CachingLoader(SourceFileLoader):
             code = self._compile(fullname, source)
             policy.stats.miss(reason, fullname, source.path, stored=False)
             return code
+        _read(source)  # while there is a file descriptor for it: the lock will take one
         with writer.SingleFlight(store.directory, store.path(source.path), policy.stats) as flight:
             entry = _found_meanwhile(store, source) if flight.may_write else None
             if entry is not None:

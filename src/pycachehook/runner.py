@@ -44,6 +44,8 @@ def prepare_module(hook: Hook, name: str, arguments: list[str]) -> Program:
 
     Raises PycacheHookError if there is none; importing the packages above it raises whatever they raise.
     """
+    if name.startswith("."):
+        raise PycacheHookError(f"{name} is a relative name: give a module's whole name.")
     sys.argv[:] = ["-m", *arguments]
     _set_path(os.getcwd())
     spec = _find(name)

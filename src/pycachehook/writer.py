@@ -11,7 +11,7 @@ Loaded by the first lookup that has something to write, not at start-up.
 import os
 import time
 from _thread import get_ident
-from errno import ELOOP, ENOLCK, ENOSYS, EOPNOTSUPP
+from errno import EAGAIN, ELOOP, ENOLCK, ENOSYS, EOPNOTSUPP
 
 from ._compat import being_imported, source_hash
 from .cachedir import SHARED_MODE, CacheDir, make_directories, make_one_directory
@@ -36,6 +36,8 @@ _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This directory holds compiled Python code, which pycachehook or Python itself can make again at any time.
 # What a CACHEDIR.TAG is: https://bford.info/cachedir/
 """
+
+_OWN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 _held: "dict[int, FileIO]" = {}  # open lock files by thread: a fork must not keep them, and a thread must not wait for a second
 _no_locks: set[str] = set()  # cache directories whose file system has no locks
@@ -70,7 +72,7 @@ class SingleFlight:
         except OSError as error:
             if error.errno in _WITHOUT_LOCKS:
                 _no_locks.add(self._directory.path)
-            _fault(self._directory, self._stats, error, f"take a lock in {self._directory.path}")
+            self._fault(error, "take")
             self.may_write = self._directory.writable()
             return self
         if self.may_write:
@@ -78,8 +80,8 @@ class SingleFlight:
             if not nested:
                 _held[get_ident()] = file
         else:
-            file.close()
             self.timed_out = not nested
+            self._close(file)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -91,8 +93,20 @@ class SingleFlight:
         if not file.closed:
             from filelock import unlock_descriptor
 
-            unlock_descriptor(file.fileno())  # closing alone would not, while a forked child has it open too
+            try:
+                unlock_descriptor(file.fileno())  # closing alone would not, while a forked child has it open too
+            except OSError as error:
+                self._fault(error, "release")
+            self._close(file)
+
+    def _close(self, file: "FileIO") -> None:
+        try:
             file.close()
+        except OSError as error:
+            self._fault(error, "close")
+
+    def _fault(self, error: OSError, doing: str) -> None:
+        _fault(self._directory, self._stats, error, f"{doing} a lock in {self._directory.path}")
 
 
 def write_entry(directory: CacheDir, entry: str, data: bytes, source_mode: int, stats: Stats) -> bool:
@@ -104,8 +118,8 @@ def write_entry(directory: CacheDir, entry: str, data: bytes, source_mode: int, 
     folder = os.path.dirname(entry)
     try:
         _prepare(directory)
+        _check_inside(directory, folder)
         try:
-            _check_inside(directory, folder)
             _write_atomic(entry, data, mode)
         except FileNotFoundError:  # a new directory; or the whole cache has been removed under us
             directory.prepared = False
@@ -129,7 +143,10 @@ def _write_atomic(path: str, data: bytes, mode: int) -> None:
         with _open(temporary, "xb", mode) as file:
             rest = memoryview(data)
             while rest:
-                rest = rest[file.write(rest) :]
+                written = file.write(rest)
+                if not written:
+                    raise OSError(EAGAIN, os.strerror(EAGAIN))
+                rest = rest[written:]
         os.replace(temporary, path)
     except BaseException:
         try:  # noqa: SIM105 -- contextlib is not loaded here
@@ -140,8 +157,11 @@ def _write_atomic(path: str, data: bytes, mode: int) -> None:
 
 
 def _open(path: str, how: str, mode: int) -> "FileIO":
-    """Open without a buffer, with `mode` less umask. A file object, unlike a number, closes itself when interrupted."""
-    return open(path, how, buffering=0, opener=lambda name, flags: os.open(name, flags, mode))  # type: ignore[return-value]
+    """Open without a buffer, with `mode` less umask; no link is followed, no FIFO waited for.
+
+    A file object, unlike a number, closes itself when it is interrupted.
+    """
+    return open(path, how, buffering=0, opener=lambda name, flags: os.open(name, flags | _OWN_FILE, mode))  # type: ignore[return-value]
 
 
 def _prepare(directory: CacheDir) -> None:
@@ -149,6 +169,7 @@ def _prepare(directory: CacheDir) -> None:
     if directory.prepared:
         return
     own = f"{directory.path}/{OWN_DIR}"
+    _check_inside(directory, own)
     try:
         make_one_directory(own, SHARED_MODE)
     except FileNotFoundError:
@@ -166,7 +187,6 @@ def _check_inside(directory: CacheDir, folder: str) -> None:
     """Refuse to write where a link leads out of the cache; raises OSError. Each folder is looked at once."""
     if folder in directory.inside:
         return
-    os.stat(folder)  # a missing one is the caller's to make
     real, root = os.path.realpath(folder), os.path.realpath(directory.path)
     if real != root and not real.startswith(root.rstrip(os.sep) + os.sep):
         raise OSError(ELOOP, f"a link leads out of the cache, to {real}", folder)
@@ -191,13 +211,15 @@ def _lock_function() -> "Callable[..., bool] | None":
 
 def _open_lock_file(directory: CacheDir, entry: str) -> "FileIO":
     number = source_hash(os.fsencode(entry))[0] % LOCKS
-    path = f"{directory.path}/{OWN_DIR}/locks/{number:02x}"
+    folder = f"{directory.path}/{OWN_DIR}/locks"
+    path = f"{folder}/{number:02x}"
+    _check_inside(directory, folder)
     try:
         return _open(path, "ab", 0o644)
     except FileNotFoundError:
         directory.prepared = False
         _prepare(directory)
-        make_directories(os.path.dirname(path), SHARED_MODE)
+        make_directories(folder, SHARED_MODE)
         return _open(path, "ab", 0o644)
 
 

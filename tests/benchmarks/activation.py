@@ -1,0 +1,72 @@
+"""Activation: what the activation files add to the start of a program that imports next to nothing.
+
+    bare       an environment without them
+    checked    the same with them, and an empty cache directory
+
+The programs are `pass`, and the import of one small module of the standard library, since a hook may put off its work
+until something is imported. Both environments have the same bytecode of the standard library. Beside the time there is
+the number of modules loaded beyond a bare start, and of system calls, if `strace` can be had.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from .applications import Application
+from .counts import WARM
+from .environment import Environment
+from .measure import MILLISECONDS, Measurement, Record, Series, Variant, clean_environment, measure
+
+DEFAULT: tuple[str, ...] = ()
+REPEATS = 10  # a start takes 15 ms, and the difference is a tenth of that: more rounds, at little cost
+PROGRAMS = ("pass", "import colorsys")
+
+_SHOW_MODULES = "import sys; print(*sys.modules)"
+
+
+def run(environment: Environment, _applications: Mapping[str, Application], rounds: int) -> Measurement:
+    """Time starts without and with the activation files, in ten times as many rounds."""
+    trees = {"bare": environment.plain, "checked": environment.default}
+    cases = {code: [tree.variant(name, code, claim=WARM) for name, tree in trees.items()] for code in PROGRAMS}
+    timed = measure(cases, rounds * REPEATS, "bare")
+    costs = [_cost(code, bare, checked, timed.samples[code]) for code, (bare, checked) in cases.items()]
+    return Measurement({**timed.tables, "what activation adds": costs}, timed.samples)
+
+
+def _cost(code: str, bare: Variant, checked: Variant, samples: Series) -> Record:
+    pairs = zip(samples[bare.name], samples[checked.name], strict=True)
+    added = statistics.median(ours.wall - theirs.wall for theirs, ours in pairs)
+    modules = _modules(checked) - _modules(bare)
+    try:
+        calls: int | str = _system_calls(checked) - _system_calls(bare)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        calls = "no strace"
+    return {
+        "case": code,
+        "wall ms": added * MILLISECONDS,
+        "modules": len(modules),
+        "system calls": calls,
+        "names": " ".join(sorted(modules)),
+    }
+
+
+def _output(variant: Variant, code: str, *tracer: str) -> str:
+    command: list[str | Path] = [*tracer, variant.python, "-c", code]
+    environment = clean_environment(**variant.environment)
+    return subprocess.run(command, env=environment, cwd=variant.cwd, check=True, capture_output=True, text=True).stdout
+
+
+def _modules(variant: Variant) -> set[str]:
+    return set(_output(variant, f"{variant.code}; {_SHOW_MODULES}").split())
+
+
+def _system_calls(variant: Variant) -> int:
+    """Return the number of system calls of the whole process, counted once it has run before."""
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder, "calls")
+        _output(variant, variant.code, "strace", "-f", "-c", "-U", "calls,name", "-o", str(table))
+        return next(int(line.split()[0]) for line in table.read_text().splitlines() if line.endswith(" total"))

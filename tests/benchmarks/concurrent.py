@@ -1,0 +1,28 @@
+"""Many processes at once, all of them cold: workers, test runners, ranks.
+
+The variants are those of `cold`. Times are from the first spawn to the last exit, processor time is summed over the
+processes, and so are the counts. Over all its processes ours must compile and store each file exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .applications import Application
+from .cold import BASELINES, cold_starts
+from .counts import ONCE
+from .environment import Environment
+from .measure import Measurement, measure
+
+DEFAULT = ("sympy", "flask", "boto3")
+PROCESSES = (8, 24)
+
+
+def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
+    """Time concurrent cold starts against both of CPython's."""
+    cases = {
+        f"{processes} x {case}": cold_starts(environment, each.code, processes, claim=ONCE)
+        for processes in PROCESSES
+        for case, each in applications.items()
+    }
+    return measure(cases, rounds, *BASELINES)

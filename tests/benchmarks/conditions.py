@@ -1,0 +1,120 @@
+"""The conditions that a program is started under: context managers, entered and left outside the time taken."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .measure import Skipped
+
+_CLONE_NEWNS = 0x00020000  # a mount namespace of one's own: unshare(2)
+_LONG_AGO = 315_532_800  # 1980-01-01, in seconds since the epoch: what ZIP-born packages and images like to say
+_WRITE = 0o222
+
+_seconds = itertools.count(_LONG_AGO)
+
+
+@contextmanager
+def emptied(directory: Path) -> Iterator[None]:
+    """Put what `directory` holds aside; afterwards it is back, and what came meanwhile is gone."""
+    aside = directory.with_name(f"{directory.name}.aside")
+    if directory.exists():
+        directory.rename(aside)
+    try:
+        yield
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        if aside.exists():
+            aside.rename(directory)
+
+
+@contextmanager
+def swept(folder: Path) -> Iterator[None]:
+    """Leave no `__pycache__` behind below `folder`, where there was none."""
+    try:
+        yield
+    finally:
+        sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Remove every `__pycache__` below `folder`."""
+    for cache in list(folder.rglob("__pycache__")):
+        shutil.rmtree(cache)
+
+
+@contextmanager
+def restamped(folder: Path) -> Iterator[None]:
+    """Give every source below `folder` one and the same mtime, another one each time; afterwards it has its own."""
+    found = {path: os.stat(path).st_mtime_ns for path in _sources(folder)}
+    now = next(_seconds) * 10**9
+    try:
+        for path in found:
+            os.utime(path, ns=(now, now))
+        yield
+    finally:
+        for path, mtime in found.items():
+            os.utime(path, ns=(mtime, mtime))
+
+
+@functools.cache
+def _sources(folder: Path) -> list[str]:
+    return [os.path.join(base, name) for base, _, names in os.walk(folder) for name in names if name.endswith(".py")]
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Make the tree at `folder` read-only: by a bind mount that nobody else sees, or without root by its modes.
+
+    Raises `Skipped` where neither can be had.
+    """
+    with _mounted(folder) if os.geteuid() == 0 else protected(folder):
+        if os.access(folder, os.W_OK):
+            raise Skipped(f"{folder} stays writable, whatever is done")
+        yield
+
+
+@contextmanager
+def _mounted(folder: Path) -> Iterator[None]:
+    _own_namespace()
+    _mount("mount", "--bind", folder, folder)
+    try:
+        _mount("mount", "-o", "remount,bind,ro", folder)
+        yield
+    finally:
+        _mount("umount", folder)
+
+
+def _mount(*command: str | Path) -> None:
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise Skipped(f"no read-only bind mount: {answer.stderr.strip()}")
+
+
+@functools.cache
+def _own_namespace() -> None:
+    """Do as `unshare --mount` does, for this process and those that it will start."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS):
+        raise Skipped(f"no mount namespace: {os.strerror(ctypes.get_errno())}")
+    _mount("mount", "--make-rprivate", "/")
+
+
+@contextmanager
+def protected(folder: Path) -> Iterator[None]:
+    """Take the write permission from every directory below `folder`, and give it back afterwards."""
+    modes = {base: os.stat(base).st_mode for base, _, _ in os.walk(folder)}
+    try:
+        for base, mode in modes.items():
+            os.chmod(base, mode & ~_WRITE)
+        yield
+    finally:
+        for base, mode in modes.items():
+            os.chmod(base, mode)

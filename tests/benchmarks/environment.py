@@ -1,0 +1,153 @@
+"""The virtual environments that programs are started in, made once and used again.
+
+There are five, alike to the byte: the same interpreter, the same files (hard links to one copy), installed without
+bytecode, and without pip, so that there is bytecode only where a measurement puts it.
+
+    compiled          never activated, `__pycache__` everywhere, as compileall leaves it
+    plain             never activated, no `__pycache__`
+    default           activated by `pycachehook enable`, no `__pycache__`
+    checked-hash      the same with `--in-tree ignore`: every module from an entry of ours, the standard library's too
+    unchecked-hash    the same with `--in-tree ignore --invalidation-mode unchecked-hash`
+
+The standard library keeps the bytecode that it was installed with. The activated ones have this project's wheel and
+what it requires, and these alone have the bytecode that pip gives whatever it installs, and `enable` the start-up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import venv
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .applications import Application
+from .conditions import sweep
+from .counts import Claim
+from .measure import Condition, Variant, clean_environment
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One virtual environment at `path`, and the variables that its processes are given.
+
+    `cache` is where they put bytecode, if not in the tree; `hooked` says whether it is activated, with which `options`.
+    """
+
+    path: Path
+    cache: Path
+    options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    hooked: bool = False
+
+    @property
+    def python(self) -> Path:
+        """The environment's interpreter."""
+        return self.path / "bin" / "python"
+
+    @property
+    def purelib(self) -> Path:
+        """The environment's `site-packages`."""
+        return Path(sysconfig.get_path("purelib", "venv", {"base": str(self.path)}))
+
+    def variant(
+        self,
+        name: str,
+        code: str,
+        *,
+        condition: Condition = nullcontext,
+        claim: Claim | None = None,
+        processes: int = 1,
+    ) -> Variant:
+        """Return the variant that runs `code` here, from an empty directory."""
+        empty = self.path.parent / "empty"
+        return Variant(name, self.python, code, empty, self.environment, processes, condition, claim, self.hooked)
+
+
+class Environment:
+    """The environments below one directory: those of the module's docstring, and `prefix`.
+
+    `prefix` is `plain` under PYTHONPYCACHEPREFIX.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.caches = root / "caches"
+        self.compiled = Tree(root / "compiled", root / "compiled")
+        self.plain = Tree(root / "plain", root / "plain")
+        prefix = self.caches / "prefix"
+        self.prefix = Tree(self.plain.path, prefix, environment={"PYTHONPYCACHEPREFIX": str(prefix)})
+        entries_only = ("--in-tree", "ignore", "--invalidation-mode")
+        self.default = Tree(root / "default", self.caches / "default", hooked=True)
+        self.checked, self.unchecked = (
+            Tree(root / mode, self.caches / mode, (*entries_only, mode), hooked=True)
+            for mode in ("checked-hash", "unchecked-hash")
+        )
+
+    @property
+    def activated(self) -> tuple[Tree, ...]:
+        """The environments with this project in them."""
+        return self.default, self.checked, self.unchecked
+
+
+def prepare(directory: Path, applications: Iterable[Application]) -> Environment:
+    """Make, or bring up to date, the environments for this interpreter below `directory`.
+
+    What the applications require is installed once, this project anew every time; the caches start out empty.
+    """
+    environment = Environment(directory.resolve() / str(sys.implementation.cache_tag))
+    _install_requirements(environment, {each.requirement for each in applications})
+    shutil.rmtree(environment.caches, ignore_errors=True)
+    for tree in (environment.plain, *environment.activated):
+        sweep(tree.purelib)  # what an earlier run may have left if it was killed
+    _install_project(*environment.activated)
+    modes = ("-q", "-j", "0", "--invalidation-mode", "timestamp")
+    _python(environment.compiled.python, "-m", "compileall", *modes, environment.compiled.purelib, check=False)
+    return environment
+
+
+def _install_requirements(environment: Environment, requirements: set[str]) -> None:
+    stamp = environment.root / "stamp.json"
+    python, there = json.loads(stamp.read_text()) if stamp.exists() else (None, [])
+    trees = (environment.plain, environment.compiled, *environment.activated)
+    if python == sys.version and requirements <= set(there) and all(tree.path.is_dir() for tree in trees):
+        return
+    wanted = sorted(requirements.union(there))
+    shutil.rmtree(environment.root, ignore_errors=True)
+    (environment.root / "empty").mkdir(parents=True)
+    plain, *others = trees
+    venv.EnvBuilder(symlinks=True).create(plain.path)
+    if wanted:
+        _pip_install(plain, "--no-compile", *wanted)
+    for other in others:
+        shutil.copytree(plain.path, other.path, symlinks=True, copy_function=os.link)
+    stamp.write_text(json.dumps([sys.version, wanted]))
+
+
+def _install_project(*trees: Tree) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        _python(Path(sys.executable), "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, PROJECT)
+        wheel = next(Path(folder).glob("*.whl"))
+        for tree in trees:
+            _pip_install(tree, "--force-reinstall", wheel)
+            _python(tree.python, "-m", "pycachehook", "enable", "--cache-dir", tree.cache, *tree.options)
+
+
+def _pip_install(tree: Tree, *arguments: str | Path) -> None:
+    pip = ("-m", "pip", "--python", tree.python, "install", "--quiet", "--disable-pip-version-check")
+    _python(Path(sys.executable), *pip, *arguments)
+
+
+def _python(python: Path, *arguments: str | Path, check: bool = True) -> None:
+    """Run a tool that leaves no bytecode of its own, with the hook off."""
+    environment = clean_environment(PYTHONDONTWRITEBYTECODE="1", PYCACHEHOOK_DISABLE="1")
+    subprocess.run([python, *arguments], env=environment, check=check, stdout=subprocess.DEVNULL)

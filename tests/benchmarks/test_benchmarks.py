@@ -1,0 +1,213 @@
+"""That the benchmarks compute what they say; nothing here depends on how long anything takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .conditions import emptied, protected, restamped, swept
+from .counts import ONCE, WARM, Claim, ClaimError, Counts, our_counts, stock_counts
+from .measure import Sample, Variant, check, clean_environment, interleave, means, median_ms, ratios, sample, spread
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+SERIES = {
+    "base": [Sample(1.0, 2.0), Sample(2.0, 2.0), Sample(10.0, 2.0)],
+    "ours": [Sample(2.0, 1.0), Sample(2.0, 1.0), Sample(5.0, 4.0)],
+}
+
+
+def variant(folder: Path, code: str = "pass", **settings: object) -> Variant:
+    """Return a variant that runs `code` in this interpreter, from `folder`."""
+    return Variant("tiny", Path(sys.executable), code, folder, **settings)  # type: ignore[arg-type]
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    """A round's ratio is between the two samples of that round, by wall time or processor time."""
+    assert ratios(SERIES, "ours", "base") == [2.0, 1.0, 0.5]
+    assert ratios(SERIES, "ours", "base", "cpu") == [0.5, 0.5, 2.0]
+
+
+def test_ratios_need_as_many_rounds_on_both_sides() -> None:
+    """A sample without its partner is an error."""
+    with pytest.raises(ValueError, match="zip"):
+        ratios({**SERIES, "ours": SERIES["ours"][:2]}, "ours", "base")
+
+
+def test_median_is_in_milliseconds() -> None:
+    """The median of the samples, which are in seconds, is given in milliseconds."""
+    assert median_ms(SERIES, "base") == 2000.0
+    assert median_ms(SERIES, "ours", "cpu") == 1000.0
+
+
+def test_spread_shows_the_quartiles() -> None:
+    """The quartiles are those of the values; one value is its own."""
+    assert spread([1.0, 2.0, 3.0, 4.0, 5.0]) == "2.00-4.00"
+    assert spread([1.5]) == "1.50-1.50"
+
+
+def test_means_are_geometric_over_medians() -> None:
+    """Over cases of which one is four times as fast and one as fast, the mean is twice as fast; not 0.625."""
+    fast = {"base": [Sample(4.0, 4.0)] * 3, "ours": [Sample(1.0, 1.0), Sample(1.0, 1.0), Sample(9.0, 9.0)]}
+    same = {"base": [Sample(1.0, 1.0)], "ours": [Sample(1.0, 1.0)]}
+    base, ours = means({"fast": fast, "same": same}, ["base"])
+    assert base == {"variant": "base", "wall/base": 1.0, "cpu/base": 1.0}
+    assert ours == {"variant": "ours", "wall/base": 0.5, "cpu/base": 0.5}
+
+
+def test_rounds_are_interleaved(tmp_path: Path) -> None:
+    """Each round takes every variant once, the next in the opposite order; the first round is not kept."""
+    order = tmp_path / "order"
+    first, second = (
+        Variant(name, Path(sys.executable), f"print({name!r}, file=open({str(order)!r}, 'a'))", tmp_path)
+        for name in ("first", "second")
+    )
+    series = interleave([first, second], 2)
+    assert order.read_text().split() == ["first", "second", "second", "first", "first", "second"]
+    assert {name: len(samples) for name, samples in series.items()} == {"first": 2, "second": 2}
+
+
+def test_processor_time_is_summed_over_processes(tmp_path: Path) -> None:
+    """Three processes that compute for 0.1 s each have taken 0.3 s of processor time."""
+    code = "import time\nwhile time.process_time() < 0.1: pass"
+    assert sample(variant(tmp_path, code, processes=3)).cpu >= 0.3
+
+
+def test_the_condition_holds_for_the_run_and_no_longer(tmp_path: Path) -> None:
+    """A program runs inside its condition."""
+    flag = tmp_path / "flag"
+
+    @contextmanager
+    def flagged() -> Iterator[None]:
+        flag.touch()
+        yield
+        flag.unlink()
+
+    sample(variant(tmp_path, "open('flag').close()", condition=flagged))
+    assert not flag.exists()
+
+
+def test_a_program_that_fails_is_no_sample(tmp_path: Path) -> None:
+    """The time of a failure is not a time."""
+    with pytest.raises(subprocess.CalledProcessError):
+        sample(variant(tmp_path, "raise SystemExit(3)"))
+
+
+def test_programs_are_steered_by_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever steers Python or the hook is taken out of the environment; what the variant asks for is put in."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYCACHEHOOK_DISABLE", "1")
+    environment = clean_environment(PYTHONPYCACHEPREFIX="/x")
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert "PYCACHEHOOK_DISABLE" not in environment
+    assert environment["PYTHONPYCACHEPREFIX"] == "/x"
+    assert environment["PATH"] == os.environ["PATH"]
+
+
+def test_counts_by_what_the_interpreter_says(tmp_path: Path) -> None:
+    """Of a module without bytecode, and of one with it, `-v` tells."""
+    (tmp_path / "leaf.py").write_text("")
+    program = variant(tmp_path, "import leaf", environment={"PYTHONPYCACHEPREFIX": str(tmp_path / "cache")})
+    cold, warm = check(program), check(program)
+    assert cold.compiled == cold.stored == cold.distinct == warm.hits
+    assert (cold.hits, warm.compiled, warm.stored) == (0, 0, 0)
+
+
+def test_counts_are_summed_over_processes() -> None:
+    """Two processes that compiled the same file have compiled twice, one file."""
+    line = json.dumps({"hits": 3, "compiled": 1, "stored": 1})
+    log = "pycachehook[7]: m: hit (store) /m.py\npycachehook[7]: a b: miss (absent) /a, b.py, compiled and stored\n"
+    assert our_counts(f"{line}\n{line}\n", log + log) == Counts(hits=6, compiled=2, stored=2, distinct=1)
+    assert stock_counts("# code object from /a.py\n" * 2) == Counts(hits=0, compiled=2, stored=0, distinct=1)
+
+
+def test_a_claim_that_does_not_hold_is_an_error(tmp_path: Path) -> None:
+    """What compiles is not warm, and the message says what was counted."""
+    (tmp_path / "leaf.py").write_text("")
+    cold = {"environment": {"PYTHONPYCACHEPREFIX": str(tmp_path / "cache")}, "claim": WARM}
+    with pytest.raises(ClaimError, match=r"compiles nothing, or should: Counts\(hits=0, compiled=[1-9]"):
+        check(variant(tmp_path, "import leaf", **cold))
+
+
+@pytest.mark.parametrize(
+    ("claim", "counts", "holds"),
+    [
+        (WARM, Counts(5, 0, 0, 0), True),
+        (WARM, Counts(5, 1, 1, 1), False),
+        (ONCE, Counts(5, 3, 3, 3), True),
+        (ONCE, Counts(5, 4, 3, 3), False),
+        (ONCE, Counts(5, 3, 2, 3), False),
+        (ONCE, Counts(5, 0, 0, 0), False),
+    ],
+)
+def test_claims(claim: Claim, counts: Counts, *, holds: bool) -> None:
+    """Warm is to compile nothing; once is to compile and store each file, and something at all, once."""
+    assert claim.holds(counts) is holds
+
+
+def test_emptied_puts_back_what_was_there(tmp_path: Path) -> None:
+    """A cache is out of the way meanwhile, and as it was afterwards, whatever came in between."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "old").touch()
+    with emptied(cache):
+        assert not cache.exists()
+        cache.mkdir()
+        (cache / "new").touch()
+    assert [each.name for each in tmp_path.rglob("*")] == ["cache", "old"]
+
+
+def test_swept_leaves_no_bytecode(tmp_path: Path) -> None:
+    """Each `__pycache__` goes, and nothing else."""
+    with swept(tmp_path):
+        (tmp_path / "package" / "__pycache__").mkdir(parents=True)
+        (tmp_path / "package" / "m.py").touch()
+    assert {each.name for each in tmp_path.rglob("*")} == {"package", "m.py"}
+
+
+def test_restamped_changes_each_time_and_puts_back(tmp_path: Path) -> None:
+    """Sources have an mtime that they never had before, for as long as it lasts."""
+    source = tmp_path / "m.py"
+    source.touch()
+    found, seen = source.stat().st_mtime_ns, set()
+    for _ in range(2):
+        with restamped(tmp_path):
+            seen.add(source.stat().st_mtime)
+        assert source.stat().st_mtime_ns == found
+    assert len(seen) == 2
+
+
+def test_protected_directories_cannot_be_written_to(tmp_path: Path) -> None:
+    """No directory keeps any write permission, and each gets its own back."""
+    folders = [tmp_path / "a", tmp_path / "a" / "b"]
+    folders[1].mkdir(parents=True)
+    found = [each.stat().st_mode for each in folders]
+    with protected(folders[0]):
+        assert [each.stat().st_mode & 0o222 for each in folders] == [0, 0]
+    assert [each.stat().st_mode for each in folders] == found
+
+
+@pytest.mark.full
+def test_the_command_measures_a_tiny_application(tmp_path: Path) -> None:
+    """One round of everything, on one small package, prints every table and writes every sample."""
+    report = tmp_path / "report.json"
+    command = [sys.executable, "-m", "tests.benchmarks", "--applications", "tiny", "--rounds", "1"]
+    command += ["--environment", str(tmp_path / "environment"), "--json", str(report)]
+    done = subprocess.run(
+        command, cwd=PROJECT, env=clean_environment(), capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    measurements = json.loads(report.read_text())["measurements"]
+    assert set(measurements) == {"warm", "activation", "cold", "read_only", "mtimes", "concurrent"}
+    for name, measurement in measurements.items():
+        assert f"\n{name}\n====" in done.stdout
+        assert "Skipped" in measurement or measurement["tables"]
+    assert set(measurements["warm"]["samples"]["tiny"]) == {"cpython", "prefix", "checked", "unchecked", "default"}
+    assert all(len(samples) == 1 for samples in measurements["warm"]["samples"]["tiny"].values())

@@ -1,0 +1,187 @@
+"""What the functional tests share: environments with the wheel, private mounts, other users, counters by process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from conftest import Python
+
+NOBODY = 65534  # a user and a group that own nothing here
+
+
+class Counters(TypedDict):
+    """What one process counted."""
+
+    hits: int
+    hits_by_place: dict[str, int]
+    compiled: int
+    stored: int
+    misses: dict[str, int]
+    errors: int
+
+
+class Stats(Counters):
+    """One line of `PYCACHEHOOK_STATS`."""
+
+    pid: int
+    python: str
+    argv0: str
+
+
+class Measure:
+    """Runs children with `PYCACHEHOOK_STATS` and returns what they counted."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.output = ""  # of the last child
+
+    def __call__(
+        self, run: Callable[..., subprocess.CompletedProcess[str]], *arguments: str | Path, **more: str
+    ) -> Stats:
+        """Run one child that starts no others; return its counters, and keep its standard output."""
+        self.file.unlink(missing_ok=True)
+        self.output = run(*arguments, PYCACHEHOOK_STATS=str(self.file), **more).stdout
+        (stats,) = self.lines()
+        return stats
+
+    def lines(self) -> list[Stats]:
+        """Return what all children since the last call wrote."""
+        return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def measure(tmp_path: Path) -> Measure:
+    """Return the function that runs a child and returns its counters."""
+    return Measure(tmp_path / "stats.jsonl")
+
+
+def within(python: Python, variables: Mapping[str, str]) -> Python:
+    """Return the same interpreter with more environment variables."""
+    return type(python)(python.executable, **{**python.environment, **variables})
+
+
+class PrivateMounts:
+    """Runs an interpreter in a mount namespace of its own, as another user if asked.
+
+    The mounts vanish with the process.
+    """
+
+    def __init__(self, shell: Python, options: tuple[str, ...]) -> None:
+        self.shell = shell
+        self.options = options
+
+    def __call__(
+        self,
+        python: Python,
+        *arguments: str | Path,
+        read_only: Iterable[Path] = (),
+        small: Mapping[Path, int] | None = None,
+        reach: Iterable[Path] = (),
+        user: int | None = None,
+        check: bool = True,
+        **environment: str,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `python` with `arguments`.
+
+        The trees in `read_only` are mounted read-only, the directories in `small` are tmpfs of that many bytes, and
+        `user` can reach, beside what it can reach anyway, the interpreter, its environment and the trees in `reach`.
+        """
+        commands = ["set -e"]
+        if user is not None:
+            prefix = Path(python.executable).parent.parent
+            commands += _open_ways([Path(sys.base_prefix), prefix, *reach])
+        for tree in map(str, read_only):
+            commands += [
+                shlex.join(["mount", "--bind", tree, tree]),
+                shlex.join(["mount", "-o", "remount,bind,ro", tree]),
+            ]
+        for folder, size in (small or {}).items():
+            commands.append(shlex.join(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(folder)]))
+        become = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
+        commands.append("exec " + shlex.join([*become, python.executable, *map(str, arguments)]))
+        script = "\n".join(commands)
+        shell = within(self.shell, {**python.environment, **environment})
+        return shell(*self.options, "sh", "-c", script, check=check)
+
+
+def _open_ways(wanted: Iterable[Path]) -> Iterator[str]:
+    """Yield shell commands that put each tree at its own path, under parents that everybody may enter."""
+    closed: dict[Path, list[Path]] = {}
+    for tree in dict.fromkeys(wanted):
+        for parent in reversed(tree.parents):
+            if not parent.stat().st_mode & 0o001:
+                closed.setdefault(parent, []).append(tree)
+                break
+    numbered = list(enumerate((tree for trees in closed.values() for tree in trees), start=3))
+    for number, tree in numbered:
+        yield f"exec {number}<{shlex.quote(str(tree))}"
+    for parent in closed:
+        yield shlex.join(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", str(parent)])
+    for number, tree in numbered:
+        yield shlex.join(["mkdir", "-p", str(tree)])
+        yield shlex.join(["mount", "--no-canonicalize", "--bind", f"/proc/self/fd/{number}", str(tree)])
+
+
+@pytest.fixture
+def private_mounts(python: Python) -> PrivateMounts:
+    """Return the function that runs an interpreter in a mount namespace of its own; skips where that cannot be had."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("needs root: mounts and other users")
+    shell = type(python)("unshare")
+    for options in (("--mount",), ("--mount", "--propagation=unchanged")):
+        if options[1:] and " shared:" in Path("/proc/self/mountinfo").read_text(encoding="utf-8"):
+            break  # our mounts would be everybody's
+        if shell(*options, "true", check=False).returncode == 0:
+            return PrivateMounts(shell, options)
+    pytest.skip("needs unshare(1) to make mount namespaces")
+
+
+def _opened(python: Python) -> Python:
+    """Let other users enter the environment."""
+    Path(python.executable).parent.parent.chmod(0o755)
+    return python
+
+
+@pytest.fixture(scope="session")
+def shared_environment(make_environment: Callable[..., Python]) -> Python:
+    """Return a virtual environment with the wheel: whoever changes it changes it back."""
+    return _opened(make_environment())
+
+
+@pytest.fixture
+def environment(shared_environment: Python, python: Python) -> Python:
+    """Return a virtual environment with the wheel, for a user with an empty home."""
+    return type(python)(shared_environment.executable, **python.environment)
+
+
+@pytest.fixture(scope="session")
+def shared_sympy_environment(make_environment: Callable[..., Python]) -> Python:
+    """Return a virtual environment with the wheel and sympy, without bytecode."""
+    return _opened(make_environment("sympy"))
+
+
+@pytest.fixture
+def sympy_environment(shared_sympy_environment: Python, python: Python) -> Python:
+    """Return a virtual environment with the wheel and sympy, for a user with an empty home."""
+    return type(python)(shared_sympy_environment.executable, **python.environment)
+
+
+@pytest.fixture
+def purelib() -> Callable[[Python], Path]:
+    """Return a function that returns an environment's directory for packages."""
+
+    def ask(python: Python) -> Path:
+        return Path(python("-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
+
+    return ask

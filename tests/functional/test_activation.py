@@ -1,0 +1,382 @@
+"""The activation files: on in every start of an environment after `enable`, without a trace after `disable`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .conftest import within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from conftest import Python
+
+    from .conftest import Measure
+
+pytestmark = pytest.mark.full
+
+FILES = ["_pycachehook_startup.py", "pycachehook.pth", "pycachehook.start"]
+
+APPLICATION = {
+    "probe.py": "LOADER = type(__spec__.loader).__name__\n",
+    "app.py": "import probe\n\nprint(probe.LOADER)\n",
+    "workers.py": """
+        import multiprocessing, sys
+
+        def loader():
+            import probe
+            return probe.LOADER
+
+        if __name__ == "__main__":
+            with multiprocessing.get_context(sys.argv[1]).Pool(1) as pool:
+                print(pool.apply(loader))
+    """,
+}
+OURS, STOCK = "CachingLoader\n", "SourceFileLoader\n"
+
+# What a start has loaded beyond a bare one, before and after it imported its first plain source module.
+ALLOWED_AT_START = {"_pycachehook_startup"}
+ALLOWED = ALLOWED_AT_START | {
+    "pycachehook",
+    "pycachehook._compat",
+    "pycachehook.cachedir",
+    "pycachehook.events",
+    "pycachehook.finder",
+    "pycachehook.hook",
+    "pycachehook.loader",
+    "pycachehook.paths",
+    "pycachehook.pyc",
+    "pycachehook.store",
+}
+
+
+@pytest.fixture
+def application(tree: Callable[[Mapping[str, str]], Path]) -> Path:
+    """Return a directory with an application that prints by which loader it loads its modules."""
+    return tree({name: text.replace("\n        ", "\n") for name, text in APPLICATION.items()})
+
+
+@pytest.fixture
+def enabled(environment: Python, cache: Path) -> Iterator[Python]:
+    """Return an environment with the hook enabled."""
+    environment("-m", "pycachehook", "enable", "--cache-dir", cache)
+    yield environment
+    environment("-m", "pycachehook", "disable")
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    """Return all files below `folder`, except the bytecode of installed packages."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and (path.suffix != ".pyc" or "pycachehook_startup" in path.name)
+    }
+
+
+def has_entry(cache: Path, application: Path, name: str = "probe") -> bool:
+    """Say whether the cache holds an entry for a module of the application."""
+    return bool(list((cache / str(application)[1:]).glob(f"{name}.*.pyc")))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-c", "import probe; print(probe.LOADER)"),
+        ("-m", "app"),
+        ("app.py",),
+        ("workers.py", "spawn"),
+        ("workers.py", "forkserver"),
+        ("workers.py", "fork"),
+    ],
+    ids=["-c", "-m", "script", "spawn", "forkserver", "fork"],
+)
+def test_effective_in_every_kind_of_start(
+    arguments: tuple[str, ...], enabled: Python, application: Path, cache: Path
+) -> None:
+    """After `enable` a module is loaded by us and from the cache, whichever way the program was started."""
+    for _ in range(2):
+        assert enabled(*arguments, cwd=application, PYTHONPATH=str(application)).stdout == OURS
+    assert has_entry(cache, application)
+    assert not list(application.rglob("*.pyc"))
+    enabled("-m", "pycachehook", "disable")
+    assert enabled(*arguments, cwd=application, PYTHONPATH=str(application)).stdout == STOCK
+
+
+def test_effective_in_console_scripts(enabled: Python, measure: Measure) -> None:
+    """A console script that pip installed loads its modules through the cache."""
+    scripts = Path(enabled.executable).parent
+    first = measure(enabled, scripts / "pip", "--version")
+    second = measure(enabled, scripts / "pip", "--version")
+    state = json.loads(enabled(scripts / "pycachehook", "status", "--json").stdout)
+    assert first["hits"] + first["compiled"] > 10
+    assert second["compiled"] == 0
+    assert second["hits"] > 10
+    assert state["active"] is True
+
+
+def test_active_once_though_files_run_twice(
+    enabled: Python, application: Path, purelib: Callable[[Python], Path], measure: Measure
+) -> None:
+    """There is one finder and one record of counters, though before Python 3.15 a venv's `.pth` files run twice."""
+    counter = purelib(enabled) / "zz_counter.pth"
+    counter.write_text("import sys; sys.runs_of_pth = getattr(sys, 'runs_of_pth', 0) + 1\n", encoding="utf-8")
+    program = (
+        "import probe, sys; print(sys.runs_of_pth, sum(type(finder).__module__.startswith(('pycachehook', "
+        "'_pycachehook')) for finder in sys.meta_path))"
+    )
+    try:
+        measure(enabled, "-c", program, PYTHONPATH=str(application))  # asserts that there is one record
+    finally:
+        counter.unlink()
+    assert measure.output == f"{1 if sys.version_info >= (3, 15) else 2} 1\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--invalidation-mode", "unchecked-hash"), ("--read-only",)])
+def test_enable_twice_and_disable(
+    options: tuple[str, ...], environment: Python, purelib: Callable[[Python], Path], cache: Path
+) -> None:
+    """Enabling again changes not a byte, other options replace the first, and `disable` leaves the tree as it was."""
+    folder = purelib(environment)
+    before = listing(folder)
+    states = []
+    for arguments in ((), options, options):
+        environment("-m", "pycachehook", "enable", "--cache-dir", cache, *arguments)
+        states.append(listing(folder))
+    assert sorted(name for name in states[0] if name not in before and not name.startswith("__pycache__")) == FILES
+    assert states[1] == states[2]
+    assert (states[0] == states[1]) is (options == ())
+    environment("-m", "pycachehook", "disable")
+    assert listing(folder) == before
+    assert "nothing to remove" in environment("-m", "pycachehook", "disable").stdout
+
+
+def test_options_are_those_that_were_enabled(environment: Python, cache: Path, application: Path) -> None:
+    """What `enable` was told is in force at the next start; the environment overrides it, and `status` says so."""
+    environment("-m", "pycachehook", "enable", "--cache-dir", cache, "--invalidation-mode", "unchecked-hash")
+    try:
+        ask = ("-m", "pycachehook", "status", "--json")
+        state = json.loads(environment(*ask).stdout)
+        overridden = json.loads(environment(*ask, PYCACHEHOOK_INVALIDATION_MODE="timestamp").stdout)
+        environment("app.py", cwd=application)
+    finally:
+        environment("-m", "pycachehook", "disable")
+    (entry,) = cache.rglob("probe.*.pyc")
+    assert (state["cache_dir"], state["invalidation_mode"]) == (str(cache), "unchecked-hash")
+    assert overridden["options"]["invalidation_mode"] == {
+        "value": "timestamp",
+        "origin": "PYCACHEHOOK_INVALIDATION_MODE",
+    }
+    assert entry.read_bytes()[4:8] == b"\1\0\0\0"
+
+
+def test_default_cache_is_the_one_of_whoever_starts(environment: Python, application: Path, tmp_path: Path) -> None:
+    """Without `--cache-dir` each user has a cache below their own home, not below the home of whoever said `enable`."""
+    other = tmp_path / "other"
+    other.mkdir()
+    environment("-m", "pycachehook", "enable")
+    try:
+        assert environment("app.py", cwd=application, HOME=str(other)).stdout == OURS
+    finally:
+        environment("-m", "pycachehook", "disable")
+    assert has_entry(other / ".cache" / "pycachehook", application)
+    assert not has_entry(tmp_path / "home" / ".cache" / "pycachehook", application)
+
+
+def test_prefix_names_another_environment(
+    python: Python, environment: Python, cache: Path, application: Path, purelib: Callable[[Python], Path]
+) -> None:
+    """`--prefix` turns the hook on and off in another environment, and not in the one that runs the command."""
+    prefix = str(Path(environment.executable).parent.parent)
+    python("-m", "pycachehook", "enable", "--prefix", prefix, "--cache-dir", cache)
+    try:
+        assert all((purelib(environment) / name).exists() for name in FILES)
+        assert environment("app.py", cwd=application).stdout == OURS
+        assert python("-B", "app.py", cwd=application).stdout == STOCK
+    finally:
+        python("-m", "pycachehook", "disable", "--prefix", prefix)
+    assert not any((purelib(environment) / name).exists() for name in FILES)
+    assert environment("-B", "app.py", cwd=application).stdout == STOCK
+
+
+@pytest.mark.parametrize(("bare_environment", "code"), [(False, 2), (True, 1)], ids=["no environment", "not installed"])
+@pytest.mark.parametrize("command", ["enable", "disable"])
+def test_wrong_prefix(command: str, bare_environment: bool, code: int, python: Python, tmp_path: Path) -> None:
+    """A `--prefix` without an environment, or with one that lacks us, is one sentence, and nothing is written."""
+    prefix = tmp_path / "elsewhere"
+    prefix.mkdir()
+    if bare_environment:
+        python("-m", "venv", "--without-pip", prefix)
+    before = sorted(prefix.rglob("*"))
+    process = python("-m", "pycachehook", command, "--prefix", prefix, check=False)
+    assert process.returncode == code
+    assert process.stderr.startswith("pycachehook: error: ")
+    assert process.stderr.count("\n") == 1
+    assert str(prefix) in process.stderr
+    assert sorted(prefix.rglob("*")) == before
+
+
+def test_silent_after_uninstall(
+    make_environment: Callable[..., Python], cache: Path, application: Path, purelib: Callable[[Python], Path]
+) -> None:
+    """With the wheel uninstalled, and the activation files left behind, Python starts as ever and says nothing."""
+    environment = make_environment()
+    environment("-m", "pycachehook", "enable", "--cache-dir", cache)
+    assert environment("app.py", cwd=application).stdout == OURS
+    environment("-m", "pip", "uninstall", "--quiet", "--yes", "--disable-pip-version-check", "pycachehook")
+    started = environment("app.py", cwd=application)
+    assert all((purelib(environment) / name).exists() for name in FILES)
+    assert (started.stdout, started.stderr) == (STOCK, "")
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"), [("-S", STOCK), ("-I", OURS), ("-E", OURS), ("-s", OURS), ("-P", OURS), ("-B", OURS)]
+)
+def test_interpreter_flags(
+    *, flag: str, expected: str, enabled: Python, application: Path, cache: Path, measure: Measure
+) -> None:
+    """Only `-S` keeps start-up files from running; `-I` and `-E` ignore `PYTHON*` variables, ours are honoured."""
+    program = f"import sys; sys.path.insert(0, {str(application)!r}); import probe; print(probe.LOADER)"
+    arguments = (flag, "-c", program)
+    if expected == STOCK:
+        started = enabled("-B", *arguments, PYCACHEHOOK_STATS=str(measure.file))
+        assert (started.stdout, started.stderr) == (expected, "")
+        assert not measure.file.exists()
+    else:
+        stats = measure(enabled, *arguments)
+        assert measure.output == expected
+        assert stats["compiled"] > 0
+    assert has_entry(cache, application) is (expected == OURS and flag != "-B")
+
+
+@pytest.mark.parametrize("value", ["1", "true", "yes", "anything"])
+def test_kill_switch(value: str, enabled: Python, application: Path, cache: Path, measure: Measure) -> None:
+    """Under `PYCACHEHOOK_DISABLE` nothing is installed: CPython does what it always did, also after `install()`."""
+    settings = {"PYCACHEHOOK_DISABLE": value, "PYCACHEHOOK_STATS": str(measure.file), "PYTHONPATH": str(application)}
+    program = "import sys, pycachehook; pycachehook.install(); import probe; print(probe.LOADER, sys.pycache_prefix)"
+    started = within(enabled, settings)("-c", program)
+    assert started.stdout == f"{STOCK.strip()} None\n"
+    assert started.stderr == ""
+    assert not measure.file.exists()
+    assert not cache.exists() or not has_entry(cache, application)
+    assert list(application.rglob("__pycache__/probe.*.pyc"))
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "no"])
+def test_kill_switch_that_is_off(value: str, enabled: Python, application: Path) -> None:
+    """A kill switch that is empty, or says no, kills nothing."""
+    assert enabled("app.py", cwd=application, PYCACHEHOOK_DISABLE=value).stdout == OURS
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "PYCACHEHOOK_INVALIDATION_MODE=hash",
+        "PYCACHEHOOK_LAYOUT=shred",
+        "PYCACHEHOOK_READ_ONLY=perhaps",
+        "PYCACHEHOOK_IN_TREE=burn",
+        "PYCACHEHOOK_RULES=[{",
+        "PYCACHEHOOK_RULES=[{match = '*'}]",
+        "PYCACHEHOOK_LOCK_TIMEOUT=soon",
+        "PYCACHEHOOK_FORCE_WRITE=2",
+        "PYCACHEHOOK_CONFIG=/nowhere/at/all.toml",
+        "PYCACHEHOOK_CACHE_DIR=/dev/null/below",
+        "PYCACHEHOOK_CACHE_DIR=/dev/null",
+        "PYCACHEHOOK_CACHE_DIR=/proc/1/nowhere",
+        "PYCACHEHOOK_STRICT=1",
+        "PYCACHEHOOK_STATS=/nowhere/at/all/stats",
+        "PYCACHEHOOK_STATS=/",
+        "PYCACHEHOOK_LOG=/nowhere/at/all/log",
+        "PYCACHEHOOK_NO_SUCH_OPTION=1",
+    ],
+)
+def test_wrong_variable_is_silent_at_start(setting: str, enabled: Python, application: Path, cache: Path) -> None:
+    """A wrong variable never prints or raises at start-up: the program runs."""
+    if setting == "PYCACHEHOOK_STRICT=1":  # with a fault to be strict about
+        cache.mkdir(exist_ok=True)
+        cache.chmod(0o777)
+    name, _, value = setting.partition("=")
+    started = within(enabled, {name: value})("app.py", cwd=application)
+    assert started.stdout in (OURS, STOCK)
+    assert started.stderr == ""
+
+
+def test_wrong_variable_is_explained_where_asked(enabled: Python, application: Path) -> None:
+    """With `PYCACHEHOOK_LOG` a start that could not be activated says why, in one line that names the variable."""
+    settings = {"PYCACHEHOOK_INVALIDATION_MODE": "hash", "PYCACHEHOOK_LOG": "stderr"}
+    started = within(enabled, settings)("app.py", cwd=application)
+    assert started.stdout == STOCK
+    assert started.stderr.count("\n") == 1
+    assert "not active" in started.stderr
+    assert "PYCACHEHOOK_INVALIDATION_MODE" in started.stderr
+
+
+@pytest.fixture
+def bare_start(environment: Python, purelib: Callable[[Python], Path]) -> Iterator[None]:
+    """Have start-up files that load nothing: what Python itself loads to run such files is in every start, then.
+
+    Some systems' `sitecustomize` loads more; here there is none.
+    """
+    files = {"aa_first.pth": "import sys; sys.modules.setdefault('sitecustomize', sys)\n"}
+    if sys.version_info >= (3, 15):
+        files["aa_second.start"] = "sys:getrecursionlimit\n"
+    for name, text in files.items():
+        (purelib(environment) / name).write_text(text, encoding="utf-8")
+    yield
+    for name in files:
+        (purelib(environment) / name).unlink()
+
+
+@pytest.mark.usefixtures("bare_start")
+@pytest.mark.parametrize(("program", "allowed"), [("pass", ALLOWED_AT_START), ("import probe", ALLOWED)])
+def test_modules_loaded_by_activation(program: str, allowed: set[str], enabled: Python, application: Path) -> None:
+    """Activation loads exactly what is on the list beyond a bare start, and the rest of it at the first import."""
+    script = application / "loaded.py"
+    script.write_text(program + "\nimport sys\nprint(*sorted(sys.modules), sep='\\n')\n", encoding="utf-8")
+    for _ in range(2):  # the second start has nothing to store
+        active = set(enabled(script).stdout.split())
+    enabled("-m", "pycachehook", "disable")
+    bare = set(enabled(script).stdout.split())
+    assert bare <= active
+    assert active - bare == allowed
+
+
+def test_tools_that_ask_for_the_loader_s_type(enabled: Python) -> None:
+    """A tool that looks a loader's exact type up in a table, as the distlib inside pip does, wants a rule for itself."""
+    program = (
+        "from pip._vendor.distlib.resources import finder; print(finder('pip._vendor.distlib').find('util.py').name)"
+    )
+    assert enabled("-c", program, PYCACHEHOOK_DISABLE="1").stdout == "util.py\n"
+    assert "Unable to locate finder" in enabled("-c", program, check=False).stderr
+    rule = '[{match = "*/distlib/*", enabled = false}]'
+    assert enabled("-c", program, PYCACHEHOOK_RULES=rule).stdout == "util.py\n"
+
+
+@pytest.mark.parametrize("file", ["pycachehook.pth", *(["pycachehook.start"] if sys.version_info >= (3, 15) else [])])
+def test_either_file_activates(
+    file: str, enabled: Python, application: Path, purelib: Callable[[Python], Path]
+) -> None:
+    """A `.pth` file alone is enough on the Pythons that run it, and from 3.15 on a `.start` file (PEP 829) alone is."""
+    folder = purelib(enabled)
+    for name in FILES:
+        if name not in (file, "_pycachehook_startup.py"):
+            (folder / name).unlink()
+    started = enabled("app.py", cwd=application)
+    assert (started.stdout, started.stderr) == (OURS, "")
+    (folder / file).unlink()
+    assert enabled("-B", "app.py", cwd=application).stdout == STOCK
+
+
+def test_disabled_start_writes_nothing(enabled: Python, application: Path, cache: Path) -> None:
+    """In a cache directory that others may write to nothing is trusted: the program runs, and nothing is written."""
+    cache.mkdir(exist_ok=True)
+    cache.chmod(0o777)
+    before = sorted(cache.rglob("*"))
+    started = enabled("app.py", cwd=application)
+    assert (started.stdout, started.stderr) == (OURS, "")
+    assert sorted(cache.rglob("*")) == before
+    assert not list(application.rglob("*.pyc"))

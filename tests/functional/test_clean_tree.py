@@ -1,0 +1,72 @@
+"""A developer's checkout stays as git knows it: no bytecode in it, whichever tool runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from conftest import Python
+
+pytestmark = pytest.mark.full
+
+CHECKOUT = {
+    "pyproject.toml": """
+        [build-system]
+        requires = ["hatchling"]
+        build-backend = "hatchling.build"
+        [project]
+        name = "demo"
+        version = "1.0"
+        [project.scripts]
+        demo = "demo.greeting:main"
+        [tool.hatch.build.targets.wheel]
+        packages = ["src/demo"]
+    """,
+    "src/demo/__init__.py": "from demo.greeting import greet\n",
+    "src/demo/greeting.py": "def greet():\n    return 'hello'\n\ndef main():\n    print(greet())\n",
+    "tests/conftest.py": "import pytest\n\n@pytest.fixture\ndef expected():\n    import helper\n    return helper.EXPECTED\n",
+    "tests/helper.py": "EXPECTED = 'hello'\n",
+    "tests/test_greeting.py": "import demo\n\ndef test_greet(expected):\n    assert demo.greet() == expected\n",
+}
+
+
+@pytest.fixture(scope="module")
+def pytest_environment(make_environment: Callable[..., Python]) -> Python:
+    """Return a virtual environment with the wheel and pytest."""
+    return make_environment("pytest")
+
+
+@pytest.fixture(params=[True, False], ids=["hook", "stock"])
+def hooked(request: pytest.FixtureRequest, pytest_environment: Python, cache: Path) -> Iterator[bool]:
+    """Say whether the hook is enabled in the environment, which it is for one of the two runs."""
+    if request.param:
+        pytest_environment("-m", "pycachehook", "enable", "--cache-dir", cache)
+    yield request.param
+    pytest_environment("-m", "pycachehook", "disable")
+
+
+def test_install_and_test_leave_no_bytecode(
+    hooked: bool, pytest_environment: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
+) -> None:
+    """`pip install -e .`, `pytest` and a console script leave no `__pycache__` under the hook; stock Python does."""
+    checkout = tree(CHECKOUT)
+    scripts = Path(pytest_environment.executable).parent
+    pytest_environment("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", ".", cwd=checkout)
+    tested = pytest_environment("-m", "pytest", "-q", cwd=checkout)
+    pytest_environment(scripts / "pytest", "-q", cwd=checkout)
+    greeted = pytest_environment(scripts / "demo", cwd=checkout / "src")
+
+    left = sorted(str(path.relative_to(checkout)) for path in checkout.rglob("__pycache__"))
+    assert "1 passed" in tested.stdout
+    assert greeted.stdout == "hello\n"
+    if hooked:
+        assert left == []
+        entries = {path.name.partition(".")[0] for path in (cache / str(checkout)[1:]).rglob("*.pyc")}
+        assert entries == {"__init__", "greeting", "conftest", "helper", "test_greeting"}
+    else:
+        assert left == ["src/demo/__pycache__", "tests/__pycache__"]

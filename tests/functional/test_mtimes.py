@@ -1,0 +1,41 @@
+"""Modification times that an unpacking tool rewrote: they say nothing about what is in a source."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Python
+
+    from .conftest import Measure
+
+pytestmark = pytest.mark.full
+
+
+@pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash", "timestamp"])
+def test_only_timestamp_entries_depend_on_mtimes(
+    mode: str, sympy_environment: Python, measure: Measure, cache: Path, purelib: Callable[[Python], Path]
+) -> None:
+    """After every source's mtime is changed, nothing of sympy is compiled, except under `timestamp`: everything."""
+    program = ("-m", "pycachehook", "run", "--cache-dir", cache, "--invalidation-mode", mode, "-c", "import sympy")
+    first = measure(sympy_environment, *program)
+    before = measure(sympy_environment, *program)
+    for number, source in enumerate(purelib(sympy_environment).rglob("*.py")):
+        seconds = source.stat().st_mtime_ns // 10**9 + (1 if number % 2 else -1) * 86_400 * (number + 1)
+        os.utime(source, ns=(seconds * 10**9, seconds * 10**9))
+    after = measure(sympy_environment, *program)
+
+    assert first["compiled"] > 400
+    assert (before["compiled"], before["hits_by_place"]["store"] > 400) == (0, True)
+    if mode == "timestamp":
+        assert after["hits_by_place"]["store"] == 0
+        assert after["misses"]["stale-source"] >= before["hits_by_place"]["store"]
+    else:
+        assert (after["compiled"], after["misses"]) == (0, {})
+        assert after["hits_by_place"] == before["hits_by_place"]

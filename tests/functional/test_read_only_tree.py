@@ -1,0 +1,69 @@
+"""A package tree that cannot be written to: what the first start compiles, the second finds."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .conftest import NOBODY, within
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from conftest import Python
+
+    from .conftest import Measure, PrivateMounts
+
+pytestmark = pytest.mark.full
+
+PROGRAM = """
+import json, os, sys, sympy
+folder = os.path.dirname(sympy.__file__)
+ours = [module.__spec__.origin for module in list(sys.modules.values())
+        if type(getattr(getattr(module, "__spec__", None), "loader", None)).__name__ == "CachingLoader"]
+packages = [path for path in ours if "/sympy/" in path or "/mpmath/" in path]
+print(json.dumps({"user": os.getuid(), "may_write": os.access(folder, os.W_OK), "folder": folder,
+                  "ours": len(ours), "packages": sorted(packages)}))
+"""
+
+
+@pytest.mark.parametrize("situation", ["read-only mount", "another user"])
+def test_second_start_compiles_nothing(
+    situation: str, sympy_environment: Python, private_mounts: PrivateMounts, measure: Measure, tmp_path: Path
+) -> None:
+    """In a tree that cannot be written to, the first start stores every module of sympy, and the second hits them all."""
+    prefix = Path(sympy_environment.executable).parent.parent
+    home = tmp_path / "home"
+    other = situation == "another user"
+    if other:
+        os.chown(home, NOBODY, NOBODY)
+    measure.file = home / "stats.jsonl"
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        if other:
+            return private_mounts(within(sympy_environment, environment), *arguments, reach=[home], user=NOBODY)
+        return private_mounts(within(sympy_environment, environment), *arguments, read_only=[prefix])
+
+    stats, seen = [], []
+    for _ in range(2):
+        stats.append(measure(run, "-m", "pycachehook", "run", "-c", PROGRAM))
+        seen.append(json.loads(measure.output))
+
+    cache = home / ".cache" / "pycachehook"
+    entries = [*cache.rglob("sympy/**/*.pyc"), *cache.rglob("mpmath/**/*.pyc")]
+    assert [each["user"] for each in seen] == [NOBODY if other else 0] * 2
+    assert [each["may_write"] for each in seen] == [False, False]
+    assert len(seen[0]["packages"]) > 400
+    assert seen[0]["packages"] == seen[1]["packages"]
+    assert len(entries) == len(seen[0]["packages"])
+    assert stats[0]["hits"] + stats[0]["compiled"] == seen[0]["ours"]
+    assert stats[0]["misses"] == {"absent": stats[0]["compiled"]}
+    assert stats[0]["compiled"] >= len(entries)
+    assert (stats[1]["compiled"], stats[1]["misses"], stats[1]["errors"]) == (0, {}, 0)
+    assert stats[1]["hits"] == seen[1]["ours"]
+    assert stats[1]["hits_by_place"]["store"] >= len(entries)
+    assert not list(Path(seen[0]["folder"]).rglob("*.pyc"))

@@ -1,0 +1,183 @@
+"""What befalls one entry, once and for all: whatever is written there next mends it.
+
+Each function takes the place of an entry and returns whether it did its harm. Bytes are only ever changed in an
+entry that was whole and sealed: damage to damage could cut off the seal and leave an unsealed entry, which CPython
+and the hook take on trust.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Callable, Iterator
+from importlib.util import source_hash
+from py_compile import PycInvalidationMode
+from py_compile import compile as compile_to
+
+from .tree import Module
+
+SEAL_MAGIC = b"PYCHOOK1"
+SEAL_SIZE = 16
+BLOCK = 512
+
+Fault = Callable[["Target"], bool]
+
+
+class Target:
+    """The entry at `path` of `module`, and `other`, another entry's place; `past` are (path, bytes) of earlier ones."""
+
+    def __init__(
+        self, path: str, module: Module, other: str, drawn: random.Random, past: list[tuple[str, bytes]]
+    ) -> None:
+        self.path = path
+        self.module = module
+        self.other = other
+        self.drawn = drawn
+        self.past = past
+
+    def put(self, make: Callable[[str], None]) -> None:
+        """Put what `make` makes in the entry's place, by rename."""
+        aside = f"{self.path}.aside"
+        make(aside)
+        try:
+            os.replace(aside, self.path)
+        except OSError:
+            os.unlink(aside)
+            raise
+
+
+def entry(path: str) -> bytes:
+    """Return the bytes of the entry at `path`, or none if there is no whole and sealed one."""
+    with contextlib.suppress(OSError), opened(path, os.O_RDONLY) as descriptor:
+        return _whole(descriptor)
+    return b""
+
+
+@contextlib.contextmanager
+def opened(path: str, flags: int) -> Iterator[int]:
+    """Open what is there, and nothing that it may lead to; raises OSError."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _whole(descriptor: int) -> bytes:
+    data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    sealed = data[-SEAL_SIZE:-8] == SEAL_MAGIC and source_hash(data[:-8]) == data[-8:]
+    return data if sealed else b""
+
+
+def flip(target: Target) -> bool:
+    """Change one byte."""
+    with opened(target.path, os.O_RDWR) as descriptor:
+        data = _whole(descriptor)
+        if data:
+            position = target.drawn.randrange(len(data))
+            os.pwrite(descriptor, bytes([data[position] ^ target.drawn.randrange(1, 256)]), position)
+        return bool(data)
+
+
+def truncate(target: Target) -> bool:
+    """Cut off the end, or all."""
+    with opened(target.path, os.O_RDWR) as descriptor:
+        data = _whole(descriptor)
+        if data:
+            os.truncate(descriptor, target.drawn.choice((0, target.drawn.randrange(len(data)))))
+        return bool(data)
+
+
+def zero(target: Target) -> bool:
+    """Put zeros where blocks were, up to the end or not, as a crash of the machine may."""
+    with opened(target.path, os.O_RDWR) as descriptor:
+        data = _whole(descriptor)
+        start = target.drawn.randrange(0, len(data) + 1, BLOCK)
+        end = target.drawn.choice((len(data), start + BLOCK))
+        lost = data[start:end]
+        if any(lost):
+            os.pwrite(descriptor, bytes(len(lost)), start)
+        return any(lost)
+
+
+def append(target: Target) -> bool:
+    """Put random bytes behind the end."""
+    with opened(target.path, os.O_RDWR | os.O_APPEND) as descriptor:
+        whole = bool(_whole(descriptor))
+        if whole:
+            os.write(descriptor, target.drawn.randbytes(target.drawn.randint(1, 40)))
+        return whole
+
+
+def garbage(target: Target) -> bool:
+    """Replace the entry by random bytes."""
+    return _replace(target, target.drawn.randbytes(target.drawn.randrange(3000)))
+
+
+def swap(target: Target) -> bool:
+    """Replace the entry by another module's."""
+    data = entry(target.other)
+    return bool(data) and _replace(target, data)
+
+
+def restore(target: Target) -> bool:
+    """Put an entry back as it once was, like a backup."""
+    if not target.past:
+        return False
+    target.path, data = target.drawn.choice(target.past)
+    return _replace(target, data)
+
+
+def _replace(target: Target, data: bytes) -> bool:
+    def make(aside: str) -> None:
+        with open(aside, "wb") as file:
+            file.write(data)
+
+    target.put(make)
+    return True
+
+
+def foreign(target: Target) -> bool:
+    """Put a pyc there that py_compile writes, in any of the invalidation modes: unsealed, and perhaps unchecked."""
+    mode = target.drawn.choice(list(PycInvalidationMode))
+    compile_to(target.module.path, cfile=target.path, doraise=True, invalidation_mode=mode)
+    return True
+
+
+def remove(target: Target) -> bool:
+    """Remove the entry."""
+    os.unlink(target.path)
+    return True
+
+
+def fifo(target: Target) -> bool:
+    """Replace the entry by a pipe that nobody writes to."""
+    target.put(os.mkfifo)
+    return True
+
+
+def dangling_link(target: Target) -> bool:
+    """Replace the entry by a link to nowhere."""
+    target.put(lambda aside: os.symlink(f"{target.path}.nowhere", aside))
+    return True
+
+
+def link(target: Target) -> bool:
+    """Replace the entry by a link to another module's."""
+    target.put(lambda aside: os.symlink(target.other, aside))
+    return True
+
+
+def chmod(target: Target) -> bool:
+    """Let nobody read the entry, or let others write to it."""
+    with opened(target.path, os.O_RDONLY) as descriptor:
+        os.fchmod(descriptor, target.drawn.choice((0o000, 0o200, 0o444, 0o600, 0o666, 0o646)))
+        return True
+
+
+def chown(target: Target) -> bool:
+    """Make somebody else the entry's owner."""
+    with opened(target.path, os.O_RDONLY) as descriptor:
+        os.fchown(descriptor, 65534, -1)
+        return True

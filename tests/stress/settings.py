@@ -1,0 +1,68 @@
+"""What the processes of one run agree on, as text for their command lines."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import NamedTuple
+
+PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # where all processes start
+
+STEERING = ("PYTHON", "PYCACHEHOOK_")  # how the names begin of the variables that steer Python, or this project
+
+
+class Settings(NamedTuple):
+    """One run: `directory` is all its own; `lock_timeout` in seconds; `subject` is a key of `subjects.SUBJECTS`.
+
+    `mounted` says that `disk` is a file system of its own, `other_user` that workers may become somebody else.
+    """
+
+    directory: str
+    seed: int
+    subject: str = "hook"
+    lock_timeout: float = 1.0
+    mounted: bool = False
+    other_user: bool = False
+
+    @property
+    def tree(self) -> str:
+        """The directory of the sources, which is on `sys.path`."""
+        return f"{self.directory}/tree"
+
+    @property
+    def staging(self) -> str:
+        """Where an editor writes what it will rename into the tree: on the same file system."""
+        return f"{self.directory}/staging"
+
+    @property
+    def disk(self) -> str:
+        """What may be filled up: the cache lies below."""
+        return f"{self.directory}/disk"
+
+    @property
+    def cache(self) -> str:
+        """The cache directory."""
+        return f"{self.disk}/cache"
+
+    @property
+    def windows(self) -> str:
+        """A file with one JSON line for every time that a part of the cache could not be written to."""
+        return f"{self.directory}/windows.jsonl"
+
+    def board(self, name: str) -> str:
+        """Return the file of the counters called `name`."""
+        return f"{self.directory}/{name}.board"
+
+    def as_text(self) -> str:
+        """Return what `from_text` reads."""
+        return json.dumps(self)
+
+    @classmethod
+    def from_text(cls, text: str) -> Settings:
+        """Return the settings that `as_text` wrote."""
+        return cls(*json.loads(text))
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without what steers Python, or this project."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}
