@@ -3,6 +3,7 @@
 import builtins
 import importlib.machinery
 import importlib.util
+import linecache
 import os
 import sys
 import types
@@ -67,8 +68,19 @@ def prepare_code(code: str, arguments: list[str]) -> Program:
     """Return a function that runs a string, as `python -c` does; there is nothing to cache in it."""
     sys.argv[:] = ["-c", *arguments]
     _set_path("")
-    compiled = partial(compile, code, "<string>", "exec", dont_inherit=True)
+    compiled = partial(_compile_string, code)
     return partial(_execute, compiled, __loader__=importlib.machinery.BuiltinImporter, __spec__=None, __package__=None)
+
+
+def _compile_string(text: str) -> types.CodeType:
+    """Compile as `python -c` does, which from Python 3.13 on shows the source's lines in tracebacks."""
+    code = compile(text, "<string>", "exec", dont_inherit=True)
+    register = getattr(linecache, "_register_code", None)
+    if sys.version_info >= (3, 14) and register is not None:
+        register(code, text, "<string>")
+    elif sys.version_info >= (3, 13):
+        linecache.cache["<string>"] = (len(text), None, text.splitlines(keepends=True), "<string>")
+    return code
 
 
 def _find(name: str) -> importlib.machinery.ModuleSpec | None:
@@ -95,7 +107,9 @@ def _prepare_spec(hook: Hook, spec: importlib.machinery.ModuleSpec, name: str) -
 def _execute(get_code: Callable[[], Any], **attributes: object) -> None:
     """Run the code as a new `__main__` module; an exception in it goes on without our frames in its traceback."""
     main = types.ModuleType("__main__")
-    main.__dict__.update(attributes, __builtins__=builtins, __annotations__={})
+    main.__dict__.update(attributes, __builtins__=builtins)
+    if sys.version_info < (3, 14):  # from then on they are computed when they are asked for
+        main.__dict__["__annotations__"] = {}
     if sys.version_info < (3, 15) and "__file__" in attributes:
         main.__dict__["__cached__"] = getattr(attributes["__spec__"], "cached", None)
     sys.modules["__main__"] = main
