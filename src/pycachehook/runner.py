@@ -109,7 +109,7 @@ def _execute(get_code: Callable[[], Any], **attributes: object) -> None:
     main = types.ModuleType("__main__")
     main.__dict__.update(attributes, __builtins__=builtins)
     if sys.version_info < (3, 14):  # from then on they are computed when they are asked for
-        main.__dict__["__annotations__"] = {}
+        main.__annotations__ = {}
     if sys.version_info < (3, 15) and "__file__" in attributes:
         main.__dict__["__cached__"] = getattr(attributes["__spec__"], "cached", None)
     sys.modules["__main__"] = main
