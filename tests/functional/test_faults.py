@@ -279,9 +279,9 @@ def test_limit_of_file_sizes_at_the_first_write(child: Child) -> None:
 def test_strict(child: Child) -> None:
     """Under strict a failing write raises `CacheDirError` with the reason, lets go of its lock, and leaves nothing."""
     steps = child(
-        "get('first'); resource.setrlimit(resource.RLIMIT_FSIZE, (0, -1))",
+        "get('first'); resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))",
         "try: get('second')\nexcept pycachehook.CacheDirError as error: more['error'] = str(error)",
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))",
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))",
         "hook = pycachehook.install(CACHE, strict=True, lock_timeout=0)",
         "get('second')",
         options={"strict": True},
