@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# Packages that look their own loader up by its exact type. pip has a copy of distlib, and some pips do so at every use:
+# an environment in which pip no longer installs is worse than one `__init__` that is not cached.
+_ASKED_FOR_THEIR_TYPE = ("distlib",)
+
+
 class CachingFinder:
     """A meta-path finder that finds nothing by itself.
 
@@ -50,7 +55,7 @@ class CachingFinder:
     def _take(self, spec: "ModuleSpec", loader: "Any") -> None:
         """Put our loader into the spec of a plain source module, unless a rule says that it is not ours."""
         policy = self._policies.of(loader.path)
-        if policy is not None:
+        if policy is not None and spec.name.rpartition(".")[2] not in _ASKED_FOR_THEIR_TYPE:
             spec.loader = CachingLoader(loader.name, loader.path, self._policies)
             if policy.store is not None and loader.path.endswith(".py"):  # others have none, by spec_from_file_location
                 # The property that would find it out takes three times as long, for every module.
