@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import pycachehook
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -145,3 +147,24 @@ def import_state() -> Iterator[None]:
     sys.path_importer_cache.clear()
     sys.path_importer_cache.update(importers)
     sys.pycache_prefix, sys.dont_write_bytecode = prefix, silent
+
+
+@pytest.fixture
+def no_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start with no option in the environment."""
+    for name in list(os.environ):
+        if name.startswith("PYCACHEHOOK_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def no_hook(import_state: None, no_options: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start from defaults, with an empty home, and leave no hook behind."""
+    for name in list(os.environ):
+        if name.startswith("XDG_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("pycachehook.hook._activation", None)
+    sys.pycache_prefix, sys.dont_write_bytecode = None, False
+    yield
+    pycachehook.uninstall()

@@ -11,7 +11,7 @@ import pprint
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 from . import __version__, pyc, startup_template
 from .options import Options
@@ -54,10 +54,11 @@ def enable(purelib: Path, options: Options) -> list[Path]:
         source = written[0].read_bytes()
         code = compile(source, written[0], "exec", dont_inherit=True)
         stamp = importlib.util.source_hash(source)
-        startup = _load(written[0])
+        startup: dict[str, Any] = {"__name__": STARTUP, "__file__": str(written[0])}
+        exec(code, startup)
         (purelib / "__pycache__").mkdir(exist_ok=True)
         _write(Path(layout.in_tree(str(written[0]))), pyc.encode(code, pyc.FLAGS[pyc.CHECKED_HASH], stamp))
-        _write(Path(startup.image_path()), build_image())
+        _write(Path(startup["image_path"]()), build_image())
     return written
 
 
@@ -81,16 +82,6 @@ def build_image() -> bytes:
         code = compile(source, path, "exec", dont_inherit=True)
         modules.append((__package__ if name == "__init__" else f"{__package__}.{name}", str(path), source, code))
     return marshal.dumps((sys.version, tuple(modules)))
-
-
-def _load(path: Path) -> ModuleType:
-    """Return the start-up module at `path`, without making it one of this process's modules."""
-    spec = importlib.util.spec_from_file_location(STARTUP, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(STARTUP)
-    module = importlib.util.module_from_spec(spec)
-    exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), module.__dict__)
-    return module
 
 
 def _write(path: Path, data: bytes) -> None:

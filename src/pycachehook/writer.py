@@ -40,6 +40,7 @@ _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 _OWN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 _held: "dict[int, FileIO]" = {}  # open lock files by thread: a fork must not keep them, and a thread must not wait for a second
+_lock: "Callable[..., bool] | None" = None  # filelock's `lock_descriptor`, once it is loaded
 _no_locks: set[str] = set()  # cache directories whose file system has no locks
 
 
@@ -198,15 +199,20 @@ def _lock_function() -> "Callable[..., bool] | None":
 
     filelock is loaded here, in the middle of somebody's import. That is safe as long as nobody, in whichever thread,
     is halfway through a module that filelock may need: it would be seen half-made, or waited for in a circle. Such
-    imports, filelock's own among them, are compiled without a lock.
+    imports, filelock's own among them, are compiled without a lock. Once it is loaded there is nothing to guard, and
+    the look at every module is not repeated.
     """
+    global _lock  # noqa: PLW0603
+    if _lock is not None:
+        return _lock
     if being_imported(("filelock", "pycachehook")):
         return None
     try:
         from filelock import lock_descriptor
     except Exception:  # noqa: BLE001 -- whatever is wrong with that installation must not break this import
         return None
-    return lock_descriptor
+    _lock = lock_descriptor
+    return _lock
 
 
 def _open_lock_file(directory: CacheDir, entry: str) -> "FileIO":

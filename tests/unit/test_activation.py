@@ -28,12 +28,7 @@ OPTIMIZED = f".opt-{sys.flags.optimize}" if sys.flags.optimize else ""
 BYTECODE = {f"__pycache__/{STARTUP}.{TAG}{OPTIMIZED}.{kind}" for kind in ("pyc", "image")}
 
 
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start with no option in the environment."""
-    for name in list(os.environ):
-        if name.startswith("PYCACHEHOOK_"):
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_options")
 
 
 @pytest.fixture

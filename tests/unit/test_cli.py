@@ -20,28 +20,22 @@ import pycachehook.activation
 import pycachehook.report
 import pycachehook.runner
 from conftest import clean_environment
-from pycachehook import hook as hook_module
 from pycachehook.activation import FILES
 from pycachehook.cli import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from conftest import Python
 
 
-@pytest.fixture(autouse=True)
-def _clean(import_state: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start from defaults, with an empty home, and leave no hook behind."""
-    for name in list(os.environ):
-        if name.startswith(("PYCACHEHOOK_", "XDG_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(hook_module, "_activation", None)
+pytestmark = pytest.mark.usefixtures("no_hook", "own_argv")
+
+
+@pytest.fixture
+def own_argv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a program that a test runs a `sys.argv` of its own."""
     monkeypatch.setattr(sys, "argv", list(sys.argv))
-    sys.pycache_prefix, sys.dont_write_bytecode = None, False
-    yield
-    pycachehook.uninstall()
 
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,12 +16,7 @@ if TYPE_CHECKING:
 LAYERS = ["keyword", "environment", "file", "activation", "prefix", "default"]
 
 
-@pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start with no option in the environment."""
-    for name in list(os.environ):
-        if name.startswith("PYCACHEHOOK_"):
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_options")
 
 
 @pytest.fixture

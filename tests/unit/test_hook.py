@@ -26,22 +26,12 @@ from pycachehook.loader import CachingLoader
 from pycachehook.paths import default_cache_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from conftest import Python
 
 
-@pytest.fixture(autouse=True)
-def _clean(import_state: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start from defaults, with an empty home, and leave no hook behind."""
-    for name in list(os.environ):
-        if name.startswith(("PYCACHEHOOK_", "XDG_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(hook_module, "_activation", None)
-    sys.pycache_prefix, sys.dont_write_bytecode = None, False
-    yield
-    pycachehook.uninstall()
+pytestmark = pytest.mark.usefixtures("no_hook")
 
 
 def finders() -> int:
