@@ -192,8 +192,13 @@ def distrust(path: str, owners: tuple[int, ...], links: int = _LINKS_FOLLOWED) -
 
 
 def _sentence(path: str, status: os.stat_result, fault: str, owners: tuple[int, ...]) -> str:
+    from shlex import quote  # not loaded before something is refused
+
     mode = stat.S_IMODE(status.st_mode)
-    mend = f"chown {owners[0]} {path}" if status.st_uid not in owners else f"chmod go-w {path}"
+    change = "chmod go-w" if status.st_uid in owners else f"chown {owners[0]}"
+    if stat.S_ISLNK(status.st_mode):
+        change += " -h"  # without it, what the link leads to would be given away
+    mend = f"{change} {quote(path)}"
     return (
         f"{path} {fault} (owner {status.st_uid}, group {status.st_gid}, mode {mode:04o}), so others could have "
         f"their bytecode run here; mend it with `{mend}`, choose another cache_dir, or set allow_shared."

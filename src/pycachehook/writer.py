@@ -11,6 +11,7 @@ Loaded by the first lookup that has something to write, not at start-up.
 import os
 import time
 from _thread import get_ident
+from _weakref import ref
 from errno import EAGAIN, ELOOP, ENOLCK, ENOSYS, EOPNOTSUPP
 
 from ._compat import being_imported, source_hash
@@ -39,7 +40,10 @@ _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 
 _OWN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
-_held: "dict[int, FileIO]" = {}  # open lock files by thread: a fork must not keep them, and a thread must not wait for a second
+# The locks of this process: thread and, weakly, open file by path. A fork must not keep them, and nobody here waits
+# for another, who may in turn wait for a module that he is importing. A file that an interrupt made us forget closes
+# itself, and counts no longer.
+_held: "dict[str, tuple[int, ref[FileIO]]]" = {}
 _lock: "Callable[..., bool] | None" = None  # filelock's `lock_descriptor`, once it is loaded
 _no_locks: set[str] = set()  # cache directories whose file system has no locks
 
@@ -49,7 +53,7 @@ class SingleFlight:
 
     `flight.may_write` says whether to store the outcome; it is false where another process has compiled the same
     file for longer than the `lock_timeout`, or where a nested import finds the lock taken. `flight.timed_out` tells
-    the two apart. Where locks do not work everybody may write.
+    the two apart. Everybody may write where locks do not work, and where another thread of this process has the lock.
     """
 
     __slots__ = ("_directory", "_entry", "_file", "_stats", "may_write", "timed_out")
@@ -66,9 +70,12 @@ class SingleFlight:
         lock = _lock_function()
         if lock is None or self._directory.path in _no_locks:
             return self
-        nested = get_ident() in _held
+        path = _lock_path(self._directory, self._entry)
+        nested, taken_here = _held_here(path)
+        if taken_here:
+            return self
         try:
-            file = _open_lock_file(self._directory, self._entry)
+            file = _open_lock_file(self._directory, path)
             self.may_write = _wait(lock, file, self._directory, nested=nested)
         except OSError as error:
             if error.errno in _WITHOUT_LOCKS:
@@ -78,8 +85,7 @@ class SingleFlight:
             return self
         if self.may_write:
             self._file = file
-            if not nested:
-                _held[get_ident()] = file
+            _held[path] = get_ident(), ref(file)
         else:
             self.timed_out = not nested
             self._close(file)
@@ -87,18 +93,15 @@ class SingleFlight:
 
     def __exit__(self, *exc_info: object) -> None:
         file, self._file = self._file, None
-        if file is None:
+        if file is None or file.closed:  # in a forked child
             return
-        if _held.get(get_ident()) is file:
-            del _held[get_ident()]
-        if not file.closed:
-            from filelock import unlock_descriptor
+        from filelock import unlock_descriptor
 
-            try:
-                unlock_descriptor(file.fileno())  # closing alone would not, while a forked child has it open too
-            except OSError as error:
-                self._fault(error, "release")
-            self._close(file)
+        try:
+            unlock_descriptor(file.fileno())  # closing alone would not, while a forked child has it open too
+        except OSError as error:
+            self._fault(error, "release")
+        self._close(file)
 
     def _close(self, file: "FileIO") -> None:
         try:
@@ -215,10 +218,26 @@ def _lock_function() -> "Callable[..., bool] | None":
     return _lock
 
 
-def _open_lock_file(directory: CacheDir, entry: str) -> "FileIO":
+def _lock_path(directory: CacheDir, entry: str) -> str:
     number = source_hash(os.fsencode(entry))[0] % LOCKS
-    folder = f"{directory.path}/{OWN_DIR}/locks"
-    path = f"{folder}/{number:02x}"
+    return f"{directory.path}/{OWN_DIR}/locks/{number:02x}"
+
+
+def _held_here(path: str) -> tuple[bool, bool]:
+    """Say whether this thread holds any lock, and whether another thread of this process holds that of `path`."""
+    nested = taken = False
+    for held, (thread, file) in list(_held.items()):
+        if getattr(file(), "closed", True):
+            continue
+        if thread == get_ident():
+            nested = True
+        elif held == path:
+            taken = True
+    return nested, taken
+
+
+def _open_lock_file(directory: CacheDir, path: str) -> "FileIO":
+    folder = os.path.dirname(path)
     _check_inside(directory, folder)
     try:
         return _open(path, "ab", 0o644)
@@ -244,8 +263,10 @@ def _wait(lock: "Callable[..., bool]", file: "FileIO", directory: CacheDir, *, n
 
 
 def _drop_inherited_locks() -> None:
-    for file in _held.values():
-        file.close()
+    for _, each in _held.values():
+        file = each()
+        if file is not None:
+            file.close()
     _held.clear()
 
 
