@@ -45,7 +45,10 @@ def source_hash(data: "bytes | memoryview", key: int = _KEY) -> bytes:
 
 def check_hash_based_pycs() -> str:
     """Return the interpreter's `--check-hash-based-pycs`: "default", "always" or "never" (PEP 552)."""
-    return getattr(_imp, "check_hash_based_pycs", "default")
+    try:
+        return _imp.check_hash_based_pycs
+    except AttributeError:
+        return "default"
 
 
 def set_filename(code: "CodeType", path: str) -> "CodeType":

@@ -64,4 +64,7 @@ class CachingFinder:
     def _behind(self) -> "list[Any]":
         """Return the finders behind this one; `PathFinder` if this one is wrapped in another, and not found."""
         finders: list[Any] = sys.meta_path
-        return finders[finders.index(self) + 1 :] if self in finders else [PathFinder]
+        try:
+            return finders[finders.index(self) + 1 :]
+        except ValueError:
+            return [PathFinder]

@@ -98,13 +98,12 @@ def load_image():
 
 def new_module(name, path):
     """Return a module, in `sys.modules` and in its package, as importing it from `path` would begin to make it."""
-    spec = type(__spec__)(name, type(__spec__.loader)(name, path), origin=path, is_package=path.endswith("__init__.py"))
+    loader = type(__spec__.loader)(name, path)
+    package, _, tail = name.rpartition(".")
+    spec = type(__spec__)(name, loader, origin=path, is_package=not package)
     spec.has_location = True
     module = sys.modules[name] = type(sys)(name)
-    module.__spec__, module.__loader__, module.__file__, module.__package__ = spec, spec.loader, path, spec.parent
-    if spec.cached is not None:
-        module.__cached__ = spec.cached
-    package, _, tail = name.rpartition(".")
+    module.__spec__, module.__loader__, module.__file__, module.__package__ = spec, loader, path, package or name
     if package:
         setattr(sys.modules[package], tail, module)
     else:
@@ -114,5 +113,8 @@ def new_module(name, path):
 
 def read(path):
     """Return the bytes of the file at `path`."""
-    with open(path, "rb", buffering=0) as file:
-        return file.read()
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        return os.read(file, os.fstat(file).st_size + 1)
+    finally:
+        os.close(file)

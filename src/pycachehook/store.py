@@ -14,6 +14,7 @@ from ._compat import check_hash_based_pycs, source_hash
 from .cachedir import DISABLED, CacheDir, fault_of
 from .events import ABSENT, IN_TREE, IO_ERROR, OTHER_MODE, STALE_SOURCE, STORE, UNTRUSTED, Miss
 from .paths import Layout
+from .pyc import CHECK_SOURCE, HASH_BASED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Source:
 
     def stamp(self, flags: int) -> bytes:
         """Return the 8 bytes that an entry with these `flags` records of the source; raises OSError."""
-        if flags & pyc.HASH_BASED:
+        if flags & HASH_BASED:
             return self.hash()
         status = self.status()
         return pyc.timestamp_stamp(status.st_mtime, status.st_size)
@@ -87,9 +88,9 @@ def _rest(descriptor: int, data: bytes) -> bytes:
 
 def check_source(flags: int, stamp: bytes, source: Source, *, always: bool) -> None:
     """Raise `Miss` unless the entry's stamp is the source's, where flags, `always` or the interpreter ask for it."""
-    if flags & pyc.HASH_BASED:
+    if flags & HASH_BASED:
         setting = check_hash_based_pycs()
-        if setting == "never" or not (flags & pyc.CHECK_SOURCE or always or setting == "always"):
+        if setting == "never" or not (always or flags & CHECK_SOURCE or setting == "always"):
             return
     if source.stamp(flags) != stamp:
         raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {source.stamp(flags).hex()}")
@@ -123,7 +124,7 @@ class InTree:
             raise _unread(error) from None
         flags, stamp = pyc.read_header(data)
         check_source(flags, stamp, source, always=False)
-        if not flags & pyc.HASH_BASED and source.status().st_mtime_ns > status.st_mtime_ns:
+        if not flags & HASH_BASED and source.status().st_mtime_ns > status.st_mtime_ns:
             raise Miss(STALE_SOURCE, "source was written after the pyc")
         return pyc.decode(data, source.path)
 
@@ -131,14 +132,16 @@ class InTree:
 class Store:
     """The entries of one cache directory in one invalidation mode."""
 
-    __slots__ = ("_flags", "_layout", "_owners", "_root", "directory", "mode")
+    __slots__ = ("_checks", "_flags", "_last", "_layout", "_owners", "_root", "directory", "mode")
 
     name = STORE
 
     def __init__(self, directory: CacheDir, layout: Layout, mode: str) -> None:
         self.directory = directory
         self.mode = mode
+        self._checks = mode == pyc.CHECKED_HASH
         self._flags = pyc.FLAGS[mode]
+        self._last = ("", "")  # the finder and the loader ask for one place in turn
         self._layout = layout
         self._root = directory.path
         self._owners = directory.owners
@@ -150,13 +153,18 @@ class Store:
 
     def path(self, source_path: str) -> str:
         """Return where the entry of the source lies."""
-        return self._layout.mirrored(self._root, source_path)
+        known, entry = self._last
+        if known != source_path:
+            entry = self._layout.mirrored(self._root, source_path)
+            if source_path.startswith("/"):  # else it depends on the current directory
+                self._last = (source_path, entry)
+        return entry
 
     def find(self, source: Source) -> "CodeType":
         """Return the code of a valid entry; raises Miss, or OSError if the source cannot be read."""
-        path = self.path(source.path)
         if self.directory.status == DISABLED:
             raise Miss(UNTRUSTED, self.directory.reason or "")
+        path = self.path(source.path)
         try:
             data, status = read_file(path, _ENTRY_FLAGS)
         except OSError as error:
@@ -165,9 +173,9 @@ class Store:
         if fault is not None:
             raise Miss(UNTRUSTED, f"{path} {fault}")
         flags, stamp = pyc.read_header(data)
-        if not flags & pyc.HASH_BASED and self.mode != pyc.TIMESTAMP:
+        if not flags & HASH_BASED and self.mode != pyc.TIMESTAMP:
             raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
-        check_source(flags, stamp, source, always=self.mode == pyc.CHECKED_HASH or _may_share_its_place(source.path))
+        check_source(flags, stamp, source, always=self._checks or _may_share_its_place(source.path))
         return pyc.decode(data, source.path)
 
     def encode(self, code: "CodeType", source: Source) -> bytes:
