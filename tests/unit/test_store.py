@@ -196,6 +196,19 @@ def test_store_path_is_cpythons(path: Path, make_store: Callable[..., Store], mo
     assert store.path(str(path)) == importlib.util.cache_from_source(str(path))
 
 
+@posix
+def test_store_path_of_a_relative_source(
+    path: Path, make_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path means another source in another directory, however often it is asked for."""
+    store = make_store()
+    places = []
+    for folder in (path.parent, path.parent.parent):
+        monkeypatch.chdir(folder)
+        places.append(store.path("m.py"))
+    assert places == [store.path(str(path)), store.path(str(path.parent.parent / "m.py"))]
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_store_finds_its_own(mode: str, path: Path, make_store: Callable[..., Store]) -> None:
     """What a store encodes it finds again, sealed and in its own mode."""
