@@ -192,14 +192,19 @@ def distrust(path: str, owners: tuple[int, ...], links: int = _LINKS_FOLLOWED) -
 
 
 def _sentence(path: str, status: os.stat_result, fault: str, owners: tuple[int, ...]) -> str:
-    from shlex import quote  # not loaded before something is refused
-
     mode = stat.S_IMODE(status.st_mode)
     change = "chmod go-w" if status.st_uid in owners else f"chown {owners[0]}"
     if stat.S_ISLNK(status.st_mode):
         change += " -h"  # without it, what the link leads to would be given away
-    mend = f"{change} {quote(path)}"
+    mend = f"{change} {_quoted(path)}"
     return (
         f"{path} {fault} (owner {status.st_uid}, group {status.st_gid}, mode {mode:04o}), so others could have "
         f"their bytecode run here; mend it with `{mend}`, choose another cache_dir, or set allow_shared."
     )
+
+
+def _quoted(path: str) -> str:
+    """Return `path` as a POSIX shell reads it: without `shlex`, which a process that is refused here may be unable to load."""
+    if all(letter.isalnum() or letter in "/._-" for letter in path):
+        return path
+    return "'" + path.replace("'", "'\\''") + "'"

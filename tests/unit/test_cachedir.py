@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -207,6 +208,25 @@ def test_trust(make: Callable[[Path], Path], complaint: str | None, tmp_path: Pa
         assert complaint in sentence
         assert "mend it with `ch" in sentence
     assert CacheDir(str(path), allow_shared=True).status == "writable"
+
+
+@posix
+@pytest.mark.parametrize("name", ["plain", "it's got spaces", "$HOME; `x`"])
+def test_refusal_where_nothing_more_can_be_loaded(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process whose library has become unreadable is told, too, and its shell reads the command as meant."""
+    path = tmp_path / name
+    path.mkdir()
+    path.chmod(0o777)
+    with monkeypatch.context() as poor:
+        poor.setattr(sys, "path", [])
+        poor.setattr(sys, "meta_path", [])
+        poor.delitem(sys.modules, "shlex", raising=False)
+        directory = CacheDir(str(path))
+    assert directory.status == "disabled"
+    assert directory.reason is not None
+    command = directory.reason.partition("mend it with `")[2].partition("`, choose")[0]
+    assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
 
 
 @posix
