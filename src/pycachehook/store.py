@@ -132,14 +132,13 @@ class InTree:
 class Store:
     """The entries of one cache directory in one invalidation mode."""
 
-    __slots__ = ("_checks", "_flags", "_last", "_layout", "_owners", "_root", "directory", "mode")
+    __slots__ = ("_flags", "_last", "_layout", "_owners", "_root", "directory", "mode")
 
     name = STORE
 
     def __init__(self, directory: CacheDir, layout: Layout, mode: str) -> None:
         self.directory = directory
         self.mode = mode
-        self._checks = mode == pyc.CHECKED_HASH
         self._flags = pyc.FLAGS[mode]
         self._last = ("", "")  # the finder and the loader ask for one place in turn
         self._layout = layout
@@ -175,7 +174,7 @@ class Store:
         flags, stamp = pyc.read_header(data)
         if not flags & HASH_BASED and self.mode != pyc.TIMESTAMP:
             raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
-        check_source(flags, stamp, source, always=self._checks or _may_share_its_place(source.path))
+        check_source(flags, stamp, source, always=self.mode == pyc.CHECKED_HASH or _may_share_its_place(source.path))
         return pyc.decode(data, source.path)
 
     def encode(self, code: "CodeType", source: Source) -> bytes:

@@ -69,6 +69,7 @@ def load(name):
         try:
             return importlib.import_module(name)
         except importlib._bootstrap._DeadlockError: pass
+    return importlib.import_module(name)
 
 
 def on_compiling(name, act):
