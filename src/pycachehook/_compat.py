@@ -5,16 +5,19 @@ Start-up module: imports nothing at module level that the interpreter has not al
 """
 
 import _imp
+import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.machinery import FileFinder as FileFinder
+    from importlib.machinery import ModuleSpec as ModuleSpec
     from importlib.machinery import PathFinder as PathFinder
     from importlib.machinery import SourceFileLoader as SourceFileLoader
     from importlib.util import MAGIC_NUMBER as MAGIC_NUMBER
     from types import CodeType, ModuleType
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     Function = TypeVar("Function", bound=Callable[..., object])
 else:
@@ -27,12 +30,19 @@ else:
         from importlib.util import MAGIC_NUMBER
     SourceFileLoader = _external.SourceFileLoader
     PathFinder = _external.PathFinder
+    FileFinder = _external.FileFinder
+    ModuleSpec = type(sys.__spec__)
 
 # The integer that keys source hashes: public in none of the versions, the same number in all of them.
 _KEY = int.from_bytes(MAGIC_NUMBER, "little")
 
 _siphash = _imp.source_hash  # the C function behind `importlib.util.source_hash`, which would have to be loaded
 _fix_filename = getattr(_imp, "_fix_co_filename", None)
+
+_PATH_SEARCH = PathFinder.__dict__.get("find_spec")
+_DIRECTORY_SEARCH = FileFinder.__dict__.get("find_spec")
+# Where file names are looked up without regard to case, `FileFinder` has rules of its own.
+_EXACT_CASE = os.name == "posix" and not sys.platform.startswith(("cygwin", "darwin", "ios"))
 
 # From Python 3.15 on, `source_to_code` takes the module's name as a third argument.
 SOURCE_TO_CODE_TAKES_NAME = sys.version_info >= (3, 15)
@@ -61,6 +71,34 @@ def set_filename(code: "CodeType", path: str) -> "CodeType":
     kind = type(code)
     constants = tuple(set_filename(each, path) if isinstance(each, kind) else each for each in code.co_consts)
     return code.replace(co_filename=path, co_consts=constants)
+
+
+def is_stock_path_search(finder: object) -> bool:
+    """Say whether a meta-path finder is CPython's `PathFinder`, searching as it came, with nobody listening (`-v`)."""
+    return (
+        finder is PathFinder
+        and _EXACT_CASE
+        and not sys.flags.verbose
+        and PathFinder.__dict__.get("find_spec") is _PATH_SEARCH
+        and FileFinder.__dict__.get("find_spec") is _DIRECTORY_SEARCH
+    )
+
+
+def current_listing(finder: object) -> "tuple[str, set[str], list[tuple[str, Callable[[str, str], Any]]]] | None":
+    """Return `(directory, names in it, [(suffix, loader class)])` as a stock `FileFinder` knows them.
+
+    None if it is no such finder, or has not read its directory since that changed: then it has to be asked.
+    """
+    if type(finder) is not FileFinder:
+        return None
+    try:
+        path = finder.path
+        if path[:1] != "/" or path[-1:] == "/" or os.stat(path).st_mtime != finder._path_mtime:  # type: ignore[attr-defined] # noqa: SLF001
+            return None
+        listing = path, finder._path_cache, finder._loaders  # type: ignore[attr-defined] # noqa: SLF001
+    except (OSError, ValueError, AttributeError):
+        return None
+    return listing
 
 
 def hidden_from_tracebacks(function: "Function") -> "Function":

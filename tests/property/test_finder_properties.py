@@ -1,0 +1,162 @@
+"""The finder's shortcut and CPython's `PathFinder` find the same, whatever lies in the directories searched."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from importlib.machinery import EXTENSION_SUFFIXES, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pycachehook.cachedir import CacheDir
+from pycachehook.events import Stats
+from pycachehook.finder import CachingFinder
+from pycachehook.loader import CachingLoader, Policies, Policy
+from pycachehook.paths import Layout
+from pycachehook.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.machinery import ModuleSpec
+
+NAMES = ("m", "n", "M", "mm", "")
+SUFFIXES = ("", ".py", ".pyc", *EXTENSION_SUFFIXES, ".PY", ".txt")
+PLACES = ("a", "b", "a/", "./a", "", ".", "missing", "file", "zip.zip", "link")
+
+files = st.builds(lambda name, suffix: name + suffix, st.sampled_from(NAMES), st.sampled_from(SUFFIXES))
+kinds = st.sampled_from(["file", "directory", "package", "bare package", "fifo", "dangling", "link", "unreadable"])
+contents = st.dictionaries(files.filter(bool), kinds, max_size=6)
+paths = st.lists(st.sampled_from(PLACES), min_size=1, max_size=4)
+
+
+def make(place: Path, kind: str) -> None:
+    """Make one thing of this kind."""
+    if kind in ("directory", "package", "bare package"):
+        place.mkdir()
+        if kind != "directory":
+            (place / ("__init__.py" if kind == "package" else "__init__.pyc")).touch()
+    elif kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "dangling":
+        place.symlink_to("nowhere")
+    elif kind == "link":
+        (place.parent / "target").touch()
+        place.symlink_to("target")
+    else:
+        place.touch(0o000 if kind == "unreadable" else 0o644)
+
+
+def fill(root: Path, a: dict[str, str], b: dict[str, str]) -> None:
+    """Make the tree that is searched."""
+    for name, things in (("a", a), ("b", b)):
+        (root / name).mkdir()
+        for file, kind in things.items():
+            make(root / name / file, kind)
+    (root / "file").touch()
+    (root / "link").symlink_to("a")
+
+
+@contextmanager
+def searching(root: Path) -> Iterator[tuple[CachingFinder, list[str]]]:
+    """Yield our finder in front of the stock one, in the directory `root`, and put the import system back."""
+    layout = Layout.current()
+    assert layout is not None
+    saved = sys.meta_path[:], dict(sys.path_importer_cache), os.getcwd()
+    (root / "cache").mkdir(0o755)
+    store = Store(CacheDir(str(root / "cache")), layout, "checked-hash")
+    policies = Policies()
+    policies.replace(Policy((store,), store, Stats()))
+    finder = CachingFinder(policies)
+    asked: list[str] = []
+
+    def count(frame: object, event: str, _: object) -> None:
+        if event == "call" and getattr(frame, "f_code", None) is PathFinder.find_spec.__func__.__code__:  # type: ignore[attr-defined]
+            asked.append("path finder")
+
+    package = ModuleType("package")  # which the path of a namespace package below it asks for its own
+    package.__path__ = [str(root)]
+    sys.modules["package"] = package
+    os.chdir(root)
+    sys.meta_path[:] = [finder, PathFinder]
+    sys.setprofile(count)
+    try:
+        yield finder, asked
+    finally:
+        sys.setprofile(None)
+        del sys.modules["package"]
+        os.chdir(saved[2])
+        sys.meta_path[:] = saved[0]
+        sys.path_importer_cache.clear()
+        sys.path_importer_cache.update(saved[1])
+
+
+def described(spec: ModuleSpec | None) -> object:
+    """Return all that a program can see of a spec, our loader counting as the stock one."""
+    if spec is None:
+        return None
+    loader = SourceFileLoader if type(spec.loader) is CachingLoader else type(spec.loader)
+    return {
+        "loader": (loader, getattr(spec.loader, "name", None), getattr(spec.loader, "path", None)),
+        "search": None if spec.submodule_search_locations is None else list(spec.submodule_search_locations),
+        **{each: getattr(spec, each) for each in ("name", "origin", "has_location", "parent", "loader_state")},
+    }
+
+
+@settings(max_examples=300, deadline=None)
+@given(contents, contents, paths, files, kinds)
+def test_finds_what_the_path_finder_finds(
+    a: dict[str, str], b: dict[str, str], path: list[str], later: str, kind: str
+) -> None:
+    """Every name is found alike: before the directories have been listed, after, and when something has been added."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder).resolve()
+        fill(root, a, b)
+        places = [str(root / place) + "/" * place.endswith("/") if place[:1].isalpha() else place for place in path]
+        with searching(root) as (finder, _):
+            for turn in range(3):
+                for name in NAMES:
+                    for fullname in (name, f"package.{name}"):
+                        ours = described(finder.find_spec(fullname, places))
+                        assert ours == described(PathFinder.find_spec(fullname, places)), (fullname, turn)
+                if turn == 1 and later and not os.path.lexists(root / "a" / later):
+                    make(root / "a" / later, kind)
+
+
+def test_the_path_finder_is_asked_only_where_it_has_to_be() -> None:
+    """A module in a directory that has been listed is found without it; in one that has changed since, with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder).resolve()
+        fill(root, {"m.py": "file", "n": "package"}, {})
+        places = [str(root / "missing"), str(root / "b"), str(root / "a")]
+        with searching(root) as (finder, asked):
+            counts = []
+            for name in ("m", "m", "n", "mm"):
+                finder.find_spec(name, places)
+                counts.append(len(asked))
+            assert counts == [1, 1, 1, 2], "first to list the directories, last because nothing was found"
+            os.utime(root / "a", ns=(1, 1))
+            finder.find_spec("m", places)
+            finder.find_spec("m", places)
+            assert len(asked) == counts[-1] + 1
+
+
+def test_a_patched_search_is_asked() -> None:
+    """Where a tool has replaced CPython's search, or listens to it, the tool's is the one that counts."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder).resolve()
+        fill(root, {"m.py": "file"}, {})
+        stock = PathFinder.__dict__["find_spec"]
+        with searching(root) as (finder, _):
+            for _ in range(2):
+                assert finder.find_spec("m", [str(root / "a")]) is not None
+            try:
+                PathFinder.find_spec = classmethod(lambda *_: None)  # type: ignore[assignment,method-assign]
+                assert finder.find_spec("m", [str(root / "a")]) is None
+            finally:
+                PathFinder.find_spec = stock  # type: ignore[method-assign]
