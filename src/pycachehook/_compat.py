@@ -6,11 +6,12 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 import _imp
 import os
+import stat
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from importlib.machinery import FileFinder as FileFinder
     from importlib.machinery import ModuleSpec as ModuleSpec
     from importlib.machinery import PathFinder as PathFinder
@@ -34,31 +35,29 @@ else:
     ModuleSpec = type(sys.__spec__)
 
 # The integer that keys source hashes: public in none of the versions, the same number in all of them.
-_KEY = int.from_bytes(MAGIC_NUMBER, "little")
+KEY = int.from_bytes(MAGIC_NUMBER, "little")
 
-_siphash = _imp.source_hash  # the C function behind `importlib.util.source_hash`, which would have to be loaded
+siphash = _imp.source_hash  # the C function behind `importlib.util.source_hash`, which would have to be loaded
+# What `setting("check_hash_based_pycs")` returns is the interpreter's `--check-hash-based-pycs`, "default", "always" or
+# "never" (PEP 552), or None; asked at every import, as importlib does.
+setting = vars(_imp).get
 _fix_filename = getattr(_imp, "_fix_co_filename", None)
 
-_PATH_SEARCH = PathFinder.__dict__.get("find_spec")
-_DIRECTORY_SEARCH = FileFinder.__dict__.get("find_spec")
-# Where file names are looked up without regard to case, `FileFinder` has rules of its own.
-_EXACT_CASE = os.name == "posix" and not sys.platform.startswith(("cygwin", "darwin", "ios"))
+# CPython's own path search, which `find_file` follows, unless names are looked up without regard to case (there
+# `FileFinder` has rules of its own) or somebody wants to read of every step (`-v`).
+_FOLLOWED = os.name == "posix" and not sys.platform.startswith(("cygwin", "darwin", "ios")) and not sys.flags.verbose
+_path_search = getattr(PathFinder.find_spec, "__func__", None)
+_directory_finder: "Any" = FileFinder
+_directory_search = getattr(FileFinder, "find_spec", None)
+_UNKNOWN = object()
 
 # From Python 3.15 on, `source_to_code` takes the module's name as a third argument.
 SOURCE_TO_CODE_TAKES_NAME = sys.version_info >= (3, 15)
 
 
-def source_hash(data: "bytes | memoryview", key: int = _KEY) -> bytes:
+def source_hash(data: "bytes | memoryview", key: int = KEY) -> bytes:
     """Return the 8 bytes of SipHash that PEP 552 writes for a source; `key` is the writer's magic number."""
-    return _siphash(key, data)
-
-
-def check_hash_based_pycs() -> str:
-    """Return the interpreter's `--check-hash-based-pycs`: "default", "always" or "never" (PEP 552)."""
-    try:
-        return _imp.check_hash_based_pycs
-    except AttributeError:
-        return "default"
+    return siphash(key, data)
 
 
 def set_filename(code: "CodeType", path: str) -> "CodeType":
@@ -73,32 +72,56 @@ def set_filename(code: "CodeType", path: str) -> "CodeType":
     return code.replace(co_filename=path, co_consts=constants)
 
 
-def is_stock_path_search(finder: object) -> bool:
-    """Say whether a meta-path finder is CPython's `PathFinder`, searching as it came, with nobody listening (`-v`)."""
-    return (
-        finder is PathFinder
-        and _EXACT_CASE
-        and not sys.flags.verbose
-        and PathFinder.__dict__.get("find_spec") is _PATH_SEARCH
-        and FileFinder.__dict__.get("find_spec") is _DIRECTORY_SEARCH
-    )
+def find_in_listings(fullname: str, path: "Sequence[str]") -> "Any":  # noqa: C901, PLR0911, PLR0912 -- see below
+    """Return the spec that `PathFinder` would find on this `path`.
 
+    The same steps in the same order, read from what CPython's finders have listed, without their calls and without
+    what only other kinds of module need. None: there is a finder that is not CPython's or that somebody has changed,
+    a directory not listed yet or changed since, a namespace package, or nothing; then `PathFinder` has to be asked.
 
-def current_listing(finder: object) -> "tuple[str, set[str], list[tuple[str, Callable[[str, str], Any]]]] | None":
-    """Return `(directory, names in it, [(suffix, loader class)])` as a stock `FileFinder` knows them.
-
-    None if it is no such finder, or has not read its directory since that changed: then it has to be asked.
+    One long function, because it runs for every module, between module bodies that push everything else out of the
+    processor's caches: a call there costs several times what it does in a loop.
     """
-    if type(finder) is not FileFinder:
+    if not _FOLLOWED or PathFinder.find_spec.__func__ is not _path_search:  # type: ignore[attr-defined]
         return None
+    if _directory_finder.find_spec is not _directory_search:
+        return None
+    name = fullname.rpartition(".")[2]
+    finders = sys.path_importer_cache
     try:
-        path = finder.path
-        if path[:1] != "/" or path[-1:] == "/" or os.stat(path).st_mtime != finder._path_mtime:  # type: ignore[attr-defined] # noqa: SLF001
-            return None
-        listing = path, finder._path_cache, finder._loaders  # type: ignore[attr-defined] # noqa: SLF001
-    except (OSError, ValueError, AttributeError):
-        return None
-    return listing
+        for entry in path:
+            finder: Any = finders.get(entry or os.getcwd(), _UNKNOWN)
+            if finder is None:  # nothing can be found there, as the path finder remembers
+                continue
+            if type(finder) is not _directory_finder:
+                return None
+            directory = finder.path
+            if os.stat(directory).st_mtime != finder._path_mtime or directory[:1] != "/" or directory[-1:] == "/":
+                return None
+            names = finder._path_cache
+            base = f"{directory}/{name}"
+            package = None
+            if name in names:
+                package = [base]
+                base = f"{base}/__init__"
+            for suffix, loader in finder._loaders:
+                if package is not None:
+                    try:
+                        if not stat.S_ISREG(os.stat(base + suffix).st_mode):
+                            continue
+                    except OSError:
+                        continue
+                elif name + suffix not in names or not stat.S_ISREG(os.stat(base + suffix).st_mode):
+                    continue
+                spec: Any = ModuleSpec(fullname, loader(fullname, base + suffix), origin=base + suffix)
+                spec._set_fileattr = True  # what `has_location` sets
+                spec.submodule_search_locations = package
+                return spec
+            if package is not None:  # a portion of a namespace package, or a file without a suffix
+                return None
+    except (OSError, ValueError, TypeError, AttributeError):  # no such file, or not a path at all
+        pass
+    return None
 
 
 def hidden_from_tracebacks(function: "Function") -> "Function":

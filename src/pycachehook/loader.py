@@ -27,7 +27,7 @@ class Policy:
         self.store = store
         self.stats = stats
 
-    def look_up(self, source: Source) -> "tuple[CodeType | None, str]":
+    def look_up(self, path: str) -> "tuple[CodeType | None, str]":
         """Return `(code, place)`; or `(None, reason)`, the reason of the first place that held anything.
 
         A store that holds an entry with a defect is not passed over: what follows is compiled, and replaces it.
@@ -35,7 +35,7 @@ class Policy:
         reason = ABSENT
         for place in self.places:
             try:
-                return place.find(source), place.name
+                return place.find(path), place.name
             except Miss as miss:
                 if reason == ABSENT:
                     reason = miss.reason
@@ -100,13 +100,13 @@ class CachingLoader(SourceFileLoader):
         be read, SyntaxError and its like for one that does not compile. Nothing about the cache raises.
         """
         path = self.path if fullname == self.name else self.get_filename(fullname)  # which raises
-        policy = self._policies.of(path)
+        policies = self._policies
+        policy = policies.of(path) if policies.rules else policies.default
         if policy is None:
             return SourceFileLoader.get_code(self, fullname)
-        source = Source(path)
-        code, outcome = policy.look_up(source)
+        code, outcome = policy.look_up(path)
         if code is None:
-            return self._fill(fullname, source, policy, outcome)
+            return self._fill(fullname, Source(path), policy, outcome)
         policy.stats.hit(outcome, fullname, path)
         return code
 
@@ -150,7 +150,7 @@ def _read(source: Source) -> bytes | None:
 def _found_meanwhile(store: Store, source: Source) -> "CodeType | None":
     """Look again, with the lock in hand: whoever had it before may have compiled just this file."""
     try:
-        return store.find(source)
+        return store.find(source.path)
     except (Miss, OSError):
         return None
 

@@ -13,15 +13,17 @@ TAG_FILE = "CACHEDIR.TAG"
 class Layout:
     """The names that this interpreter gives to entries: cache tag, optimization level, separators.
 
-    `windows=None` means: as the running system does it.
+    `windows=None` means: as the running system does it. `plain_suffix` takes the place of the `py` of a source path in
+    normal form, and the root of a cache goes in front: that is what `mirrored` gives for nearly all of them. None: never.
     """
 
-    __slots__ = ("_suffix", "_windows")
+    __slots__ = ("_suffix", "_windows", "plain_suffix")
 
     def __init__(self, cache_tag: str, optimization: int = 0, *, windows: bool | None = None) -> None:
         opt = f".opt-{optimization}" if optimization else ""
         self._suffix = f"{cache_tag}{opt}.pyc"
         self._windows = os.name == "nt" if windows is None else windows
+        self.plain_suffix = None if self._windows else self._suffix
 
     @classmethod
     def current(cls) -> "Layout | None":

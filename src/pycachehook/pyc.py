@@ -13,7 +13,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 import marshal
 
-from ._compat import MAGIC_NUMBER, set_filename, source_hash
+from ._compat import KEY, MAGIC_NUMBER, set_filename, siphash, source_hash
 from .events import CORRUPT, WRONG_MAGIC, Miss
 
 TYPE_CHECKING = False
@@ -48,29 +48,41 @@ def encode(code: "CodeType", flags: int, stamp: bytes) -> bytes:
 
 
 def read_header(data: bytes) -> tuple[int, bytes]:
-    """Return `(flags, stamp)` of an entry whose seal, if it has one, holds; raise `Miss` naming the defect."""
+    """Return `(flags, stamp)` of an entry whose seal, if it has one, holds, without a look at the code.
+
+    Raises `Miss` naming the defect.
+    """
     flags = _FLAGS_BY_PREFIX.get(data[:8])
     if flags is None or len(data) <= HEADER_SIZE:
         raise _defect(data)
-    if data[-16:-8] == SEAL_MAGIC and source_hash(memoryview(data)[:-8]) != data[-8:]:
+    if is_sealed(data) and siphash(KEY, memoryview(data)[:-8]) != data[-8:]:
         raise Miss(CORRUPT, "seal")
     return flags, data[8:16]
 
 
-def decode(data: bytes, path: str) -> "CodeType":
-    """Return the code object of an entry that `read_header` accepted, with `path` as its file name.
+def load(data: bytes, path: str) -> "tuple[int, bytes, CodeType]":
+    """Return `(flags, stamp, code)` of an entry, with `path` as the code's file name.
 
-    Raises `Miss` when the body is no code object, or is followed by the remains of a seal.
+    Raises `Miss` naming the defect: what `read_header` would name, before the body is touched; then a body that is
+    no code object, or is followed by the remains of a seal. (It does what `read_header` does without the calls, for
+    the reason that `find_in_listings` gives.)
     """
+    flags = _FLAGS_BY_PREFIX.get(data[:8])
+    if flags is None or len(data) <= HEADER_SIZE:
+        raise _defect(data)
+    view = memoryview(data)
+    sealed = data[-16:-8] == SEAL_MAGIC
+    if sealed and siphash(KEY, view[:-8]) != data[-8:]:
+        raise Miss(CORRUPT, "seal")
     try:
-        code = marshal.loads(memoryview(data)[HEADER_SIZE:])
+        code = marshal.loads(view[HEADER_SIZE:])
     except Exception as error:  # noqa: BLE001 -- marshal raises EOFError, ValueError, TypeError and more
         raise Miss(CORRUPT, f"body: {error}") from None
     if type(code) is not _CODE_TYPE:
         raise Miss(CORRUPT, "body is not a code object")
-    if data[-16:-8] != SEAL_MAGIC and _seems_broken_seal(data) and _has_trailing_bytes(data):
+    if not sealed and _seems_broken_seal(data) and _has_trailing_bytes(data):
         raise Miss(CORRUPT, "broken seal")
-    return set_filename(code, path)
+    return flags, data[8:16], code if code.co_filename == path else set_filename(code, path)
 
 
 def is_sealed(data: bytes) -> bool:

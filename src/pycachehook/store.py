@@ -1,6 +1,6 @@
 """Places that hold entries: the store, which is written to, and the source's own `__pycache__`, which is not.
 
-A place has a `name` and `find(source)`, which returns a code object or raises `Miss` with the reason. A reading
+A place has a `name` and `find(path)`, which returns a code object or raises `Miss` with the reason. A reading
 takes open, fstat, read and close, and no lock: an entry appears under its name whole, by rename, or not at all.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
@@ -10,7 +10,7 @@ import os
 import stat
 
 from . import pyc
-from ._compat import check_hash_based_pycs, source_hash
+from ._compat import KEY, setting, siphash
 from .cachedir import DISABLED, CacheDir, fault_of
 from .events import ABSENT, IN_TREE, IO_ERROR, OTHER_MODE, STALE_SOURCE, STORE, UNTRUSTED, Miss
 from .paths import Layout
@@ -51,7 +51,9 @@ class Source:
     def hash(self) -> bytes:
         """Return the file's PEP 552 source hash, 8 bytes; raises OSError."""
         if self._hash is None:
-            self._hash = source_hash(self.data())
+            if self._data is None:
+                self._data, self._status = read_file(self.path, _READ_FLAGS)
+            self._hash = siphash(KEY, self._data)
         return self._hash
 
     def stamp(self, flags: int) -> bytes:
@@ -86,16 +88,6 @@ def _rest(descriptor: int, data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def check_source(flags: int, stamp: bytes, source: Source, *, always: bool) -> None:
-    """Raise `Miss` unless the entry's stamp is the source's, where flags, `always` or the interpreter ask for it."""
-    if flags & HASH_BASED:
-        setting = check_hash_based_pycs()
-        if setting == "never" or not (always or flags & CHECK_SOURCE or setting == "always"):
-            return
-    if source.stamp(flags) != stamp:
-        raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {source.stamp(flags).hex()}")
-
-
 class InTree:
     """The source's own `__pycache__`: read as CPython would, never written."""
 
@@ -111,38 +103,56 @@ class InTree:
         """Return where the pyc of the source would lie."""
         return self._layout.in_tree(source_path)
 
-    def find(self, source: Source) -> "CodeType":
-        """Return the code of a pyc that CPython would accept; raises Miss, or OSError if the source cannot be read.
+    def find(self, path: str) -> "CodeType":
+        """Return the code of a pyc that CPython would accept for the source at `path`; raises Miss, or OSError from it.
 
         One thing more is asked: a timestamp pyc must not be older than its source. CPython compares whole seconds
         and runs old code after two edits within one of them (gh-75953).
         """
-        path = self.path(source.path)
         try:
-            data, status = read_file(path, _READ_FLAGS)
+            data, status = read_file(self.path(path), _READ_FLAGS)
         except OSError as error:
             raise _unread(error) from None
-        flags, stamp = pyc.read_header(data)
-        check_source(flags, stamp, source, always=False)
-        if not flags & HASH_BASED and source.status().st_mtime_ns > status.st_mtime_ns:
-            raise Miss(STALE_SOURCE, "source was written after the pyc")
-        return pyc.decode(data, source.path)
+        flags, stamp, code = pyc.load(data, path)
+        source = Source(path)
+        if flags & HASH_BASED:
+            if _is_checked(always=bool(flags & CHECK_SOURCE)):
+                _compare(stamp, source.hash())
+        else:
+            _compare(stamp, source.stamp(flags))
+            if source.status().st_mtime_ns > status.st_mtime_ns:
+                raise Miss(STALE_SOURCE, "source was written after the pyc")
+        return code
 
 
 class Store:
     """The entries of one cache directory in one invalidation mode."""
 
-    __slots__ = ("_flags", "_last", "_layout", "_owners", "_root", "directory", "mode")
+    __slots__ = (
+        "_checked",
+        "_flags",
+        "_last",
+        "_layout",
+        "_owners",
+        "_prefix",
+        "_root",
+        "_suffix",
+        "directory",
+        "mode",
+    )
 
     name = STORE
 
     def __init__(self, directory: CacheDir, layout: Layout, mode: str) -> None:
         self.directory = directory
         self.mode = mode
+        self._checked = mode == pyc.CHECKED_HASH
         self._flags = pyc.FLAGS[mode]
         self._last = ("", "")  # the finder and the loader ask for one place in turn
         self._layout = layout
         self._root = directory.path
+        self._prefix = directory.path.rstrip("/")
+        self._suffix = layout.plain_suffix
         self._owners = directory.owners
 
     @property
@@ -154,33 +164,82 @@ class Store:
         """Return where the entry of the source lies."""
         known, entry = self._last
         if known != source_path:
-            entry = self._layout.mirrored(self._root, source_path)
-            if source_path.startswith("/"):  # else it depends on the current directory
+            if (
+                self._suffix is not None
+                and source_path[:1] == "/"
+                and source_path[-3:] == ".py"
+                and source_path[-4:] != "/.py"
+                and ".." not in source_path
+                and "//" not in source_path
+            ):
+                entry = f"{self._prefix}{source_path[:-2]}{self._suffix}"
+            else:
+                entry = self._layout.mirrored(self._root, source_path)
+            if source_path[:1] == "/":  # else it depends on the current directory
                 self._last = (source_path, entry)
         return entry
 
-    def find(self, source: Source) -> "CodeType":
-        """Return the code of a valid entry; raises Miss, or OSError if the source cannot be read."""
+    def find(self, path: str) -> "CodeType":  # noqa: C901, PLR0912 -- see below
+        """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read.
+
+        This is the way of nearly every import, and long for the reason that `find_in_listings` gives.
+        """
         if self.directory.status == DISABLED:
             raise Miss(UNTRUSTED, self.directory.reason or "")
-        path = self.path(source.path)
+        known, entry = self._last
+        if known != path:
+            entry = self.path(path)
         try:
-            data, status = read_file(path, _ENTRY_FLAGS)
+            descriptor = os.open(entry, _ENTRY_FLAGS)
+            try:
+                status = os.fstat(descriptor)
+                data = os.read(descriptor, status.st_size + 1)
+            finally:
+                os.close(descriptor)
+            if len(data) != status.st_size or not stat.S_ISREG(status.st_mode):
+                data, status = read_file(entry, _ENTRY_FLAGS)  # which reads on to the end, or says what it is
         except OSError as error:
             raise _unread(error) from None
-        fault = fault_of(status, self._owners)
-        if fault is not None:
-            raise Miss(UNTRUSTED, f"{path} {fault}")
-        flags, stamp = pyc.read_header(data)
-        if not flags & HASH_BASED and self.mode != pyc.TIMESTAMP:
+        if status.st_mode & 0o022 or status.st_uid not in self._owners:  # a few of these are all right
+            fault = fault_of(status, self._owners)
+            if fault is not None:
+                raise Miss(UNTRUSTED, f"{entry} {fault}")
+        flags, stamp, code = pyc.load(data, path)
+        if flags & HASH_BASED:
+            checked = flags & CHECK_SOURCE or self._checked or path[-3:] != ".py" or "/../" in path  # see `encode`
+            wish = setting("check_hash_based_pycs")
+            if (checked and wish != "never") or wish == "always":
+                descriptor = os.open(path, _READ_FLAGS)
+                try:
+                    status = os.fstat(descriptor)
+                    text = os.read(descriptor, status.st_size + 1)
+                finally:
+                    os.close(descriptor)
+                if len(text) != status.st_size or not stat.S_ISREG(status.st_mode):
+                    text, status = read_file(path, _READ_FLAGS)
+                if siphash(KEY, text) != stamp:
+                    _compare(stamp, siphash(KEY, text))
+        elif self.mode == pyc.TIMESTAMP:
+            _compare(stamp, Source(path).stamp(flags))
+        else:
             raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
-        check_source(flags, stamp, source, always=self.mode == pyc.CHECKED_HASH or _may_share_its_place(source.path))
-        return pyc.decode(data, source.path)
+        return code
 
     def encode(self, code: "CodeType", source: Source) -> bytes:
         """Return the bytes of a new entry."""
         flags = pyc.FLAGS[pyc.CHECKED_HASH] if _may_share_its_place(source.path) else self._flags
         return pyc.encode(code, flags, source.stamp(flags))
+
+
+def _is_checked(*, always: bool) -> bool:
+    """Say whether a hash-based pyc is to be compared with its source, as CPython would."""
+    wish = setting("check_hash_based_pycs")
+    return wish == "always" or (always and wish != "never")
+
+
+def _compare(stamp: bytes, found: bytes) -> None:
+    if stamp != found:
+        raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {found.hex()}")
 
 
 def _may_share_its_place(path: str) -> bool:

@@ -8,11 +8,15 @@ import ntpath
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pycachehook.cachedir import CacheDir
 from pycachehook.paths import Layout
+from pycachehook.store import Store
 
 TAG = sys.implementation.cache_tag
 
@@ -33,6 +37,14 @@ def cpython_place(root: str, source: str, optimization: int) -> str:
         return importlib.util.cache_from_source(source, optimization=optimization or "")
     finally:
         sys.pycache_prefix = kept
+
+
+@pytest.fixture(scope="session")
+def store_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Store]:
+    """Return the store of an optimization level in one cache directory."""
+    directory = CacheDir(str(tmp_path_factory.getbasetemp() / "store"))
+    stores = [Store(directory, Layout(TAG, level, windows=False), "checked-hash") for level in (0, 1, 2)]
+    return stores.__getitem__
 
 
 def without_dots(path: str) -> list[str]:
@@ -65,6 +77,16 @@ def test_mirrored_is_cpythons_place(root: str, source: str, optimization: int) -
     expected = cpython_place(root, source, optimization)
     assert without_dots(place) == without_dots(expected)
     assert place == expected or not source.startswith("/")
+
+
+@given(source=posix_sources, optimization=st.sampled_from([0, 1, 2]))
+def test_a_store_knows_the_same_place(
+    source: str, optimization: int, store_of: Callable[[int], Store], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The store's short cut for paths in normal form leads to the place that the layout gives."""
+    root = str(tmp_path_factory.getbasetemp() / "store")
+    for _ in range(2):
+        assert store_of(optimization).path(source) == Layout(TAG, optimization, windows=False).mirrored(root, source)
 
 
 @given(root=roots, name=names, slashes=st.sampled_from(["/", "//"]), optimization=st.sampled_from([0, 1, 2]))

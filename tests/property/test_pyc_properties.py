@@ -62,7 +62,7 @@ def test_round_trip(source: str, flags: int, stamp: bytes, path: str) -> None:
     data = pyc.encode(compiled(source, "elsewhere.py"), flags, stamp)
     assert pyc.is_sealed(data)
     assert pyc.read_header(data) == (flags, stamp)
-    code = pyc.decode(data, path)
+    code = pyc.load(data, path)[2]
     assert code == compiled(source, path)
     assert set(file_names_in(code)) == {path}
 
@@ -74,7 +74,7 @@ def test_unsealed_round_trip(source: str, flags: int, stamp: bytes) -> None:
     code = compiled(source)
     data = pyc.encode(code, flags, stamp)[: -pyc.SEAL_SIZE]
     assert pyc.read_header(data) == (flags, stamp)
-    assert pyc.decode(data, "m.py") == code
+    assert pyc.load(data, "m.py")[2] == code
 
 
 @given(source=sources, flags=flags, stamp=stamps, position=st.integers(min_value=0), change=st.integers(1, 255))
@@ -114,7 +114,7 @@ from pycachehook import pyc
 from pycachehook.events import Miss
 
 data = open(sys.argv[1], "rb").read()
-whole = pyc.read_header(data), pyc.decode(data, "m.py")
+whole = pyc.read_header(data), pyc.load(data, "m.py")[2]
 outcomes = []
 
 def read(kind, where, damaged):
@@ -122,7 +122,7 @@ def read(kind, where, damaged):
     try:
         header = pyc.read_header(damaged)
         step = "body"
-        code = pyc.decode(damaged, "m.py")
+        code = pyc.load(damaged, "m.py")[2]
     except Miss as miss:
         outcome = step, miss.reason
     else:

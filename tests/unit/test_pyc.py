@@ -84,7 +84,7 @@ def test_reads_what_cpython_writes(mode: str, tmp_path: Path) -> None:
     data = target.read_bytes()
     assert not pyc.is_sealed(data)
     assert pyc.read_header(data) == (pyc.FLAGS[mode], STAMPS[mode])
-    assert pyc.decode(data, "m.py") == CODE
+    assert pyc.load(data, "m.py")[2] == CODE
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -97,7 +97,7 @@ def test_cpython_reads_what_we_write(mode: str, tmp_path: Path) -> None:
 
 def test_decode_sets_the_file_name_in_nested_code() -> None:
     """The code object and those inside it carry the path that was asked for, not the one they were compiled from."""
-    code = pyc.decode(SEALED, "after.py")
+    code = pyc.load(SEALED, "after.py")[2]
     nested = [each for each in code.co_consts if hasattr(each, "co_filename")]
     assert [each.co_filename for each in (code, *nested)] == ["after.py", "after.py"]
 
@@ -155,10 +155,10 @@ def test_body_defects(data: bytes, detail: str) -> None:
     """What is wrong in or behind the code, where no seal holds that would have told, has a name too."""
     assert pyc.read_header(data) == (3, HASH)
     with pytest.raises(Miss) as caught:
-        pyc.decode(data, "m.py")
+        pyc.load(data, "m.py")[2]
     assert (caught.value.reason, caught.value.detail) == (CORRUPT, detail)
 
 
 def test_foreign_trailing_bytes_are_no_defect() -> None:
     """Bytes behind the code that are no seal are passed over, as CPython passes over them."""
-    assert pyc.decode(SEALED[:-16] + b"whatever it is that another tool keeps here", "m.py") == CODE
+    assert pyc.load(SEALED[:-16] + b"whatever it is that another tool keeps here", "m.py")[2] == CODE

@@ -70,7 +70,7 @@ def put(place: Store | InTree, path: Path, mode: str) -> Path:
 def outcome(place: Store | InTree, path: Path) -> str:
     """Return "hit" if the place has the source's code, "other code", or the reason of the miss."""
     try:
-        code = place.find(Source(str(path)))
+        code = place.find(str(path))
     except Miss as miss:
         return miss.reason
     assert code.co_filename == str(path)
@@ -173,7 +173,7 @@ from pycachehook.store import InTree, Source, Store
 place, path, cache = sys.argv[1:]
 layout = Layout.current()
 try:
-    (InTree(layout) if place == "in_tree" else Store(CacheDir(cache), layout, "checked-hash")).find(Source(path))
+    (InTree(layout) if place == "in_tree" else Store(CacheDir(cache), layout, "checked-hash")).find(path)
 except Miss as miss:
     print(miss.reason)
 """
@@ -256,7 +256,7 @@ from pycachehook.paths import Layout
 from pycachehook.store import InTree, Source, Store
 def outcome(place):
     try:
-        return "hit" if place.find(Source(sys.argv[1])) else None
+        return "hit" if place.find(sys.argv[1]) else None
     except Miss as miss:
         return miss.reason
 layout = Layout.current()
@@ -384,7 +384,7 @@ def test_disabled_store(path: Path, cache: Path) -> None:
     cache.chmod(0o777)
     disabled = Store(CacheDir(str(cache)), LAYOUT, "checked-hash")
     with pytest.raises(Miss) as caught:
-        disabled.find(Source(str(path)))
+        disabled.find(str(path))
     assert (caught.value.reason, caught.value.detail) == ("untrusted", disabled.directory.reason)
 
 
@@ -398,7 +398,7 @@ def test_missing_source_of_an_entry(mode: str, path: Path, make_store: Callable[
         assert outcome(store, path) == "hit"
     else:
         with pytest.raises(FileNotFoundError):
-            store.find(Source(str(path)))
+            store.find(str(path))
 
 
 @pytest.mark.parametrize(("read_only", "heals"), [(False, True), (True, False)])
@@ -431,4 +431,4 @@ def test_place_that_two_sources_share(first: str, mode: str, tmp_path: Path, mak
     Path(store.path(written)).write_bytes(store.encode(code, Source(written)))
     assert os.path.samefile(store.path(near), store.path(far))
     with pytest.raises(Miss, match="stale-source"):
-        store.find(Source(read))
+        store.find(read)
