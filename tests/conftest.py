@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import signal
@@ -61,6 +62,12 @@ class Python:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _bytecode_of_our_own() -> None:
+    """Have the package's own modules compiled, as an installer does: children count what they compile."""
+    assert compileall.compile_dir(Path(pycachehook.__file__).parent, quiet=1, optimize=[0, 1, 2])
 
 
 @pytest.fixture

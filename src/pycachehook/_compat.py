@@ -51,9 +51,6 @@ _directory_finder: "Any" = FileFinder
 _directory_search = getattr(FileFinder, "find_spec", None)
 _UNKNOWN = object()
 
-# From Python 3.15 on, `source_to_code` takes the module's name as a third argument.
-SOURCE_TO_CODE_TAKES_NAME = sys.version_info >= (3, 15)
-
 
 def source_hash(data: "bytes | memoryview", key: int = KEY) -> bytes:
     """Return the 8 bytes of SipHash that PEP 552 writes for a source; `key` is the writer's magic number."""
@@ -133,6 +130,14 @@ def hidden_from_tracebacks(function: "Function") -> "Function":
     theirs = SourceFileLoader.get_code.__code__.co_filename
     function.__code__ = function.__code__.replace(co_filename=theirs)
     return function
+
+
+@hidden_from_tracebacks
+def source_to_code(loader: "Any", data: bytes, path: str, fullname: str) -> "CodeType":
+    """Compile as `loader` does; from Python 3.15 on it is told the module's name. Raises SyntaxError and its like."""
+    if sys.version_info >= (3, 15):
+        return loader.source_to_code(data, path, fullname)  # type: ignore[no-any-return]
+    return loader.source_to_code(data, path)  # type: ignore[no-any-return]
 
 
 def being_imported(packages: tuple[str, ...]) -> bool:

@@ -3,14 +3,14 @@
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
-from ._compat import SOURCE_TO_CODE_TAKES_NAME, SourceFileLoader, finished_module, hidden_from_tracebacks
-from .events import ABSENT, IO_ERROR, LOCK_TIMEOUT, Miss, Stats
-from .store import Source, Store
+from ._compat import SourceFileLoader, finished_module, hidden_from_tracebacks, source_to_code
+from .events import ABSENT, IO_ERROR, Miss, Stats
+from .store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import CodeType, ModuleType
+    from types import CodeType
 
     from .store import InTree
 
@@ -105,60 +105,13 @@ class CachingLoader(SourceFileLoader):
         if policy is None:
             return SourceFileLoader.get_code(self, fullname)
         code, outcome = policy.look_up(path)
-        if code is None:
-            return self._fill(fullname, Source(path), policy, outcome)
-        policy.stats.hit(outcome, fullname, path)
-        return code
-
-    @hidden_from_tracebacks
-    def _fill(self, fullname: str, source: Source, policy: Policy, reason: str) -> "CodeType":
-        """Compile the source and store the entry, unless another process does so meanwhile."""
-        store = policy.store
-        writer = finished_module("pycachehook.writer") if store is not None and store.heals else None
-        if store is None or writer is None:
-            code = self._compile(fullname, source)
-            policy.stats.miss(reason, fullname, source.path, stored=False)
+        if code is not None:
+            policy.stats.hit(outcome, fullname, path)
             return code
-        _read(source)  # while there is a file descriptor for it: the lock will take one
-        with writer.SingleFlight(store.directory, store.path(source.path), policy.stats) as flight:
-            entry = _found_meanwhile(store, source) if flight.may_write else None
-            if entry is not None:
-                policy.stats.hit(store.name, fullname, source.path)
-                return entry
-            code = self._compile(fullname, source)
-            stored = flight.may_write and _write(writer, policy, store, source, code)
-        policy.stats.miss(LOCK_TIMEOUT if flight.timed_out else reason, fullname, source.path, stored=stored)
+        store = policy.store
+        compiling = finished_module("pycachehook.compiling") if store is not None and store.heals else None
+        if compiling is not None:
+            return compiling.compile_and_store(self, fullname, store, policy.stats, outcome)  # type: ignore[no-any-return]
+        code = source_to_code(self, self.get_data(path), path, fullname)
+        policy.stats.miss(outcome, fullname, path, stored=False)
         return code
-
-    @hidden_from_tracebacks
-    def _compile(self, fullname: str, source: Source) -> "CodeType":
-        data = _read(source)
-        if data is None:
-            data = self.get_data(source.path)  # raises what the stock loader would have raised
-        if SOURCE_TO_CODE_TAKES_NAME:
-            return self.source_to_code(data, source.path, fullname)  # type: ignore[call-arg,arg-type,unused-ignore]
-        return self.source_to_code(data, source.path)
-
-
-def _read(source: Source) -> bytes | None:
-    try:
-        return source.data()
-    except OSError:
-        return None
-
-
-def _found_meanwhile(store: Store, source: Source) -> "CodeType | None":
-    """Look again, with the lock in hand: whoever had it before may have compiled just this file."""
-    try:
-        return store.find(source.path)
-    except (Miss, OSError):
-        return None
-
-
-def _write(writer: "ModuleType", policy: Policy, store: Store, source: Source, code: "CodeType") -> bool:
-    try:
-        data, mode = store.encode(code, source), source.status().st_mode
-    except (OSError, ValueError):  # the source is gone by now; or the code holds what marshal cannot write
-        return False
-    stored: bool = writer.write_entry(store.directory, store.path(source.path), data, mode, policy.stats)
-    return stored

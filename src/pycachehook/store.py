@@ -21,47 +21,8 @@ if TYPE_CHECKING:
     from types import CodeType
 
 # A FIFO must not be waited for, and a link not be followed out of the cache.
-_READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-_ENTRY_FLAGS = _READ_FLAGS | getattr(os, "O_NOFOLLOW", 0)
-
-
-class Source:
-    """A source file, read at most once and not before somebody asks."""
-
-    __slots__ = ("_data", "_hash", "_status", "path")
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._data: bytes | None = None
-        self._hash: bytes | None = None
-        self._status: os.stat_result | None = None
-
-    def data(self) -> bytes:
-        """Return the file's bytes; raises OSError."""
-        if self._data is None:
-            self._data, self._status = read_file(self.path, _READ_FLAGS)
-        return self._data
-
-    def status(self) -> os.stat_result:
-        """Return the file's status, from before its bytes were read, as a timestamp pyc needs it; raises OSError."""
-        if self._status is None:
-            self._status = os.stat(self.path)
-        return self._status
-
-    def hash(self) -> bytes:
-        """Return the file's PEP 552 source hash, 8 bytes; raises OSError."""
-        if self._hash is None:
-            if self._data is None:
-                self._data, self._status = read_file(self.path, _READ_FLAGS)
-            self._hash = siphash(KEY, self._data)
-        return self._hash
-
-    def stamp(self, flags: int) -> bytes:
-        """Return the 8 bytes that an entry with these `flags` records of the source; raises OSError."""
-        if flags & HASH_BASED:
-            return self.hash()
-        status = self.status()
-        return pyc.timestamp_stamp(status.st_mtime, status.st_size)
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_ENTRY_FLAGS = READ_FLAGS | getattr(os, "O_NOFOLLOW", 0)
 
 
 def read_file(path: str, flags: int) -> tuple[bytes, os.stat_result]:
@@ -110,17 +71,18 @@ class InTree:
         and runs old code after two edits within one of them (gh-75953).
         """
         try:
-            data, status = read_file(self.path(path), _READ_FLAGS)
+            data, status = read_file(self.path(path), READ_FLAGS)
         except OSError as error:
             raise _unread(error) from None
         flags, stamp, code = pyc.load(data, path)
-        source = Source(path)
         if flags & HASH_BASED:
-            if _is_checked(always=bool(flags & CHECK_SOURCE)):
-                _compare(stamp, source.hash())
+            wish = setting("check_hash_based_pycs")
+            if (flags & CHECK_SOURCE and wish != "never") or wish == "always":
+                _compare(stamp, siphash(KEY, read_file(path, READ_FLAGS)[0]))
         else:
-            _compare(stamp, source.stamp(flags))
-            if source.status().st_mtime_ns > status.st_mtime_ns:
+            source = os.stat(path)
+            _compare(stamp, pyc.timestamp_stamp(source.st_mtime, source.st_size))
+            if source.st_mtime_ns > status.st_mtime_ns:
                 raise Miss(STALE_SOURCE, "source was written after the pyc")
         return code
 
@@ -147,7 +109,6 @@ class Store:
         self.directory = directory
         self.mode = mode
         self._checked = mode == pyc.CHECKED_HASH
-        self._flags = pyc.FLAGS[mode]
         self._last = ("", "")  # the finder and the loader ask for one place in turn
         self._layout = layout
         self._root = directory.path
@@ -206,48 +167,32 @@ class Store:
                 raise Miss(UNTRUSTED, f"{entry} {fault}")
         flags, stamp, code = pyc.load(data, path)
         if flags & HASH_BASED:
-            checked = flags & CHECK_SOURCE or self._checked or path[-3:] != ".py" or "/../" in path  # see `encode`
+            checked = (
+                flags & CHECK_SOURCE or self._checked or path[-3:] != ".py" or "/../" in path
+            )  # see `compiling.encode`
             wish = setting("check_hash_based_pycs")
             if (checked and wish != "never") or wish == "always":
-                descriptor = os.open(path, _READ_FLAGS)
+                descriptor = os.open(path, READ_FLAGS)
                 try:
                     status = os.fstat(descriptor)
                     text = os.read(descriptor, status.st_size + 1)
                 finally:
                     os.close(descriptor)
                 if len(text) != status.st_size or not stat.S_ISREG(status.st_mode):
-                    text, status = read_file(path, _READ_FLAGS)
+                    text, status = read_file(path, READ_FLAGS)
                 if siphash(KEY, text) != stamp:
                     _compare(stamp, siphash(KEY, text))
         elif self.mode == pyc.TIMESTAMP:
-            _compare(stamp, Source(path).stamp(flags))
+            status = os.stat(path)
+            _compare(stamp, pyc.timestamp_stamp(status.st_mtime, status.st_size))
         else:
             raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
         return code
-
-    def encode(self, code: "CodeType", source: Source) -> bytes:
-        """Return the bytes of a new entry."""
-        flags = pyc.FLAGS[pyc.CHECKED_HASH] if _may_share_its_place(source.path) else self._flags
-        return pyc.encode(code, flags, source.stamp(flags))
-
-
-def _is_checked(*, always: bool) -> bool:
-    """Say whether a hash-based pyc is to be compared with its source, as CPython would."""
-    wish = setting("check_hash_based_pycs")
-    return wish == "always" or (always and wish != "never")
 
 
 def _compare(stamp: bytes, found: bytes) -> None:
     if stamp != found:
         raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {found.hex()}")
-
-
-def _may_share_its_place(path: str) -> bool:
-    """Say whether another source could have the same place, so that only the hash tells whose entry lies there.
-
-    `tool.sh` has the place of `tool.py`, and a `..` behind a link leads elsewhere in the tree than in the cache.
-    """
-    return "/../" in path or not path.endswith(".py")
 
 
 def _unread(error: OSError) -> Miss:

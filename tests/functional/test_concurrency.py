@@ -40,7 +40,7 @@ SOURCES = {
 PRELUDE = """
 import atexit, ctypes, faulthandler, fcntl, importlib.util, json, os, random, signal, sys, threading, time
 from filelock import lock_descriptor, unlock_descriptor
-import pycachehook, pycachehook.writer
+import pycachehook, pycachehook.compiling
 
 faulthandler.dump_traceback_later(100, exit=True)  # what hangs says where, and is no success
 os.register_at_fork(after_in_child=lambda: atexit.register(os._exit, 1))  # which would wait for a thread it has not
@@ -220,7 +220,7 @@ def test_cold_processes(team: Team) -> None:
 
 
 UNPREPARED = PRELUDE.replace("from filelock import lock_descriptor, unlock_descriptor\n", "").replace(
-    "import pycachehook, pycachehook.writer\n", "import pycachehook\n"
+    "import pycachehook, pycachehook.compiling\n", "import pycachehook\n"
 )
 
 
@@ -562,7 +562,7 @@ def test_threads_in_opposite_order(team: Team) -> None:
 MULTIPROCESSING = """
 import importlib, json, multiprocessing, os, sys
 from filelock import lock_descriptor, unlock_descriptor
-import pycachehook, pycachehook.writer
+import pycachehook, pycachehook.compiling
 
 hook = pycachehook.install({cache!r}, lock_timeout={long})
 NAMES = {names}

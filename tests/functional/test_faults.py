@@ -38,7 +38,7 @@ SOURCES = {
 PRELUDE = """
 import ctypes, faulthandler, importlib.util, json, os, resource, shutil, signal, socket, stat, subprocess, sys
 from filelock import lock_descriptor, unlock_descriptor
-import pycachehook, pycachehook.writer
+import pycachehook, pycachehook.compiling
 
 faulthandler.dump_traceback_later(30, exit=True)  # what hangs says where, and is no success
 CACHE, ROOT, OUTSIDE = sys.argv[1:4]

@@ -17,7 +17,7 @@ import pycachehook
 import pycachehook.config
 import pycachehook.journal
 import pycachehook.rules
-import pycachehook.writer
+import pycachehook.compiling
 from pycachehook import hook as hook_module
 from pycachehook.errors import CacheDirError, ConfigError
 from pycachehook.finder import CachingFinder

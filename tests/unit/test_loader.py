@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pycachehook
-import pycachehook.writer
+import pycachehook.compiling
 from pycachehook import pyc
 from pycachehook.cachedir import CacheDir
 from pycachehook.events import Stats

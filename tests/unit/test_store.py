@@ -14,9 +14,10 @@ import pytest
 
 from pycachehook import pyc
 from pycachehook.cachedir import CacheDir
+from pycachehook.compiling import Source, encode
 from pycachehook.events import Miss
 from pycachehook.paths import Layout
-from pycachehook.store import InTree, Source, Store, read_file
+from pycachehook.store import InTree, Store, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,7 +170,7 @@ import sys
 from pycachehook.cachedir import CacheDir
 from pycachehook.events import Miss
 from pycachehook.paths import Layout
-from pycachehook.store import InTree, Source, Store
+from pycachehook.store import InTree, Store
 place, path, cache = sys.argv[1:]
 layout = Layout.current()
 try:
@@ -215,7 +216,7 @@ def test_store_finds_its_own(mode: str, path: Path, make_store: Callable[..., St
     store = make_store(mode)
     assert outcome(store, path) == "absent"
     entry = entry_of(store, path)
-    entry.write_bytes(store.encode(CODE, Source(str(path))))
+    entry.write_bytes(encode(store, CODE, Source(str(path))))
     assert outcome(store, path) == "hit"
     assert pyc.is_sealed(entry.read_bytes())
     assert pyc.read_header(entry.read_bytes())[0] == pyc.FLAGS[mode]
@@ -253,7 +254,7 @@ import json, sys
 from pycachehook.cachedir import CacheDir
 from pycachehook.events import Miss
 from pycachehook.paths import Layout
-from pycachehook.store import InTree, Source, Store
+from pycachehook.store import InTree, Store
 def outcome(place):
     try:
         return "hit" if place.find(sys.argv[1]) else None
@@ -306,7 +307,7 @@ def test_store_defects(
 ) -> None:
     """Each defect of an entry is a miss with its name, and an entry without a seal is taken on its header."""
     store = make_store()
-    entry_of(store, path).write_bytes(damage(store.encode(CODE, Source(str(path)))))
+    entry_of(store, path).write_bytes(damage(encode(store, CODE, Source(str(path)))))
     assert outcome(store, path) == expected
 
 
@@ -360,7 +361,7 @@ def test_store_entry_that_is_no_plain_file_of_ours(
     """An entry that is no plain file, or that others could have written, is a miss with that reason."""
     store = make_store()
     entry = entry_of(store, path)
-    entry.write_bytes(store.encode(CODE, Source(str(path))))
+    entry.write_bytes(encode(store, CODE, Source(str(path))))
     assert outcome(store, path) == "hit"
     spoil(entry)
     assert outcome(store, path) == expected
@@ -371,7 +372,7 @@ def test_shared_store_takes_entries_of_others(path: Path, make_store: Callable[.
     """Under allow_shared an entry that everybody may write to is taken."""
     store = make_store(allow_shared=True)
     entry = entry_of(store, path)
-    entry.write_bytes(store.encode(CODE, Source(str(path))))
+    entry.write_bytes(encode(store, CODE, Source(str(path))))
     entry.chmod(0o666)
     assert outcome(store, path) == "hit"
 
@@ -380,7 +381,7 @@ def test_disabled_store(path: Path, cache: Path) -> None:
     """A store whose directory is not trusted reads nothing, and gives the directory's reason."""
     cache.mkdir()
     store = Store(CacheDir(str(cache)), LAYOUT, "checked-hash")
-    entry_of(store, path).write_bytes(store.encode(CODE, Source(str(path))))
+    entry_of(store, path).write_bytes(encode(store, CODE, Source(str(path))))
     cache.chmod(0o777)
     disabled = Store(CacheDir(str(cache)), LAYOUT, "checked-hash")
     with pytest.raises(Miss) as caught:
@@ -392,7 +393,7 @@ def test_disabled_store(path: Path, cache: Path) -> None:
 def test_missing_source_of_an_entry(mode: str, path: Path, make_store: Callable[..., Store]) -> None:
     """Where the source has to be looked at and is gone, the error is the source's own, and no miss."""
     store = make_store(mode)
-    entry_of(store, path).write_bytes(store.encode(CODE, Source(str(path))))
+    entry_of(store, path).write_bytes(encode(store, CODE, Source(str(path))))
     path.unlink()
     if mode == "unchecked-hash":
         assert outcome(store, path) == "hit"
@@ -428,7 +429,7 @@ def test_place_that_two_sources_share(first: str, mode: str, tmp_path: Path, mak
     Path(store.path(far)).parent.parent.mkdir(parents=True)
     written, read = (near, far) if first == "near" else (far, near)
     code = compile(Path(written).read_bytes(), written, "exec", dont_inherit=True)
-    Path(store.path(written)).write_bytes(store.encode(code, Source(written)))
+    Path(store.path(written)).write_bytes(encode(store, code, Source(written)))
     assert os.path.samefile(store.path(near), store.path(far))
     with pytest.raises(Miss, match="stale-source"):
         store.find(read)

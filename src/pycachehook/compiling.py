@@ -1,0 +1,119 @@
+"""What a miss leads to: the source is compiled, once however many processes ask for it, and the entry is stored.
+
+Loaded by the first miss, not at start-up; like the modules of start-up it imports next to nothing.
+"""
+
+import os
+
+from . import pyc
+from ._compat import KEY, hidden_from_tracebacks, siphash, source_to_code
+from .events import LOCK_TIMEOUT, Miss
+from .pyc import CHECKED_HASH, HASH_BASED
+from .store import READ_FLAGS, read_file
+from .writer import SingleFlight, write_entry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
+
+    from ._compat import SourceFileLoader
+    from .events import Stats
+    from .store import Store
+
+
+class Source:
+    """A source file, read at most once and not before somebody asks."""
+
+    __slots__ = ("_data", "_hash", "_status", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._data: bytes | None = None
+        self._hash: bytes | None = None
+        self._status: os.stat_result | None = None
+
+    def data(self) -> bytes:
+        """Return the file's bytes; raises OSError."""
+        if self._data is None:
+            self._data, self._status = read_file(self.path, READ_FLAGS)
+        return self._data
+
+    def status(self) -> os.stat_result:
+        """Return the file's status, from before its bytes were read, as a timestamp pyc needs it; raises OSError."""
+        if self._status is None:
+            self._status = os.stat(self.path)
+        return self._status
+
+    def hash(self) -> bytes:
+        """Return the file's PEP 552 source hash, 8 bytes; raises OSError."""
+        if self._hash is None:
+            if self._data is None:
+                self._data, self._status = read_file(self.path, READ_FLAGS)
+            self._hash = siphash(KEY, self._data)
+        return self._hash
+
+    def stamp(self, flags: int) -> bytes:
+        """Return the 8 bytes that an entry with these `flags` records of the source; raises OSError."""
+        if flags & HASH_BASED:
+            return self.hash()
+        status = self.status()
+        return pyc.timestamp_stamp(status.st_mtime, status.st_size)
+
+
+@hidden_from_tracebacks
+def compile_and_store(
+    loader: "SourceFileLoader", fullname: str, store: "Store", stats: "Stats", reason: str
+) -> "CodeType":
+    """Compile the loader's source and store the entry, unless another process does so meanwhile; count the miss.
+
+    `reason` is why there was no hit. Raises what the stock loader raises for a source that cannot be read or compiled.
+    """
+    source = Source(loader.path)
+    _data(source)  # while there is a file descriptor for it: the lock will take one
+    with SingleFlight(store.directory, store.path(source.path), stats) as flight:
+        entry = _found_meanwhile(store, source) if flight.may_write else None
+        if entry is not None:
+            stats.hit(store.name, fullname, source.path)
+            return entry
+        data = _data(source)
+        if data is None:
+            data = loader.get_data(source.path)  # raises what the stock loader would have raised
+        code = source_to_code(loader, data, source.path, fullname)
+        stored = flight.may_write and _write(store, source, code, stats)
+    stats.miss(LOCK_TIMEOUT if flight.timed_out else reason, fullname, source.path, stored=stored)
+    return code
+
+
+def encode(store: "Store", code: "CodeType", source: Source) -> bytes:
+    """Return the bytes of a new entry; raises OSError if the source is gone, ValueError for what marshal cannot write.
+
+    Where another source could have the same place, only the hash tells whose entry lies there, and it is checked in
+    every mode: `tool.sh` has the place of `tool.py`, and a `..` behind a link leads elsewhere in the tree than in the
+    cache.
+    """
+    shared = "/../" in source.path or not source.path.endswith(".py")
+    flags = pyc.FLAGS[CHECKED_HASH if shared else store.mode]
+    return pyc.encode(code, flags, source.stamp(flags))
+
+
+def _data(source: Source) -> bytes | None:
+    try:
+        return source.data()
+    except OSError:
+        return None
+
+
+def _found_meanwhile(store: "Store", source: Source) -> "CodeType | None":
+    """Look again, with the lock in hand: whoever had it before may have compiled just this file."""
+    try:
+        return store.find(source.path)
+    except (Miss, OSError):
+        return None
+
+
+def _write(store: "Store", source: Source, code: "CodeType", stats: "Stats") -> bool:
+    try:
+        data, mode = encode(store, code, source), source.status().st_mode
+    except (OSError, ValueError):
+        return False
+    return write_entry(store.directory, store.path(source.path), data, mode, stats)
