@@ -14,10 +14,10 @@ import filelock  # noqa: F401 -- before there is a hook, so that it is not among
 import pytest
 
 import pycachehook
+import pycachehook.compiling
 import pycachehook.config
 import pycachehook.journal
 import pycachehook.rules
-import pycachehook.compiling
 from pycachehook import hook as hook_module
 from pycachehook.errors import CacheDirError, ConfigError
 from pycachehook.finder import CachingFinder
