@@ -49,6 +49,7 @@ _FOLLOWED = os.name == "posix" and not sys.platform.startswith(("cygwin", "darwi
 _path_search = getattr(PathFinder.find_spec, "__func__", None)
 _directory_finder: "Any" = FileFinder
 _directory_search = getattr(FileFinder, "find_spec", None)
+_zipimporter = getattr(sys.modules.get("zipimport"), "zipimporter", None)
 _UNKNOWN = object()
 
 
@@ -72,9 +73,9 @@ def set_filename(code: "CodeType", path: str) -> "CodeType":
 def find_in_listings(fullname: str, path: "Sequence[str]") -> "Any":  # noqa: C901, PLR0911, PLR0912 -- see below
     """Return the spec that `PathFinder` would find on this `path`.
 
-    The same steps in the same order, read from what CPython's finders have listed, without their calls and without
+    The same steps in the same order, through the listings that CPython's finders keep, without their calls and without
     what only other kinds of module need. None: there is a finder that is not CPython's or that somebody has changed,
-    a directory not listed yet or changed since, a namespace package, or nothing; then `PathFinder` has to be asked.
+    a namespace package, or nothing; then `PathFinder` has to be asked.
 
     One long function, because it runs for every module, between module bodies that push everything else out of the
     processor's caches: a call there costs several times what it does in a loop.
@@ -90,11 +91,17 @@ def find_in_listings(fullname: str, path: "Sequence[str]") -> "Any":  # noqa: C9
             finder: Any = finders.get(entry or os.getcwd(), _UNKNOWN)
             if finder is None:  # nothing can be found there, as the path finder remembers
                 continue
+            if finder is _UNKNOWN:
+                finder = _new_finder(entry or os.getcwd())
             if type(finder) is not _directory_finder:
                 return None
             directory = finder.path
-            if os.stat(directory).st_mtime != finder._path_mtime or directory[:1] != "/" or directory[-1:] == "/":
+            if directory[:1] != "/" or directory[-1:] == "/":
                 return None
+            mtime = os.stat(directory).st_mtime
+            if mtime != finder._path_mtime:
+                finder._fill_cache()
+                finder._path_mtime = mtime
             names = finder._path_cache
             base = f"{directory}/{name}"
             package = None
@@ -119,6 +126,22 @@ def find_in_listings(fullname: str, path: "Sequence[str]") -> "Any":  # noqa: C9
     except (OSError, ValueError, TypeError, AttributeError):  # no such file, or not a path at all
         pass
     return None
+
+
+def _new_finder(path: str) -> "Any":
+    """Return the finder for a directory that no finder is known for yet, and have `PathFinder` know it, too.
+
+    The hooks are asked in their order, but for zipimport's, which refuses every directory, at some length.
+    """
+    if stat.S_ISDIR(os.stat(path).st_mode):
+        for hook in sys.path_hooks:
+            if hook is not _zipimporter:
+                try:
+                    finder = sys.path_importer_cache[path] = hook(path)
+                except ImportError:
+                    continue
+                return finder
+    return _UNKNOWN
 
 
 def hidden_from_tracebacks(function: "Function") -> "Function":
