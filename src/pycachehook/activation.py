@@ -21,7 +21,7 @@ STARTUP = "_pycachehook_startup"
 FILES = (f"{STARTUP}.py", "pycachehook.start", "pycachehook.pth")  # the one that the others need comes first
 
 # What a start loads, in an order in which no module needs a later one.
-START_UP_MODULES = ("_compat", "events", "pyc", "paths", "cachedir", "store", "loader", "finder", "hook")
+START_UP_MODULES = ("_compat", "events", "pyc", "paths", "cachedir", "store", "loader", "finder", "in_force")
 
 _PACKAGE = Path(__file__).resolve().parent
 

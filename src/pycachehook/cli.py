@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import __version__, config, hook
+from . import __version__, config, hook, in_force
 from .errors import ConfigError, PycacheHookError
 from .options import Options, boolean
 
@@ -108,12 +108,12 @@ def _run(parsed: argparse.Namespace) -> Callable[[], None]:
     flags = _flags(parsed)
     if flags["force_write"] is None:
         flags["force_write"] = True  # whoever says `run` means it, whatever PYTHONDONTWRITEBYTECODE says
-    _refuse_file(hook.resolve(flags, "flag", parsed.config))
+    _refuse_file(in_force.resolve(flags, "flag", parsed.config))
     chosen = [each for each in (parsed.module, parsed.code, parsed.script) if each]
     if len(chosen) != 1:
         raise ConfigError("Nothing to run: give a SCRIPT, -m MODULE or -c CODE.")
     installed = hook.install_from(flags, "flag", parsed.config)
-    if installed.status != "writable" and not hook.killed():
+    if installed.status != "writable" and not in_force.killed():
         print(f"pycachehook: warning: {installed.reason}", file=sys.stderr)
     from . import runner
 
@@ -128,7 +128,7 @@ def _run(parsed: argparse.Namespace) -> Callable[[], None]:
 def _enable(parsed: argparse.Namespace) -> int:
     if parsed.prefix is not None:
         return _in_environment(parsed)
-    options = hook.resolve(_flags(parsed), "flag", parsed.config)
+    options = in_force.resolve(_flags(parsed), "flag", parsed.config)
     _refuse_file(options)
     purelib = _purelib()
     from . import activation

@@ -4,7 +4,7 @@ import os
 import platform
 from typing import Any
 
-from . import __version__, hook
+from . import __version__, hook, in_force
 from .cachedir import DISABLED, WRITABLE, CacheDir
 from .paths import OWN_DIR
 
@@ -18,9 +18,9 @@ def status(config: object = None) -> dict[str, Any]:
     """
     active = hook.active()
     options = (
-        hook.resolve({}, "flag", config)
+        in_force.resolve({}, "flag", config)
         if active is None
-        else hook.resolve({}, "flag")
+        else in_force.resolve({}, "flag")
         if active.options is None
         else active.options
     )
@@ -46,7 +46,7 @@ def status(config: object = None) -> dict[str, Any]:
 
 
 def _would_be(values: dict[str, Any]) -> tuple[str, str | None]:
-    if hook.killed():
+    if in_force.killed():
         return DISABLED, "PYCACHEHOOK_DISABLE is set."
     if not os.path.lexists(values["cache_dir"]):  # and `status` does not make it
         return DISABLED, NOT_ACTIVE

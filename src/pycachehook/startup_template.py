@@ -57,7 +57,7 @@ def install():
     try:
         if "pycachehook" not in sys.modules:
             load_image()
-        from pycachehook.hook import start_up
+        from pycachehook.in_force import start_up
     except Exception:
         return
     start_up(OPTIONS, VERSION, __file__)

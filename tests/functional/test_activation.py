@@ -47,7 +47,7 @@ ALLOWED = ALLOWED_AT_START | {
     "pycachehook.cachedir",
     "pycachehook.events",
     "pycachehook.finder",
-    "pycachehook.hook",
+    "pycachehook.in_force",
     "pycachehook.loader",
     "pycachehook.paths",
     "pycachehook.pyc",

@@ -160,7 +160,7 @@ def test_start_up_modules_are_all_that_a_start_loads(python: Python) -> None:
     """The image holds just those modules of the package that start-up needs, each after those that it imports."""
     program = """
 import json, sys
-from pycachehook.hook import start_up
+from pycachehook.in_force import start_up
 print(json.dumps([name.partition(".")[2] for name in sys.modules if name.startswith("pycachehook.")]))
 """
     loaded = json.loads(python("-c", program).stdout)
@@ -240,7 +240,7 @@ def test_start_without_a_usable_image(damage: str, start: Callable[..., str], pu
     if damage == "directory":
         image.mkdir()
     elif damage == "touched source":
-        size = os.path.getsize(Path(activation.__file__).with_name("hook.py"))
+        size = os.path.getsize(Path(activation.__file__).with_name("in_force.py"))
         changed = data.replace(size.to_bytes(4, "little"), (size + 1).to_bytes(4, "little"))
         assert changed != data
         image.write_bytes(changed)

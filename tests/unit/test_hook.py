@@ -18,10 +18,10 @@ import pycachehook.compiling
 import pycachehook.config
 import pycachehook.journal
 import pycachehook.rules
-from pycachehook import hook as hook_module
+from pycachehook import in_force
 from pycachehook.errors import CacheDirError, ConfigError
 from pycachehook.finder import CachingFinder
-from pycachehook.hook import start_up
+from pycachehook.in_force import start_up
 from pycachehook.loader import CachingLoader
 from pycachehook.paths import default_cache_dir
 
@@ -411,7 +411,7 @@ def test_start_up(cache: Path, tmp_path: Path) -> None:
 def test_start_up_with_the_default_directory(tmp_path: Path) -> None:
     """Where the activation leaves the directory open it is the default of whoever starts Python."""
     start_up(activation(None), pycachehook.__version__, "startup.py")
-    assert sys.pycache_prefix == hook_module.resolve({}, "keyword").cache_dir
+    assert sys.pycache_prefix == in_force.resolve({}, "keyword").cache_dir
     assert sys.pycache_prefix is not None
     assert sys.pycache_prefix.startswith(str(tmp_path))
 
