@@ -10,7 +10,7 @@ from ._compat import KEY, hidden_from_tracebacks, siphash, source_to_code
 from .events import LOCK_TIMEOUT, Miss
 from .pyc import CHECKED_HASH, HASH_BASED
 from .store import READ_FLAGS, read_file
-from .writer import SingleFlight, write_entry
+from .writer import SingleFlight, look_again, write_entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,12 +69,16 @@ def compile_and_store(
     `reason` is why there was no hit. Raises what the stock loader raises for a source that cannot be read or compiled.
     """
     source = Source(loader.path)
+    found = look_again(store.directory, lambda: _found_meanwhile(store, source))
+    if found is not None:
+        stats.hit(store.name, fullname, source.path)
+        return found
     _data(source)  # while there is a file descriptor for it: the lock will take one
     with SingleFlight(store.directory, store.path(source.path), stats) as flight:
-        entry = _found_meanwhile(store, source) if flight.may_write else None
-        if entry is not None:
+        found = _found_meanwhile(store, source) if flight.may_write else None
+        if found is not None:
             stats.hit(store.name, fullname, source.path)
-            return entry
+            return found
         data = _data(source)
         if data is None:
             data = loader.get_data(source.path)  # raises what the stock loader would have raised
@@ -104,7 +108,7 @@ def _data(source: Source) -> bytes | None:
 
 
 def _found_meanwhile(store: "Store", source: Source) -> "CodeType | None":
-    """Look again, with the lock in hand: whoever had it before may have compiled just this file."""
+    """Look again: another process may have compiled just this file."""
     try:
         return store.find(source.path)
     except (Miss, OSError):

@@ -9,6 +9,7 @@ Loaded by the first lookup that has something to write, not at start-up.
 """
 
 import os
+import sys
 import time
 from _thread import get_ident
 from _weakref import ref
@@ -23,10 +24,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from io import FileIO
+    from typing import TypeVar
+
+    Found = TypeVar("Found")
 
 FORMAT = "1\n"
 LOCKS = 64  # lock files in a cache directory; two sources with one lock only wait for each other in vain
 POLL = 0.05  # seconds; waiters that ask more often steal the processor from the one that compiles
+AT_WORK = 1.0  # seconds since another process began or ended a compilation, for which it counts as at work
 
 TEMPORARY_PREFIX = ".pycachehook-"
 TEMPORARY_SUFFIX = ".tmp"
@@ -46,6 +51,49 @@ _OWN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _held: "dict[str, tuple[int, ref[FileIO]]]" = {}
 _lock: "Callable[..., bool] | None" = None  # filelock's `lock_descriptor`, once it is loaded
 _no_locks: set[str] = set()  # cache directories whose file system has no locks
+_hope = AT_WORK  # seconds that this process will still wait in vain for others before it takes a lock
+
+
+def look_again(directory: CacheDir, look: "Callable[[], Found | None]") -> "Found | None":
+    """Return what `look()` finds while other processes are at work in the directory; None: it is time to take a lock.
+
+    Of many processes that start at once nearly all find what the first of them compiles, and need no locks if they
+    stay behind it. Loading filelock would cost each of them as much as importing a hundred modules.
+    """
+    global _hope  # noqa: PLW0603
+    while "filelock" not in sys.modules and _hope > 0 and _others_at_work(directory):
+        time.sleep(POLL)
+        found = look()
+        if found is not None:
+            _hope = AT_WORK
+            return found
+        _hope -= POLL
+        directory.patience = max(0.0, directory.patience - POLL)
+    return None
+
+
+def _others_at_work(directory: CacheDir) -> bool:
+    try:
+        return abs(time.time() - os.lstat(_at_work_file(directory)).st_mtime) < AT_WORK
+    except OSError:
+        return False
+
+
+def _tell_others(directory: CacheDir) -> None:
+    """Tell `look_again` in other processes that this one is at work; it is a hint, and nothing depends on it."""
+    path = _at_work_file(directory)
+    try:
+        try:
+            os.utime(path, follow_symlinks=os.utime not in os.supports_follow_symlinks)  # no link is followed
+        except FileNotFoundError:
+            _prepare(directory)
+            _open(path, "ab", 0o644).close()
+    except OSError:
+        pass
+
+
+def _at_work_file(directory: CacheDir) -> str:
+    return f"{directory.path}/{OWN_DIR}/at-work"
 
 
 class SingleFlight:
@@ -67,6 +115,7 @@ class SingleFlight:
         self.timed_out = False
 
     def __enter__(self) -> "SingleFlight":
+        _tell_others(self._directory)
         lock = _lock_function()
         if lock is None or self._directory.path in _no_locks:
             return self
@@ -92,6 +141,7 @@ class SingleFlight:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        _tell_others(self._directory)
         file, self._file = self._file, None
         if file is None or file.closed:  # in a forked child
             return

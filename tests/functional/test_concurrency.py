@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,10 +157,16 @@ class Team:
         (report,) = self.finish(self.start(*body, **options))
         return report
 
-    def at_once(self, count: int, *body: str, prelude: str = PRELUDE, **options: object) -> list[Report]:
-        """Run processes that all wait at the gate before they go on together; return what each tells then."""
+    @contextmanager
+    def closed_gate(self) -> Iterator[None]:
+        """Keep all that wait at the gate there."""
         with self._gate.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def at_once(self, count: int, *body: str, prelude: str = PRELUDE, **options: object) -> list[Report]:
+        """Run processes that all wait at the gate before they go on together; return what each tells then."""
+        with self.closed_gate():
             processes = [self.start(*body, prelude=prelude, **options) for _ in range(count)]
             for process in processes:
                 assert self.hear(process) == {"ready": True}
@@ -230,16 +236,48 @@ def test_uncached_filelock(count: int, team: Team) -> None:
     body = f"wait_at_the_gate(); tell(**get(*{PACK}), loaded='filelock' in sys.modules)"
     settings: dict[str, Any] = {"prelude": UNPREPARED, "in_tree": "ignore", "lock_timeout": LONG}
     reports = team.at_once(count, body, **settings)
-    assert [(report["values"], report["loaded"], report["errors"]) for report in reports] == [(PACK, True, 0)] * count
+    assert [(report["values"], report["errors"]) for report in reports] == [(PACK, 0)] * count
+    leaders = [report for report in reports if report["loaded"]]
+    assert leaders
     looked_up = Counter(line.partition(": ")[0] for line in team.lines())
     filelock = {name for name in looked_up if name.partition(".")[0] == "filelock"}
     assert "filelock" in filelock
-    assert {looked_up[name] for name in filelock} == {count}
+    assert {looked_up[name] for name in filelock} == {len(leaders)}
     compiled = team.compiled()
     assert {name: compiled[name] for name in PACK[2:]} == dict.fromkeys(PACK[2:], 1)
     assert (team.faults(), team.temporary()) == ([], [])
     (again,) = team.at_once(1, body, **settings)
     assert (again["compiled"], again["errors"]) == (0, 0)
+
+
+def test_followers_need_no_locks(team: Team) -> None:
+    """A process that comes upon what another one is compiling waits for that, and does not even load filelock."""
+    leader_does = ("on_compiling('slow', lambda: (tell(compiling=True), time.sleep(0.5)))", "tell(**get('slow'))")
+    with team.closed_gate():
+        follower = team.start(
+            "wait_at_the_gate(); tell(**get('slow'), loaded='filelock' in sys.modules)", prelude=UNPREPARED
+        )
+        assert team.hear(follower) == {"ready": True}
+        leader = team.start(*leader_does)
+        assert team.hear(leader) == {"compiling": True}
+    (report,) = team.finish(follower)
+    assert (report["values"], report["compiled"], report["loaded"]) == (["slow"], 0, False)
+    assert f"slow: hit (store) {team.root / 'slow.py'}" in team.lines()
+    assert report["used"] < report["took"]
+    team.finish(leader)
+    assert team.compiled()["slow"] == 1
+
+
+def test_nobody_is_followed_for_ever(team: Team) -> None:
+    """Where others are at work, but not on what this process needs, it compiles for itself after a while, and at once then."""
+    (leader,) = team.at_once(1, "wait_at_the_gate(); tell(**get('slow'))")
+    assert leader["stored"] == 1
+    touch = f"os.utime({str(team.cache / '.pycachehook' / 'at-work')!r})"
+    body = f"{touch}; tell(**get('other')); {touch}; tell(**get('pack'), loaded='filelock' in sys.modules)"
+    first, second = team.finish(team.start(body, prelude=UNPREPARED))
+    assert [first[each] for each in ("values", "misses", "errors")] == [["other"], {"absent": 1}, 0]
+    assert (second["values"], second["stored"], second["loaded"]) == (["pack"], 1, True)
+    assert first["used"] < first["took"] / 2, "it sleeps"
 
 
 STOPPED = "on_compiling('slow', lambda: (tell(compiling=True), os.kill(os.getpid(), signal.SIGSTOP)))"
