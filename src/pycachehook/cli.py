@@ -12,6 +12,8 @@ from .options import Options, boolean
 
 DONE, FAILED, USAGE = 0, 1, 2
 
+KIBI = 1024
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 something was found or failed, 2 usage."""
@@ -70,7 +72,47 @@ def _parser() -> argparse.ArgumentParser:
     status = _command(commands, "status", _status, "show what is in force here", "pycachehook status --json")
     status.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
     status.add_argument("--json", action="store_true", help="print one JSON object")
+
+    verify = _command(commands, "verify", _verify, "check every entry of a cache", "pycachehook verify --fix")
+    verify.add_argument("--fix", action="store_true", help="remove what is bad")
+    prune = _command(
+        commands,
+        "prune",
+        _prune,
+        "remove entries that have not been used for long, and what killed processes left",
+        "pycachehook prune --max-size 500M --max-age 30d --orphans",
+    )
+    prune.add_argument("--max-size", metavar="N", type=_size, help="bytes that may stay, as 500M or 2G (1024-based)")
+    prune.add_argument("--max-files", metavar="N", type=_count, help="files that may stay")
+    prune.add_argument("--max-age", metavar="T", type=_age, help="time since the last use, as 90m, 12h, 30d or 8w")
+    prune.add_argument("--orphans", action="store_true", help="remove entries whose source is gone")
+    prune.add_argument("--dry-run", action="store_true", help="only show what would be removed")
+    for command in (verify, prune):
+        command.add_argument("--cache-dir", metavar="DIR", help="the cache (default: the one in force here)")
+        command.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
+        command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
+
+
+def _number_and_unit(text: str, units: dict[str, int], what: str) -> int:
+    number, unit = text.rstrip("BbiI" if "K" in units else ""), ""
+    if number[-1:].upper() in units or number[-1:] in units:
+        number, unit = number[:-1], number[-1]
+    if not number.isascii() or not number.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+    return int(number) * units.get(unit, units.get(unit.upper(), 1))
+
+
+def _size(text: str) -> int:
+    return _number_and_unit(text, {"K": KIBI, "M": KIBI**2, "G": KIBI**3, "T": KIBI**4}, "a size, such as 500M")
+
+
+def _count(text: str) -> int:
+    return _number_and_unit(text, {}, "a number of files")
+
+
+def _age(text: str) -> int:
+    return _number_and_unit(text, {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}, "a time, such as 30d")
 
 
 def _command(commands: Any, name: str, function: object, text: str, example: str) -> argparse.ArgumentParser:
@@ -200,3 +242,54 @@ def _status(parsed: argparse.Namespace) -> int:
     for name, option in state["options"].items():
         print(f"{name:18} {option['value']}  ({option['origin']})")
     return DONE
+
+
+def _cache_dir(parsed: argparse.Namespace) -> str:
+    options = in_force.resolve({"cache_dir": parsed.cache_dir}, "flag", parsed.config)
+    _refuse_file(options)
+    if not os.path.isdir(options.cache_dir):
+        raise PycacheHookError(f"The cache directory {options.cache_dir} does not exist.")
+    return str(options.cache_dir)
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    import json
+
+    from . import verification
+
+    cache_dir = _cache_dir(parsed)
+    outcome = verification.verify(cache_dir, fix=parsed.fix)
+    if parsed.json:
+        print(json.dumps(outcome.as_dict()))
+    else:
+        for path, verdict, detail in outcome.bad:
+            print(f"{path}: {verdict}{detail and f' ({detail})'}{', removed' if parsed.fix else ''}")
+        print(f"{cache_dir}: " + ", ".join(f"{count} {verdict}" for verdict, count in outcome.counts.items()))
+    return FAILED if outcome.bad else DONE
+
+
+def _prune(parsed: argparse.Namespace) -> int:
+    import json
+
+    from . import prune
+
+    limits = prune.Limits(parsed.max_size, parsed.max_files, parsed.max_age, parsed.orphans)
+    outcome = prune.prune(_cache_dir(parsed), limits, dry_run=parsed.dry_run)
+    if parsed.json:
+        print(json.dumps(outcome.as_dict()))
+        return DONE
+    if parsed.dry_run:
+        for path, reason in outcome.removed:
+            print(f"{path}: {reason}")
+    verb = "would remove" if parsed.dry_run else "removed"
+    removed = f"{len(outcome.removed)} files, {_human(outcome.removed_bytes)}"
+    print(f"{verb} {removed}; {outcome.files} files, {_human(outcome.bytes)} stay")
+    return DONE
+
+
+def _human(size: float) -> str:
+    units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while size >= KIBI and len(units) > 1:
+        size /= KIBI
+        del units[0]
+    return f"{size:.0f} {units[0]}" if units[0] == "bytes" else f"{size:.1f} {units[0]}"

@@ -38,7 +38,7 @@ TEMPORARY_SUFFIX = ".tmp"
 
 _WITHOUT_LOCKS = (ENOSYS, ENOLCK, EOPNOTSUPP)  # a file system that has none
 
-_TAG = """Signature: 8a477f597d28d172789f06886806bc55
+TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This directory holds compiled Python code, which pycachehook or Python itself can make again at any time.
 # What a CACHEDIR.TAG is: https://bford.info/cachedir/
 """
@@ -231,7 +231,7 @@ def _prepare(directory: CacheDir) -> None:
         if not directory.writable():
             raise
         make_one_directory(own, SHARED_MODE)
-    for name, text in ((f"{own}/format", FORMAT), (f"{directory.path}/{TAG_FILE}", _TAG)):
+    for name, text in ((f"{own}/format", FORMAT), (f"{directory.path}/{TAG_FILE}", TAG)):
         if not os.path.exists(name):
             _write_atomic(name, text.encode(), 0o644)
     directory.prepared = True

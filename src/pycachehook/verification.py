@@ -1,0 +1,132 @@
+"""Whether every entry of a cache is sound and still stands for its source: `pycachehook verify`."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import pyc
+from ._compat import KEY, siphash
+from .cachedir import fault_of, trusted_owners
+from .entries import ENTRY, FOREIGN, TEMPORARY, Found, remove, source_of, walk
+from .errors import PycacheHookError
+from .events import ABSENT, CORRUPT, IO_ERROR, STALE_SOURCE, UNTRUSTED, Miss
+from .pyc import HASH_BASED
+from .store import READ_FLAGS, read_file
+
+SOUND = "sound"
+ORPHANED = "orphaned"  # its source is gone
+
+# In a child, since a damaged body may crash marshal. Its own seal would have told of damage; these have none.
+_READ_BODIES = """
+import json, sys
+sys.path[:] = json.loads(sys.stdin.readline())
+from pycachehook import pyc
+from pycachehook.events import Miss
+from pycachehook.store import READ_FLAGS, read_file
+for line in sys.stdin:
+    try:
+        pyc.load(read_file(json.loads(line), READ_FLAGS)[0], "")
+    except (Miss, OSError):
+        print("corrupt", flush=True)
+    else:
+        print("sound", flush=True)
+"""
+
+
+@dataclass
+class Verified:
+    """How many files have which verdict, and those that are bad: path, verdict and a few words more."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    bad: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the same as plain data, as `verify --json` prints it."""
+        bad = [{"path": path, "verdict": verdict, "detail": detail} for path, verdict, detail in self.bad]
+        return {"counts": dict(self.counts), "bad": bad}
+
+
+def verify(cache_dir: str, *, allow_shared: bool = False, fix: bool = False) -> Verified:
+    """Check every file in the cache, and with `fix` remove what is bad.
+
+    A verdict is "sound", "orphaned", a reason of a miss, or "foreign" or "temporary" for what is no entry of this
+    interpreter's and not judged. Raises OSError if the directory cannot be read, PycacheHookError if a bad entry cannot
+    be removed.
+    """
+    outcome = Verified()
+    for found, verdict, detail in _verdicts(cache_dir, () if allow_shared else trusted_owners()):
+        outcome.counts[verdict] += 1
+        if verdict not in (SOUND, FOREIGN, TEMPORARY):
+            outcome.bad.append((found.path, verdict, detail))
+            if fix:
+                remove(cache_dir, found)
+    return outcome
+
+
+def _verdicts(cache_dir: str, owners: tuple[int, ...]) -> Iterator[tuple[Found, str, str]]:
+    unsealed = []
+    for found in walk(cache_dir):
+        if found.kind != ENTRY:
+            yield found, found.kind, ""
+            continue
+        try:
+            sealed = _check(found.path, found.source, owners)
+        except Miss as miss:
+            if miss.reason != ABSENT:
+                yield found, miss.reason, miss.detail
+            continue
+        if sealed:
+            yield found, SOUND, ""
+        else:
+            unsealed.append(found)
+    yield from _read_bodies(unsealed)
+
+
+def _check(path: str, source: str, owners: tuple[int, ...]) -> bool:
+    """Say whether the entry is sealed; raise `Miss` with the verdict if something is wrong with it."""
+    try:
+        data, status = read_file(path, READ_FLAGS)
+    except FileNotFoundError:  # removed since it was listed
+        raise Miss(ABSENT) from None
+    except OSError as error:
+        raise Miss(IO_ERROR, error.strerror or str(error)) from None
+    fault = fault_of(status, owners)
+    if fault is not None:
+        raise Miss(UNTRUSTED, fault)
+    flags, stamp = pyc.read_header(data)
+    source = source_of(data, source)
+    try:
+        text, found = read_file(source, READ_FLAGS)
+    except FileNotFoundError:
+        raise Miss(ORPHANED, f"{source} is gone") from None
+    except OSError as error:
+        raise Miss(IO_ERROR, f"{source}: {error.strerror or error}") from None
+    expected = siphash(KEY, text) if flags & HASH_BASED else pyc.timestamp_stamp(found.st_mtime, found.st_size)
+    if stamp != expected:
+        raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {expected.hex()}")
+    return pyc.is_sealed(data)
+
+
+def _read_bodies(entries: list[Found]) -> Iterator[tuple[Found, str, str]]:
+    environment: dict[str, Any] = {**os.environ, "PYCACHEHOOK_DISABLE": "1"}
+    rest = entries
+    while rest:
+        lines = "".join(f"{json.dumps(each)}\n" for each in (sys.path, *(found.path for found in rest)))
+        command = [sys.executable, "-c", _READ_BODIES]
+        child = subprocess.run(command, input=lines, capture_output=True, text=True, check=False, env=environment)
+        verdicts = child.stdout.split()
+        for found, verdict in zip(rest, verdicts, strict=False):
+            yield found, verdict, "" if verdict == SOUND else "body"
+        rest = rest[len(verdicts) :]
+        if child.returncode > 0:
+            raise PycacheHookError(
+                f"The entries without a seal cannot be checked: {child.stderr.strip().splitlines()[-1]}"
+            )
+        if rest:
+            yield rest[0], CORRUPT, f"reading it ended the process ({child.returncode})"
+            rest = rest[1:]

@@ -1,0 +1,204 @@
+"""`pycachehook prune`: keeps a cache within limits, whoever else is using it, and touches nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pycachehook
+from pycachehook.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from conftest import Python
+
+ENTRIES = 40
+DAY = 86400
+
+
+@pytest.fixture
+def filled(no_hook: None, cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> list[tuple[Path, Path]]:
+    """Return `(source, entry)` for every entry of a cache, last used as many days ago as its place in the list says."""
+    root = tree({f"folder_{number}/module.py": f"VALUE = {'x' * number!r}\n" for number in range(ENTRIES)})
+    filled = []
+    with pycachehook.install(cache, in_tree="ignore") as hook:
+        for number in range(ENTRIES):
+            source = root / f"folder_{number}" / "module.py"
+            hook.loader("module", str(source)).get_code("module")
+            entry = cache / str(source.relative_to("/").with_suffix(f".{sys.implementation.cache_tag}.pyc"))
+            used = time.time() - number * DAY
+            os.utime(entry, (used, used))
+            filled.append((source, entry))
+    return filled
+
+
+@pytest.fixture
+def prune(
+    filled: list[tuple[Path, Path]], cache: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., dict[str, Any]]:
+    """Return a function that runs the command and returns what it says."""
+
+    def run(*arguments: str) -> dict[str, Any]:
+        assert main(["prune", "--json", "--cache-dir", str(cache), *arguments]) == 0
+        said: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return said
+
+    return run
+
+
+def left(filled: list[tuple[Path, Path]]) -> list[int]:
+    """Return the numbers of the entries that are there."""
+    return [number for number, (_, entry) in enumerate(filled) if entry.exists()]
+
+
+def test_without_limits_nothing_is_removed(
+    filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]]
+) -> None:
+    """Entries stay unless there is a limit."""
+    size = sum(entry.stat().st_size for _, entry in filled)
+    assert prune() == {"removed": [], "removed_bytes": 0, "files": ENTRIES, "bytes": size}
+    assert left(filled) == list(range(ENTRIES))
+
+
+def test_limits(filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]]) -> None:
+    """Over a limit the longest unused go first, and each is told with the limit that it was over."""
+    sizes = [entry.stat().st_size for _, entry in filled]
+    said = prune("--max-files", "30")
+    assert (left(filled), said["files"], said["bytes"]) == (list(range(30)), 30, sum(sizes[:30]))
+    assert said["removed"] == [{"path": str(filled[number][1]), "reason": "files"} for number in range(39, 29, -1)]
+    said = prune("--max-age", "20d")
+    assert {each["reason"] for each in said["removed"]} == {"age"}
+    assert left(filled) == list(range(20))
+    said = prune("--max-size", str(sum(sizes[:10])))
+    assert {each["reason"] for each in said["removed"]} == {"size"}
+    assert (left(filled), said["removed_bytes"]) == (list(range(10)), sum(sizes[10:20]))
+    assert prune("--max-size", "1K", "--max-files", "2")["files"] <= 2
+
+
+def test_dry_run(filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]], cache: Path) -> None:
+    """`--dry-run` says what would be removed, and removes nothing."""
+    before = sorted(cache.rglob("*"))
+    said = prune("--max-files", "1", "--dry-run")
+    assert (len(said["removed"]), said["files"]) == (ENTRIES - 1, 1)
+    assert sorted(cache.rglob("*")) == before
+    assert prune("--max-files", "1") == said
+
+
+def test_orphans_and_empty_directories(
+    filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]], cache: Path
+) -> None:
+    """`--orphans` removes entries whose source is gone, and with the last one of a directory the directory goes, too."""
+    for source, _ in filled[:-1]:
+        source.unlink()
+    assert {each["reason"] for each in prune("--orphans")["removed"]} == {"orphan"}
+    assert left(filled) == [ENTRIES - 1]
+    assert list(cache.rglob("folder_*")) == [filled[-1][1].parent]
+    assert (cache / "CACHEDIR.TAG").exists()
+
+
+def test_what_killed_writers_left(filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]]) -> None:
+    """Temporary files, ours and CPython's, go when they are an hour old, and not before."""
+    folder = filled[0][1].parent
+    paths = [
+        folder / name
+        for name in (".pycachehook-1-a.tmp", ".pycachehook-2-b.tmp", "m.pyc.123", "m.pyc.456", "notes.tmp")
+    ]
+    for path, age in zip(paths, (3700, 60, 3700, 60, 10**7), strict=True):
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    assert {each["path"] for each in prune()["removed"]} == {str(paths[0]), str(paths[2])}
+    assert [path.exists() for path in paths] == [False, True, False, True, True]
+
+
+def test_bytecode_of_others_ages_too(filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]]) -> None:
+    """Other interpreters' and other tools' bytecode ages like ours; what is no bytecode stays."""
+    folder = filled[0][1].parent
+    others = [folder / name for name in ("m.cpython-27.pyc", "m.cpython-311-pytest-9.pyc", "notes.txt")]
+    for path in others:
+        path.touch()
+        os.utime(path, (1, 1))
+    assert {each["path"] for each in prune("--max-age", "100d")["removed"]} == set(map(str, others[:2]))
+    assert others[2].exists()
+
+
+@pytest.mark.parametrize("missing", ["CACHEDIR.TAG", ".pycachehook/format"])
+def test_other_directories_are_refused(
+    missing: str, filled: list[tuple[Path, Path]], cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A directory that has not both marks of a cache of ours is left alone."""
+    (cache / missing).unlink()
+    assert main(["prune", "--cache-dir", str(cache), "--max-files", "0"]) == 1
+    assert "is no cache of this version's" in capsys.readouterr().err
+    assert left(filled) == list(range(ENTRIES))
+
+
+def test_links_lead_nowhere(
+    filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]], tmp_path: Path, cache: Path
+) -> None:
+    """Nothing outside the cache is removed, whether a link leads to a directory or to a file."""
+    outside = tmp_path / "outside"
+    (outside / "empty").mkdir(parents=True)
+    victim = outside / filled[0][1].name
+    victim.write_bytes(filled[0][1].read_bytes())
+    os.utime(victim, (1, 1))
+    (cache / "to_a_directory").symlink_to(outside)
+    (cache / "to_a_file.pyc").symlink_to(victim)
+    prune("--max-files", "0", "--max-age", "1s", "--orphans")
+    assert (left(filled), victim.exists(), (outside / "empty").exists()) == ([], True, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--max-size", "much"], "'much' is not a size, such as 500M"),
+        (["--max-age", "30 years"], "'30 years' is not a time, such as 30d"),
+        (["--max-files", "-1"], "expected one argument"),
+    ],
+    ids=lambda each: each[0] if isinstance(each, list) else "",
+)
+def test_wrong_limits(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A limit that is none gets one sentence and exit code 2."""
+    with pytest.raises(SystemExit) as caught:
+        main(["prune", *arguments])
+    assert caught.value.code == 2
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
+
+
+IMPORT = """
+import importlib, json, sys
+import pycachehook
+hook = pycachehook.install(sys.argv[1], in_tree="ignore")
+wrong = 0
+for round in range(15):
+    for number in range(40):
+        name = f"module_{number}"
+        sys.modules.pop(name, None)
+        wrong += importlib.import_module(name).VALUE != number
+print(json.dumps({"wrong": wrong, "errors": hook.stats.errors}))
+"""
+
+
+def test_beside_running_imports(
+    python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While eight processes import and prune removes, nobody meets an exception or wrong code, and limits are kept."""
+    root = tree({f"module_{number}.py": f"VALUE = {number}\n" for number in range(40)})
+    processes = [python.start("-c", IMPORT, cache, PYTHONPATH=str(root)) for _ in range(8)]
+    pruned = 0
+    while any(process.poll() is None for process in processes):
+        if (cache / ".pycachehook" / "format").exists() and (cache / "CACHEDIR.TAG").exists():
+            assert main(["prune", "--json", "--cache-dir", str(cache), "--max-files", "10"]) == 0
+            said = json.loads(capsys.readouterr().out)
+            pruned += len(said["removed"])
+            assert said["files"] <= 10
+    for process in processes:
+        output, errors = process.communicate()
+        assert (process.returncode, errors, json.loads(output)["wrong"]) == (0, "", 0)
+    assert pruned > 0

@@ -1,0 +1,124 @@
+"""`pycachehook verify`: finds what is wrong in a cache, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import py_compile
+import random
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pycachehook
+from pycachehook.cli import main
+from pycachehook.pyc import SEAL_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from conftest import Python
+
+ENTRIES, CORRUPTED, SEED = 1200, 1000, 20
+
+
+@pytest.fixture
+def filled(no_hook: None, cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> dict[Path, Path]:
+    """Return the entries of many sources, each with its source, in a cache that the hook has filled."""
+    root = tree({f"module_{number}.py": f"def function():\n    return {number}\n" for number in range(ENTRIES)})
+    filled = {}
+    with pycachehook.install(cache, in_tree="ignore") as hook:
+        for path in sorted(root.iterdir()):
+            hook.loader(path.stem, str(path)).get_code(path.stem)
+            filled[cache / str(path.relative_to("/").with_suffix(f".{sys.implementation.cache_tag}.pyc"))] = path
+    assert all(entry.exists() for entry in filled)
+    return filled
+
+
+@pytest.fixture
+def verify(filled: dict[Path, Path], cache: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """Return a function that runs the command, checks its exit code, and returns what it says."""
+
+    def run(*arguments: str) -> dict[str, Any]:
+        code = main(["verify", "--json", "--cache-dir", str(cache), *arguments])
+        said: dict[str, Any] = json.loads(capsys.readouterr().out)
+        assert code == bool(said["bad"])
+        return said
+
+    return run
+
+
+def test_finds_each_corruption_and_no_sound_entry(
+    filled: dict[Path, Path], verify: Callable[..., dict[str, Any]], cache: Path
+) -> None:
+    """Each of a thousand entries with a byte changed or the end cut off is bad, and no other; `--fix` removes them."""
+    assert verify() == {"counts": {"sound": ENTRIES}, "bad": []}
+    chance = random.Random(SEED)
+    corrupted = chance.sample(sorted(filled), CORRUPTED)
+    for entry in corrupted:
+        data = bytearray(entry.read_bytes())
+        if chance.random() < 0.5:
+            data[chance.randrange(len(data))] ^= chance.randrange(1, 256)
+        else:
+            length = chance.randrange(len(data))
+            del data[
+                length - (length == len(data) - SEAL_SIZE) :
+            ]  # without its seal alone it would be CPython's, and sound
+        entry.write_bytes(data)
+    said = verify()
+    assert {each["path"] for each in said["bad"]} == set(map(str, corrupted))
+    assert set(said["counts"]) <= {"sound", "corrupt", "wrong-magic"}
+    assert said["counts"]["sound"] == ENTRIES - CORRUPTED
+    assert verify("--fix")["bad"] == said["bad"]
+    assert set(cache.rglob("*.pyc")) == set(filled) - set(corrupted)
+    assert verify() == {"counts": {"sound": ENTRIES - CORRUPTED}, "bad": []}
+
+
+def test_verdicts(filled: dict[Path, Path], verify: Callable[..., dict[str, Any]], cache: Path) -> None:
+    """What is wrong has a name; what CPython wrote is checked too, and what others keep there is not judged."""
+    entries = sorted(filled)
+    os.utime(filled[entries[0]], (1, 1))  # no reason to complain
+    filled[entries[1]].write_text("changed", encoding="utf-8")
+    filled[entries[2]].unlink()
+    entries[3].chmod(0o666)
+    bodies = {4: b"", 5: entries[5].read_bytes()[16:-16][:-20], 6: entries[6].read_bytes()[16:-16]}
+    for number, body in bodies.items():
+        entries[number].write_bytes(entries[number].read_bytes()[:16] + body)
+    for mode in py_compile.PycInvalidationMode:
+        number = 7 + list(py_compile.PycInvalidationMode).index(mode)
+        py_compile.compile(str(filled[entries[number]]), str(entries[number]), invalidation_mode=mode)
+    foreign = [entries[0].with_name(name) for name in ("m.cpython-27.pyc", "m.other-tool.pyc", "notes.txt")]
+    for path in foreign:
+        path.write_bytes(b"")
+    said = verify()
+    reasons = {1: "stale-source", 2: "orphaned", 3: "untrusted", 4: "corrupt", 5: "corrupt"}
+    assert {each["path"]: each["verdict"] for each in said["bad"]} == {
+        str(entries[number]): reason for number, reason in reasons.items()
+    }
+    assert said["counts"] == {"sound": ENTRIES - 5, "foreign": 3, **Counter(reasons.values())}
+    verify("--fix")
+    assert all(path.exists() for path in foreign)
+
+
+def test_program_of_another_name(
+    python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program need not be called `.py`: its entry is sound as long as the program is there."""
+    program = tree({"tool.sh": "print(42)\n"}) / "tool.sh"
+    python("-m", "pycachehook", "run", "--cache-dir", cache, "--in-tree", "read", program)
+    assert len(list(cache.rglob("tool.*.pyc"))) == 1
+    assert main(["verify", "--cache-dir", str(cache)]) == 0
+    program.unlink()
+    capsys.readouterr()
+    assert main(["verify", "--cache-dir", str(cache)]) == 1
+    assert "orphaned" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_hook")
+def test_no_cache(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory that is not there is named in one sentence."""
+    assert main(["verify", "--cache-dir", str(cache)]) == 1
+    assert capsys.readouterr().err == f"pycachehook: error: The cache directory {cache} does not exist.\n"
