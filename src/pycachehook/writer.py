@@ -50,6 +50,7 @@ _OWN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 # itself, and counts no longer.
 _held: "dict[str, tuple[int, ref[FileIO]]]" = {}
 _lock: "Callable[..., bool] | None" = None  # filelock's `lock_descriptor`, once it is loaded
+_unlock: "Callable[[int], None] | None" = None  # and its `unlock_descriptor`
 _no_locks: set[str] = set()  # cache directories whose file system has no locks
 _hope = AT_WORK  # seconds that this process will still wait in vain for others before it takes a lock
 
@@ -145,10 +146,9 @@ class SingleFlight:
         file, self._file = self._file, None
         if file is None or file.closed:  # in a forked child
             return
-        from filelock import unlock_descriptor
-
         try:
-            unlock_descriptor(file.fileno())  # closing alone would not, while a forked child has it open too
+            if _unlock is not None:
+                _unlock(file.fileno())  # closing alone would not, while a forked child has it open too
         except OSError as error:
             self._fault(error, "release")
         self._close(file)
@@ -255,16 +255,16 @@ def _lock_function() -> "Callable[..., bool] | None":
     imports, filelock's own among them, are compiled without a lock. Once it is loaded there is nothing to guard, and
     the look at every module is not repeated.
     """
-    global _lock  # noqa: PLW0603
+    global _lock, _unlock
     if _lock is not None:
         return _lock
     if being_imported(("filelock", "pycachehook")):
         return None
     try:
-        from filelock import lock_descriptor
+        from filelock import lock_descriptor, unlock_descriptor
     except Exception:  # noqa: BLE001 -- whatever is wrong with that installation must not break this import
         return None
-    _lock = lock_descriptor
+    _lock, _unlock = lock_descriptor, unlock_descriptor
     return _lock
 
 

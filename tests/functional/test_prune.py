@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import filelock  # noqa: F401 -- before there is a hook, which would load it again for every test
 import pytest
 
 import pycachehook
@@ -159,7 +160,7 @@ def test_links_lead_nowhere(
     [
         (["--max-size", "much"], "'much' is not a size, such as 500M"),
         (["--max-age", "30 years"], "'30 years' is not a time, such as 30d"),
-        (["--max-files", "-1"], "expected one argument"),
+        (["--max-files", "-1"], "'-1' is not a number of files"),
     ],
     ids=lambda each: each[0] if isinstance(each, list) else "",
 )

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import filelock  # noqa: F401 -- before there is a hook, which would load it again for every test
 import pytest
 
 import pycachehook
