@@ -8,6 +8,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 import os
 import stat
+import time
 
 from . import pyc
 from ._compat import KEY, setting, siphash
@@ -19,6 +20,8 @@ from .pyc import CHECK_SOURCE, HASH_BASED
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
+
+DAY = 86400.0  # seconds: how long an entry's mtime, which says when it was last used, may lag behind
 
 # A FIFO must not be waited for, and a link not be followed out of the cache.
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -99,6 +102,7 @@ class Store:
         "_prefix",
         "_root",
         "_suffix",
+        "_yesterday",
         "directory",
         "mode",
     )
@@ -109,6 +113,7 @@ class Store:
         self.directory = directory
         self.mode = mode
         self._checked = mode == pyc.CHECKED_HASH
+        self._yesterday = time.time() - DAY
         self._last = ("", "")  # the finder and the loader ask for one place in turn
         self._layout = layout
         self._root = directory.path
@@ -174,20 +179,30 @@ class Store:
             if (checked and wish != "never") or wish == "always":
                 descriptor = os.open(path, READ_FLAGS)
                 try:
-                    status = os.fstat(descriptor)
-                    text = os.read(descriptor, status.st_size + 1)
+                    source = os.fstat(descriptor)
+                    text = os.read(descriptor, source.st_size + 1)
                 finally:
                     os.close(descriptor)
-                if len(text) != status.st_size or not stat.S_ISREG(status.st_mode):
-                    text, status = read_file(path, READ_FLAGS)
+                if len(text) != source.st_size or not stat.S_ISREG(source.st_mode):
+                    text, source = read_file(path, READ_FLAGS)
                 if siphash(KEY, text) != stamp:
                     _compare(stamp, siphash(KEY, text))
         elif self.mode == pyc.TIMESTAMP:
-            status = os.stat(path)
-            _compare(stamp, pyc.timestamp_stamp(status.st_mtime, status.st_size))
+            source = os.stat(path)
+            _compare(stamp, pyc.timestamp_stamp(source.st_mtime, source.st_size))
         else:
             raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
+        if status.st_mtime < self._yesterday:
+            self._note_use(entry)
         return code
+
+    def _note_use(self, entry: str) -> None:
+        """Make the entry one that was used today, for `prune`, if anything may be written."""
+        if self.heals:
+            try:  # noqa: SIM105 -- contextlib is not loaded here
+                os.utime(entry)
+            except OSError:
+                pass
 
 
 def _compare(stamp: bytes, found: bytes) -> None:

@@ -120,7 +120,7 @@ def left_behind(files: Iterable[Path]) -> list[Path]:
         for path in files
         if path.suffix not in (".pyc", ".TAG")
         and path.parts[-2:-1] != ("locks",)
-        and path.parts[-2:] != (".pycachehook", "format")
+        and path.parts[-2:] not in ((".pycachehook", "format"), (".pycachehook", "at-work"))
     ]
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import py_compile
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from pycachehook.cachedir import CacheDir
 from pycachehook.compiling import Source, encode
 from pycachehook.events import Miss
 from pycachehook.paths import Layout
-from pycachehook.store import InTree, Store, read_file
+from pycachehook.store import DAY, InTree, Store, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -433,3 +434,22 @@ def test_place_that_two_sources_share(first: str, mode: str, tmp_path: Path, mak
     assert os.path.samefile(store.path(near), store.path(far))
     with pytest.raises(Miss, match="stale-source"):
         store.find(read)
+
+
+@pytest.mark.parametrize(
+    ("age", "read_only", "refreshed"),
+    [(2 * DAY, False, True), (DAY / 2, False, False), (2 * DAY, True, False)],
+    ids=["long ago", "today", "read-only"],
+)
+def test_a_hit_is_noted_once_a_day(
+    age: float, read_only: bool, refreshed: bool, path: Path, make_store: Callable[..., Store]
+) -> None:
+    """An entry's mtime says on which day it was last used, where anything may be written."""
+    store = make_store()
+    entry = entry_of(store, path)
+    entry.write_bytes(encode(store, CODE, Source(str(path))))
+    used = time.time() - age
+    os.utime(entry, (used, used))
+    before = entry.stat().st_mtime
+    make_store(read_only=read_only, force_write=True).find(str(path))
+    assert (entry.stat().st_mtime > before) == refreshed
