@@ -73,6 +73,14 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
     status.add_argument("--json", action="store_true", help="print one JSON object")
 
+    inspect = _command(
+        commands, "inspect", _inspect, "show what is in a pyc", "pycachehook inspect __pycache__/app.cpython-312.pyc"
+    )
+    inspect.add_argument("pyc", metavar="PYC|MODULE", help="a file, or a module whose pyc to show")
+    inspect.add_argument("--dis", action="store_true", help="disassemble the code")
+    inspect.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
+    inspect.add_argument("--json", action="store_true", help="print one JSON object")
+
     verify = _command(commands, "verify", _verify, "check every entry of a cache", "pycachehook verify --fix")
     verify.add_argument("--fix", action="store_true", help="remove what is bad")
     prune = _command(
@@ -293,3 +301,55 @@ def _human(size: float) -> str:
         size /= KIBI
         del units[0]
     return f"{size:.0f} {units[0]}" if units[0] == "bytes" else f"{size:.1f} {units[0]}"
+
+
+def _inspect(parsed: argparse.Namespace) -> int:
+    import json
+
+    from . import inspection
+
+    path = parsed.pyc if os.path.lexists(parsed.pyc) else _pyc_of(parsed)
+    found = inspection.inspect(path)
+    if parsed.json:
+        print(json.dumps(found))
+        return DONE
+    tree = found.pop("code")
+    for name, value in found.items():
+        print(f"{name.replace('_', ' '):14} {'unknown' if value is None else value}")
+    if tree is not None:
+        _print_tree(tree, 0)
+    if parsed.dis:
+        if tree is None:
+            raise PycacheHookError(f"{path} cannot be disassembled here: it is Python {found['python']}'s, or damaged.")
+        import dis
+
+        with open(path, "rb") as file:
+            dis.dis(inspection.code_of(file.read()))
+    return DONE
+
+
+def _print_tree(tree: dict[str, Any], depth: int) -> None:
+    constants = ", ".join(tree["constants"])
+    print(f"{'  ' * depth}{tree['name']}  line {tree['line']}, {tree['bytes']} bytes of code")
+    for label, text in (("names", ", ".join(tree["names"])), ("constants", constants)):
+        if text:
+            print(f"{'  ' * depth}    {label}: {text}")
+    for each in tree["inside"]:
+        _print_tree(each, depth + 1)
+
+
+def _pyc_of(parsed: argparse.Namespace) -> str:
+    """Return the first pyc that there is for a module, in the order in which an import looks."""
+    from . import inspection
+    from .paths import Layout
+
+    source = inspection.source_of_module(parsed.pyc)
+    layout = Layout.current()
+    places = []
+    if layout is not None:
+        options = in_force.resolve({}, "flag", parsed.config)
+        places = [layout.mirrored(options.cache_dir, source), layout.in_tree(source)]
+    for place in places:
+        if os.path.lexists(place):
+            return place
+    raise PycacheHookError(f"{parsed.pyc} has no pyc: neither {' nor '.join(places)} is there.")
