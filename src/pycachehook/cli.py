@@ -73,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
     status.add_argument("--json", action="store_true", help="print one JSON object")
 
+    explain = _command(
+        commands, "explain", _explain, "show how a module would be imported, and why", "pycachehook explain sympy.core"
+    )
+    explain.add_argument("module", metavar="MODULE", help="its name; it is not imported")
+    explain.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
+    explain.add_argument("--json", action="store_true", help="print one JSON object")
+
     inspect = _command(
         commands, "inspect", _inspect, "show what is in a pyc", "pycachehook inspect __pycache__/app.cpython-312.pyc"
     )
@@ -353,3 +360,27 @@ def _pyc_of(parsed: argparse.Namespace) -> str:
         if os.path.lexists(place):
             return place
     raise PycacheHookError(f"{parsed.pyc} has no pyc: neither {' nor '.join(places)} is there.")
+
+
+def _explain(parsed: argparse.Namespace) -> int:
+    import json
+
+    from . import explanation
+
+    found = explanation.explain(parsed.module, parsed.config)
+    if parsed.json:
+        print(json.dumps(found))
+        return DONE
+    print(f"{found['module']}: {found['source'] or found['why']}")
+    if found["source"] and found["why"]:
+        print(f"  {found['why']}")
+    if found["rule"] is not None:
+        print(f"  rule: {found['rule']}")
+    for name, option in found["options"].items():
+        if option["origin"] != "default":
+            print(f"  {name} = {option['value']!r} ({option['origin']})")
+    for place in found["places"]:
+        detail = f" ({place['detail']})" if place["detail"] else ""
+        print(f"  {place['place']}: {place['verdict']}: {place['path']}{detail}")
+    print(f"  outcome: {found['outcome']}")
+    return DONE

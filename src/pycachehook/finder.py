@@ -66,3 +66,8 @@ class CachingFinder:
 
     def invalidate_caches(self) -> None:
         """Do nothing: there is nothing that the finders behind this one do not invalidate themselves."""
+
+
+def asks_for_its_type(fullname: str) -> bool:
+    """Say whether a package looks its own loader up by its exact type, and is left to the stock one therefore."""
+    return fullname.rpartition(".")[2] in _ASKED_FOR_THEIR_TYPE

@@ -59,12 +59,7 @@ class InForce:
     def put(self, values: "Values", *, private: bool = False) -> None:
         """Put option values in force, in place of any before; raises `CacheDirError`, under `strict` only."""
         global current  # noqa: PLW0603 -- the one of this interpreter
-        layout = Layout.current()
-        cache_dirs: dict[str, CacheDir] = {}
-        default: Policy | None = None
-        rules: tuple[Rule, ...] = ()
-        if layout is not None:
-            default, rules = self._compose(values, layout, cache_dirs, private=private)
+        default, rules, cache_dirs = self.compose(values, private=private)
         self.values, self.private = values, private
         self.cache_dirs = cache_dirs
         self.policies.replace(default, rules)
@@ -94,9 +89,17 @@ class InForce:
         found, put = self._found.get("pycache_prefix", (None, None))
         return found if put is not None and sys.pycache_prefix == put else sys.pycache_prefix
 
-    def _compose(
-        self, values: "Values", layout: Layout, cache_dirs: dict[str, CacheDir], *, private: bool
-    ) -> "tuple[Policy, tuple[Rule, ...]]":
+    def compose(
+        self, values: "Values", *, private: bool
+    ) -> "tuple[Policy | None, tuple[Rule, ...], dict[str, CacheDir]]":
+        """Return the default policy, the rules, and the cache directories by path, for option values.
+
+        Raises `CacheDirError`, under `strict` only.
+        """
+        layout = Layout.current()
+        cache_dirs: dict[str, CacheDir] = {}
+        if layout is None:
+            return None, (), cache_dirs
         default = self._policy(values, layout, cache_dirs, private=private)
         rules = []
         for rule in values["rules"]:
@@ -105,7 +108,7 @@ class InForce:
                 own = private and "cache_dir" not in rule
                 policy = self._policy({**values, **rule}, layout, cache_dirs, private=own)
             rules.append((_matcher(rule["match"]), policy))
-        return default, tuple(rules)
+        return default, tuple(rules), cache_dirs
 
     def _policy(
         self, values: "Mapping[str, Any]", layout: Layout, cache_dirs: dict[str, CacheDir], *, private: bool

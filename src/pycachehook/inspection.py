@@ -84,21 +84,27 @@ def code_of(data: bytes) -> types.CodeType | None:
 
 
 def source_of_module(name: str) -> str:
-    """Return the path of a module's source without importing it, or the packages above it.
-
-    Raises `PycacheHookError` if there is no such module, or it has no source.
-    """
-    spec: ModuleSpec | None = None
-    path = None
-    for end in range(len(name.split("."))):
-        part = ".".join(name.split(".")[: end + 1])
-        spec = _find(part, path)
-        if spec is None:
-            raise PycacheHookError(f"There is no module {part}, and no file of that name.")
-        path = spec.submodule_search_locations
-    if spec is None or not spec.has_location or not str(spec.origin).endswith(".py"):
-        raise PycacheHookError(f"{name} has no source ({spec and (spec.origin or 'a namespace package')}).")
+    """Return the path of a module's source; raises `PycacheHookError` if there is no such module, or it has no source."""
+    spec = find_module(name)
+    if not spec.has_location or not str(spec.origin).endswith(".py"):
+        raise PycacheHookError(f"{name} has no source ({spec.origin or 'a namespace package'}).")
     return str(spec.origin)
+
+
+def find_module(name: str) -> ModuleSpec:
+    """Return a module's spec without importing it, or the packages above it.
+
+    Raises `PycacheHookError` if there is no such module.
+    """
+    spec, path = None, None
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        spec = _find(".".join(parts[:end]), path)
+        if spec is None or (end < len(parts) and spec.submodule_search_locations is None):
+            raise PycacheHookError(f"There is no module {'.'.join(parts[: end + (spec is not None)])}.")
+        path = spec.submodule_search_locations
+    assert spec is not None
+    return spec
 
 
 def _find(name: str, path: Any) -> ModuleSpec | None:

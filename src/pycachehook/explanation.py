@@ -1,0 +1,146 @@
+"""Why a module is loaded as it is: every place looked at, in order, with the verdict on each. `pycachehook explain`."""
+
+import os
+import time
+from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImporter, ModuleSpec, SourceFileLoader
+from typing import Any
+
+from . import hook, in_force
+from .cachedir import WRITABLE
+from .errors import PycacheHookError
+from .events import ABSENT, IO_ERROR, UNTRUSTED, Miss
+from .finder import asks_for_its_type
+from .in_force import InForce
+from .inspection import find_module
+from .loader import CachingLoader, Policy
+from .paths import Layout
+from .report import NOT_ACTIVE
+
+HIT = "hit"
+
+
+def explain(name: str, config: object = None) -> dict[str, Any]:
+    """Return, as plain data, how a module would be imported here; the README documents the keys.
+
+    Neither the module nor the packages above it are imported. Raises `PycacheHookError` if there is no such module,
+    `ConfigError` for a wrong option.
+    """
+    spec = find_module(name)
+    active = hook.active()
+    found: dict[str, Any] = {"module": name, "source": None, "active": active is not None, "ours": False, "why": None}
+    found |= {"rule": None, "options": {}, "places": [], "outcome": "left to CPython"}
+    found["why"] = _not_ours(spec)
+    if found["why"] is not None:
+        return found
+    loader: Any = spec.loader
+    found["source"] = path = str(loader.path)
+    if in_force.killed():
+        found["why"] = "PYCACHEHOOK_DISABLE is set"
+        return found
+    options = in_force.resolve({}, "flag", config) if active is None else active.options
+    if options is None:
+        raise PycacheHookError("This interpreter caches no bytecode (it has no cache tag).")
+    values = options.values()
+    policy, number = _policy(path, values)
+    found["options"] = options.as_dict()
+    if number is not None:
+        rule = values["rules"][number]
+        found["rule"] = {key: list(value) if isinstance(value, tuple) else value for key, value in rule.items()}
+        for key in set(rule) & set(found["options"]):
+            found["options"][key] = {"value": rule[key], "origin": f"rule {number + 1}"}
+    if policy is None:
+        found["why"] = f"rule {(number or 0) + 1} excludes it"
+        return found
+    found["ours"] = True
+    found["why"] = None if active is not None else NOT_ACTIVE
+    found["places"], found["outcome"] = _places(policy, path, found["options"]["cache_dir"]["value"])
+    return found
+
+
+def _not_ours(spec: ModuleSpec) -> str | None:  # noqa: PLR0911 -- one for each kind
+    """Return why a module is never ours, in a few words, or None."""
+    loader: Any = spec.loader
+    if loader is BuiltinImporter:
+        return "it is built into the interpreter"
+    if loader is FrozenImporter:
+        return "it is frozen: its code is in the interpreter"
+    if loader is None or not spec.has_location:
+        return "it is a namespace package: there is no code in it"
+    if isinstance(loader, ExtensionFileLoader):
+        return "it is an extension module"
+    if type(loader) not in (SourceFileLoader, CachingLoader):
+        return f"its loader is {type(loader).__module__}.{type(loader).__qualname__}, which is not the plain one for sources"
+    if asks_for_its_type(spec.name):
+        return "it looks its own loader up by the exact type"
+    return None
+
+
+def _policy(path: str, values: dict[str, Any]) -> tuple[Policy | None, int | None]:
+    """Return the policy for a source, and the number of the rule that it comes from, counted from 0."""
+    current = in_force.current
+    if current is not None:
+        default, rules = current.policies.default, current.policies.rules
+    else:  # as they would be, without making anything
+        default, rules, _ = InForce().compose({**values, "read_only": True, "strict": False}, private=False)
+    for number, (matches, policy) in enumerate(rules):
+        if matches(path):
+            return policy, number
+    return default, None
+
+
+def _places(policy: Policy, path: str, cache_dir: str) -> tuple[list[dict[str, str]], str]:
+    """Look everywhere that an import would, and return what was found there and what it would come to."""
+    places = []
+    outcome = ""
+    layout = Layout.current()
+    if policy.store is None and layout is not None:
+        directory = None if in_force.current is None else in_force.current.cache_dirs.get(cache_dir)
+        exists = os.path.lexists(cache_dir)
+        verdict = UNTRUSTED if exists else ABSENT
+        detail = (directory and directory.reason) or (
+            "the cache directory is refused" if exists else "there is no cache yet"
+        )
+        places.append(
+            {"place": "store", "path": layout.mirrored(cache_dir, path), "verdict": verdict, "detail": detail}
+        )
+    for place in policy.places:
+        where = place.path(path)
+        verdict, detail = HIT, ""
+        try:
+            place.find(path)
+        except Miss as miss:
+            verdict, detail = miss.reason, miss.detail
+        except OSError as error:
+            verdict, detail = IO_ERROR, f"the source: {error.strerror or error}"
+        written = _age(where)
+        places.append(
+            {
+                "place": place.name,
+                "path": where,
+                "verdict": verdict,
+                "detail": "; ".join(filter(None, (detail, written))),
+            }
+        )
+        if verdict == HIT:
+            return places, f"loaded from {place.name}"
+        if verdict != ABSENT and place.heals:
+            break
+    store = policy.store
+    if store is not None and store.directory.status == WRITABLE:
+        outcome = "compiled and stored" if store.heals else "compiled, not stored: Python was told to write no bytecode"
+    elif store is not None:
+        outcome = f"compiled, not stored: {store.directory.reason}"
+    else:
+        outcome = "compiled, not stored: there is no cache that may be used"
+    return places, outcome
+
+
+def _age(path: str) -> str:
+    try:
+        seconds = time.time() - os.lstat(path).st_mtime
+    except OSError:
+        return ""
+    for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return f"written or used {seconds / unit:.0f} {name} ago"
+    return f"written or used {max(seconds, 0):.0f} seconds ago"

@@ -1,0 +1,247 @@
+"""`pycachehook explain`: says of a module what an import of it then does."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import py_compile
+import sys
+import zipfile
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock  # noqa: F401 -- before there is a hook, which would load it again for every test
+import pytest
+
+import pycachehook
+import pycachehook.compiling
+from pycachehook.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+OTHER = bytes([importlib.util.MAGIC_NUMBER[0] ^ 1])  # another interpreter's magic number begins so
+
+
+@pytest.fixture
+def explain(no_hook: None, capsys: pytest.CaptureFixture[str]) -> Callable[[str], dict[str, Any]]:
+    """Return a function that runs the command."""
+
+    def run(name: str) -> dict[str, Any]:
+        assert main(["explain", "--json", name]) == 0
+        said: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return said
+
+    return run
+
+
+@pytest.fixture
+def root(
+    explain: Callable[[str], dict[str, Any]], tree: Callable[[Mapping[str, str]], Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Return a directory on the path with a module and a package."""
+    root = tree({"module.py": "VALUE = 1\n", "pack/__init__.py": "raise SystemError\n", "pack/part.py": "VALUE = 2\n"})
+    monkeypatch.syspath_prepend(str(root))
+    return root
+
+
+@pytest.fixture
+def hook(root: Path, cache: Path) -> Iterator[pycachehook.Hook]:
+    """Return a hook in force."""
+    with pycachehook.install(cache) as hook:
+        yield hook
+
+
+def stored(hook: pycachehook.Hook, source: Path) -> Path:
+    """Have the hook store an entry, and return where."""
+    hook.loader(source.stem, str(source)).get_code(source.stem)
+    (directory,) = hook.cache_dirs
+    return Path(directory) / str(source.relative_to("/").with_suffix(f".{sys.implementation.cache_tag}.pyc"))
+
+
+def damage(entry: Path) -> None:
+    """Flip a bit of the body."""
+    data = bytearray(entry.read_bytes())
+    data[30] ^= 1
+    entry.write_bytes(data)
+
+
+DEFECTS: dict[str, Callable[[Path, Path], object]] = {
+    "absent": lambda entry, _: entry.unlink(),
+    "stale-source": lambda _, source: source.write_text("VALUE = 3\n", encoding="utf-8"),
+    "other-mode": lambda entry, source: py_compile.compile(str(source), str(entry)),
+    "wrong-magic": lambda entry, _: entry.write_bytes(OTHER + entry.read_bytes()[1:-16]),
+    "corrupt": lambda entry, _: damage(entry),
+    "untrusted": lambda entry, _: entry.chmod(0o666),
+    "io-error": lambda entry, _: (entry.unlink(), entry.mkdir()),
+}
+
+
+@pytest.mark.parametrize("reason", DEFECTS)
+def test_reasons(
+    reason: str,
+    explain: Callable[[str], dict[str, Any]],
+    hook: pycachehook.Hook,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each reason of a miss is told beforehand, with the place; and the import does what was said."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    entry = stored(hook, root / "module.py")
+    DEFECTS[reason](entry, root / "module.py")
+    hook.stats.reset()
+    said = explain("module")
+    assert "module" not in sys.modules
+    assert (said["source"], said["ours"], said["active"], said["why"]) == (str(root / "module.py"), True, True, None)
+    assert (said["places"][0]["place"], said["places"][0]["path"], said["places"][0]["verdict"]) == (
+        "store",
+        str(entry),
+        reason,
+    )
+    importlib.import_module("module")
+    assert (hook.stats.misses, hook.stats.compiled) == ({reason: 1}, 1)
+    assert said["outcome"] == "compiled and stored"
+    assert hook.stats.stored == (reason != "io-error")  # a directory stands in the way, as only writing can tell
+
+
+def test_hits(explain: Callable[[str], dict[str, Any]], hook: pycachehook.Hook, root: Path) -> None:
+    """A hit is told with its place, and nothing behind it is looked at."""
+    source = root / "module.py"
+    shipped = py_compile.compile(str(source), str(root / "__pycache__" / f"module.{sys.implementation.cache_tag}.pyc"))
+    said = explain("module")
+    assert [(each["place"], each["verdict"]) for each in said["places"]] == [("store", "absent"), ("in_tree", "hit")]
+    assert (said["places"][1]["path"], said["outcome"]) == (shipped, "loaded from in_tree")
+    assert shipped is not None
+    Path(shipped).unlink()
+    stored(hook, source)
+    hook.stats.reset()
+    said = explain("module")
+    assert [(each["place"], each["verdict"]) for each in said["places"]] == [("store", "hit")]
+    assert said["outcome"] == "loaded from store"
+    importlib.import_module("module")
+    assert hook.stats.hits_by_place["store"] == 1
+
+
+def test_nothing_is_imported_or_made(
+    explain: Callable[[str], dict[str, Any]], root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packages above the module are not imported either; without a hook it is told what would be, and nothing is made."""
+    monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(cache))
+    said = explain("pack.part")
+    assert (said["source"], said["ours"], said["active"]) == (str(root / "pack" / "part.py"), True, False)
+    assert "not active" in said["why"]
+    assert [each["verdict"] for each in said["places"]] == ["absent", "absent"]
+    assert said["options"]["cache_dir"] == {"value": str(cache), "origin": "PYCACHEHOOK_CACHE_DIR"}
+    assert (cache.exists(), "pack" in sys.modules, pycachehook.active()) == (False, False, None)
+
+
+def test_rules(explain: Callable[[str], dict[str, Any]], hook: pycachehook.Hook, root: Path, tmp_path: Path) -> None:
+    """The rule that decides is shown, and its options in place of the others."""
+    other = str(tmp_path / "other")
+    rules = [{"match": "*/pack/*", "cache_dir": other}, {"match": "*/module.py", "enabled": False}]
+    pycachehook.install(next(iter(hook.cache_dirs)), rules=rules)
+    said = explain("pack.part")
+    assert said["rule"]["cache_dir"] == other
+    assert said["options"]["cache_dir"] == {"value": other, "origin": "rule 1"}
+    assert said["places"][0]["path"].startswith(other)
+    said = explain("module")
+    assert (said["ours"], said["why"], said["places"], said["outcome"]) == (
+        False,
+        "rule 2 excludes it",
+        [],
+        "left to CPython",
+    )
+
+
+class Finder:
+    """A finder of somebody else's, with a loader of its own."""
+
+    class Loader(SourceFileLoader):
+        """That."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        """Find one module."""
+        if name != "theirs":
+            return None
+        spec = ModuleSpec(name, self.Loader(name, self.path), origin=self.path)
+        spec.has_location = True
+        return spec
+
+
+def test_what_is_not_ours(
+    explain: Callable[[str], dict[str, Any]], hook: pycachehook.Hook, root: Path, tmp_path: Path
+) -> None:
+    """Why a module is left alone is told for every kind."""
+    (root / "space").mkdir()
+    with zipfile.ZipFile(tmp_path / "modules.zip", "w") as archive:
+        archive.writestr("zipped.py", "")
+    sys.path.append(str(tmp_path / "modules.zip"))
+    sys.meta_path.insert(0, Finder(root / "module.py"))
+    (root / "distlib").mkdir()
+    (root / "distlib" / "__init__.py").touch()
+    extension = next(
+        name
+        for name in ("_json", "_ctypes", "_lsprof")
+        if "site-packages" not in str(PathFinder.find_spec(name)) and PathFinder.find_spec(name)
+    )
+    expected = {
+        "sys": "it is built into the interpreter",
+        "zipimport": "it is frozen",
+        "space": "it is a namespace package",
+        extension: "it is an extension module",
+        "zipped": "its loader is zipimport.zipimporter",
+        "theirs": f"its loader is {__name__}.Finder.Loader",
+        "distlib": "it looks its own loader up",
+    }
+    for name, why in expected.items():
+        said = explain(name)
+        assert said["why"].startswith(why), name
+        assert (said["ours"], said["outcome"]) == (False, "left to CPython")
+
+
+def test_kill_switch(explain: Callable[[str], dict[str, Any]], root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the kill switch nothing is ours."""
+    monkeypatch.setenv("PYCACHEHOOK_DISABLE", "1")
+    assert explain("module")["why"] == "PYCACHEHOOK_DISABLE is set"
+
+
+def test_refused_directory(explain: Callable[[str], dict[str, Any]], root: Path, cache: Path) -> None:
+    """A cache directory that is refused is told with the reason."""
+    cache.mkdir()
+    cache.chmod(0o777)
+    with pycachehook.install(cache) as hook:
+        said = explain("module")
+        assert said["places"][0]["verdict"] == "untrusted"
+        assert said["places"][0]["detail"] == hook.reason
+        assert said["outcome"] == "compiled, not stored: there is no cache that may be used"
+
+
+def test_read_only(explain: Callable[[str], dict[str, Any]], hook: pycachehook.Hook, root: Path) -> None:
+    """What is not written is told with the reason."""
+    (directory,) = hook.cache_dirs
+    pycachehook.install(directory, read_only=True)
+    assert explain("module")["outcome"] == "compiled, not stored: read_only is set."
+
+
+@pytest.mark.parametrize("name", ["no_such_module", "pack.no_such_module", "module.no_such_module"])
+def test_no_such_module(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A module that is not there is named."""
+    assert main(["explain", name]) == 1
+    assert capsys.readouterr().err == f"pycachehook: error: There is no module {name}.\n"
+
+
+def test_for_people(hook: pycachehook.Hook, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same in lines."""
+    entry = stored(hook, root / "module.py")
+    os.utime(entry, (0, 0))
+    capsys.readouterr()
+    assert main(["explain", "module"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"module: {root / 'module.py'}"
+    assert lines[-2].startswith(f"  store: hit: {entry} (written or used ")
+    assert lines[-1] == "  outcome: loaded from store"
