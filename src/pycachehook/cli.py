@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from . import __version__, config, hook, in_force
@@ -73,6 +74,25 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
     status.add_argument("--json", action="store_true", help="print one JSON object")
 
+    precompile = _command(
+        commands,
+        "precompile",
+        _precompile,
+        "fill the cache ahead of time",
+        "pycachehook precompile --distribution django --exclude '*/tests/*'",
+    )
+    _add_options(precompile)
+    precompile.add_argument("paths", nargs="*", metavar="PATH", help="a source, or a directory of sources")
+    precompile.add_argument(
+        "--distribution", action="append", default=[], metavar="NAME", help="all sources of an installed distribution"
+    )
+    precompile.add_argument(
+        "--module", action="append", default=[], metavar="NAME", help="a module, or a package and all in it"
+    )
+    precompile.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave out matching paths")
+    precompile.add_argument("-j", "--jobs", type=_jobs, metavar="N", help="processes (default: one for each processor)")
+    precompile.add_argument("--json", action="store_true", help="print one JSON object")
+
     explain = _command(
         commands, "explain", _explain, "show how a module would be imported, and why", "pycachehook explain sympy.core"
     )
@@ -124,6 +144,13 @@ def _size(text: str) -> int:
 
 def _count(text: str) -> int:
     return _number_and_unit(text, {}, "a number of files")
+
+
+def _jobs(text: str) -> int:
+    number = _number_and_unit(text, {}, "a number of processes")
+    if number == 0:
+        raise argparse.ArgumentTypeError("'0' is not a number of processes: at least 1 is needed")
+    return number
 
 
 def _age(text: str) -> int:
@@ -384,3 +411,45 @@ def _explain(parsed: argparse.Namespace) -> int:
         print(f"  {place['place']}: {place['verdict']}: {place['path']}{detail}")
     print(f"  outcome: {found['outcome']}")
     return DONE
+
+
+def _precompile(parsed: argparse.Namespace) -> int:
+    import json
+
+    from . import precompile
+
+    flags = _flags(parsed)
+    if flags["force_write"] is None:
+        flags["force_write"] = True  # whoever says `precompile` means it
+    options = in_force.resolve(flags, "flag", parsed.config)
+    _refuse_file(options)
+    files = precompile.sources(parsed.paths, parsed.distribution, parsed.module, parsed.exclude)
+    jobs = parsed.jobs or precompile.usable_processors()
+    with _progress(len(files), quiet=parsed.json) as advance:
+        outcome = precompile.precompile(files, options.values(), jobs, advance)
+    if parsed.json:
+        print(json.dumps({"cache_dir": options.cache_dir, **outcome.as_dict()}))
+    else:
+        for path, error in outcome.failed:
+            print(f"{path}: {error}")
+        left = f", {outcome.excluded} excluded by rules" if outcome.excluded else ""
+        failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
+        print(f"{options.cache_dir}: {outcome.compiled} compiled, {outcome.valid} valid already{left}{failed}")
+    return FAILED if outcome.failed else DONE
+
+
+@contextmanager
+def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], object]]:
+    """Show a progress bar, on a terminal, if rich is there; yield what is to be called for each step."""
+    if not quiet and sys.stderr.isatty():
+        try:
+            from rich.console import Console
+            from rich.progress import Progress
+        except ImportError:
+            pass
+        else:
+            with Progress(console=Console(stderr=True), transient=True) as progress:
+                task = progress.add_task("compiling", total=total)
+                yield lambda: progress.advance(task)
+            return
+    yield lambda: None
