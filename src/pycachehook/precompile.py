@@ -88,29 +88,37 @@ def precompile(
 
 
 def usable_processors() -> int:
-    """Return how many processors this process may use: by its affinity, and by its control group (Linux, version 2)."""
+    """Return how many processors this process may use: by its affinity, and on Linux by its control groups' quotas."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        with open("/proc/self/cgroup", encoding="ascii") as file:
-            group = next(line[3:].strip() for line in file if line.startswith("0::"))
-        while True:
-            quota = _quota(group)
-            count = min(count, quota or count)
-            if group in ("", "/"):
-                break
-            group = os.path.dirname(group)
-    except (OSError, StopIteration, ValueError):
-        pass
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers == "" or "cpu" in controllers.split(","):
+            while True:
+                count = min(count, _quota(controllers, group) or count)
+                if group in ("", "/"):
+                    break
+                group = os.path.dirname(group)
     return max(count, 1)
 
 
-def _quota(group: str) -> int | None:
-    try:
-        with open(f"/sys/fs/cgroup{group}/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()
-    except OSError:
-        return None
-    return None if quota == "max" else -(-int(quota) // int(period))
+def _quota(controllers: str, group: str) -> int | None:
+    """Return a control group's share in processors, rounded up; None is no limit. Version 2 names no controllers."""
+    folder = f"/sys/fs/cgroup/{controllers}/{group}"
+    names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+    words = []
+    for name in names:
+        try:
+            with open(os.path.join(folder, name), encoding="ascii") as file:
+                words += file.read().split()
+        except OSError:
+            return None
+    quota, period = words
+    return None if quota in ("max", "-1") else -(-int(quota) // int(period))
 
 
 def _below(path: str, leave_out: Sequence[str] = ("__pycache__",)) -> Iterator[str]:
