@@ -81,7 +81,9 @@ def _policy(path: str, values: dict[str, Any]) -> tuple[Policy | None, int | Non
     if current is not None:
         default, rules = current.policies.default, current.policies.rules
     else:  # as they would be, without making anything
-        default, rules, _ = InForce().compose({**values, "read_only": True, "strict": False}, private=False)
+        places = (each.get("cache_dir", values["cache_dir"]) for each in ({}, *values["rules"]))
+        untouched = values["read_only"] or not all(map(os.path.lexists, places))
+        default, rules, _ = InForce().compose({**values, "read_only": untouched, "strict": False}, private=False)
     for number, (matches, policy) in enumerate(rules):
         if matches(path):
             return policy, number
@@ -126,7 +128,9 @@ def _places(policy: Policy, path: str, cache_dir: str) -> tuple[list[dict[str, s
         if verdict != ABSENT and place.heals:
             break
     store = policy.store
-    if store is not None and store.directory.status == WRITABLE:
+    if not os.path.lexists(cache_dir) and in_force.current is None:
+        outcome = "compiled, and stored if the cache directory can be made"
+    elif store is not None and store.directory.status == WRITABLE:
         outcome = "compiled and stored" if store.heals else "compiled, not stored: Python was told to write no bytecode"
     elif store is not None:
         outcome = f"compiled, not stored: {store.directory.reason}"

@@ -133,6 +133,7 @@ def test_nothing_is_imported_or_made(
     assert (said["source"], said["ours"], said["active"]) == (str(root / "pack" / "part.py"), True, False)
     assert "not active" in said["why"]
     assert [each["verdict"] for each in said["places"]] == ["absent", "absent"]
+    assert said["outcome"] == "compiled, and stored if the cache directory can be made"
     assert said["options"]["cache_dir"] == {"value": str(cache), "origin": "PYCACHEHOOK_CACHE_DIR"}
     assert (cache.exists(), "pack" in sys.modules, pycachehook.active()) == (False, False, None)
 
