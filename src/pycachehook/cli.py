@@ -70,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     for command in (enable, disable):
         command.add_argument("--prefix", metavar="DIR", help="the environment (default: the one that runs this)")
 
+    doctor = _command(
+        commands, "doctor", _doctor, "say what is wrong with this set-up and how to mend it", "pycachehook doctor"
+    )
+    doctor.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+
     status = _command(commands, "status", _status, "show what is in force here", "pycachehook status --json")
     status.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
     status.add_argument("--json", action="store_true", help="print one JSON object")
@@ -453,3 +459,19 @@ def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], object]]:
                 yield lambda: progress.advance(task)
             return
     yield lambda: None
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    import json
+
+    from . import doctor
+
+    findings = list(doctor.examine(parsed.config))
+    if parsed.json:
+        print(json.dumps({"findings": [vars(each) for each in findings]}))
+    else:
+        for each in findings:
+            print(f"{each.what}\n    costs: {each.costs}\n    mend:  {each.mend}")
+        if not findings:
+            print("nothing is wrong here")
+    return FAILED if findings else DONE
