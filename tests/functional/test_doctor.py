@@ -56,7 +56,7 @@ def patient(environment: Python, cache: Path, tmp_path: Path) -> Iterator[Patien
     """Return a healthy one."""
     patient = Patient(environment, tmp_path, cache)
     patient.python("-m", "pycachehook", "enable", "--cache-dir", cache, "--in-tree", "ignore")
-    patient.python("-c", "import pycachehook.cli, pycachehook.doctor")
+    patient.python("-c", "import pycachehook.cli, pycachehook.doctor, pycachehook.runner")
     assert patient.findings() == []
     yield patient
     patient.python("-m", "pycachehook", "disable")
@@ -120,7 +120,7 @@ def test_refused_directory(patient: Patient) -> None:
 
 def test_bad_entries(patient: Patient) -> None:
     """Entries that are bad are counted by verdict, and removed by what is advised."""
-    entry = next(patient.cache.rglob("cli.*.pyc"))
+    entry = next(patient.cache.rglob("runner.*.pyc"))
     data = bytearray(entry.read_bytes())
     data[-1] ^= 1
     entry.write_bytes(data)
