@@ -88,6 +88,8 @@ def find_in_listings(fullname: str, path: "Sequence[str]") -> "Any":  # noqa: C9
     finders = sys.path_importer_cache
     try:
         for entry in path:
+            if type(entry) is not str:  # the path finder has its own mind about these
+                return None
             finder: Any = finders.get(entry or os.getcwd(), _UNKNOWN)
             if finder is None:  # nothing can be found there, as the path finder remembers
                 continue

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib.machinery import EXTENSION_SUFFIXES, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,7 +32,8 @@ PLACES = ("a", "b", "a/", "./a", "", ".", "missing", "file", "zip.zip", "link")
 files = st.builds(lambda name, suffix: name + suffix, st.sampled_from(NAMES), st.sampled_from(SUFFIXES))
 kinds = st.sampled_from(["file", "directory", "package", "bare package", "fifo", "dangling", "link", "unreadable"])
 contents = st.dictionaries(files.filter(bool), kinds, max_size=6)
-paths = st.lists(st.sampled_from(PLACES), min_size=1, max_size=4)
+odd_places = st.sampled_from([None, 0, b"a", Path("a"), b"", Path()])  # which the path finder passes over
+paths = st.lists(st.sampled_from(PLACES) | odd_places, min_size=1, max_size=4)
 
 
 def make(place: Path, kind: str) -> None:
@@ -96,6 +97,15 @@ def searching(root: Path) -> Iterator[tuple[CachingFinder, list[str]]]:
         sys.path_importer_cache.update(saved[1])
 
 
+def absolute(root: Path, place: Any) -> Any:
+    """Return a place below `root`, as what it is; those that are relative on purpose stay so."""
+    if isinstance(place, Path):
+        return root / place
+    if isinstance(place, bytes):
+        return os.fsencode(root / os.fsdecode(place))
+    return f"{root}/{place}" if isinstance(place, str) and place[:1].isalpha() else place
+
+
 def described(spec: ModuleSpec | None) -> object:
     """Return all that a program can see of a spec, our loader counting as the stock one."""
     if spec is None:
@@ -111,13 +121,13 @@ def described(spec: ModuleSpec | None) -> object:
 @settings(max_examples=300, deadline=None)
 @given(contents, contents, paths, files, kinds)
 def test_finds_what_the_path_finder_finds(
-    a: dict[str, str], b: dict[str, str], path: list[str], later: str, kind: str
+    a: dict[str, str], b: dict[str, str], path: list[Any], later: str, kind: str
 ) -> None:
     """Every name is found alike: before the directories have been listed, after, and when something has been added."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve()
         fill(root, a, b)
-        places = [str(root / place) + "/" * place.endswith("/") if place[:1].isalpha() else place for place in path]
+        places = [absolute(root, place) for place in path]
         with searching(root) as (finder, _):
             for turn in range(3):
                 for fullname in (*NAMES, *(f"package.{name}" for name in NAMES)):
