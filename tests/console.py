@@ -21,7 +21,8 @@ VARIABLE = (
     (r"^(python|magic) +\S+$", r"\1 VERSION"),
     (r"\b[0-9a-f]{16}\b", "HASH"),
     (r"\b\d+ bytes of code", "N bytes of code"),
-    (r"constants: None, ", "constants: "),  # what a function returns that ends without a return, until 3.13
+    (r"constants: None, ", "constants: "),  # what is returned at the end, which newer Pythons count no more
+    (r"^ +constants: None\n", ""),
     (r"^bytes +\d+$", "bytes N"),
     (r"\d{4}-\d\d-\d\dT[\d:+]+", "DATE"),
     (r"\d+ (days|hours|minutes|seconds) ago", "AGO"),

@@ -161,7 +161,9 @@ def _outcomes(files: Sequence[str], values: dict[str, Any], jobs: int) -> Iterab
 
 
 def _in_processes(files: Sequence[str], values: dict[str, Any], jobs: int) -> Iterator[Outcome]:
-    context = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else None)
+    # Not "fork": whoever calls this may have threads.
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     with ProcessPoolExecutor(jobs, context, partial(_start_worker, values)) as pool:
         yield from pool.map(_work, files, chunksize=CHUNK)
 
