@@ -43,7 +43,7 @@ siphash = _imp.source_hash  # the C function behind `importlib.util.source_hash`
 setting = vars(_imp).get
 _fix_filename = getattr(_imp, "_fix_co_filename", None)
 
-# CPython's own path search, which `find_file` follows, unless names are looked up without regard to case (there
+# CPython's own path search, which `find_in_listings` follows, unless names are looked up without regard to case (there
 # `FileFinder` has rules of its own) or somebody wants to read of every step (`-v`).
 _FOLLOWED = os.name == "posix" and not sys.platform.startswith(("cygwin", "darwin", "ios")) and not sys.flags.verbose
 _path_search = getattr(PathFinder.find_spec, "__func__", None)

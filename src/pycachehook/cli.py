@@ -73,12 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor = _command(
         commands, "doctor", _doctor, "say what is wrong with this set-up and how to mend it", "pycachehook doctor"
     )
-    doctor.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
-    doctor.add_argument("--json", action="store_true", help="print one JSON object")
 
     status = _command(commands, "status", _status, "show what is in force here", "pycachehook status --json")
-    status.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
-    status.add_argument("--json", action="store_true", help="print one JSON object")
 
     precompile = _command(
         commands,
@@ -103,16 +99,12 @@ def _parser() -> argparse.ArgumentParser:
         commands, "explain", _explain, "show how a module would be imported, and why", "pycachehook explain sympy.core"
     )
     explain.add_argument("module", metavar="MODULE", help="its name; it is not imported")
-    explain.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
-    explain.add_argument("--json", action="store_true", help="print one JSON object")
 
     inspect = _command(
         commands, "inspect", _inspect, "show what is in a pyc", "pycachehook inspect __pycache__/app.cpython-312.pyc"
     )
     inspect.add_argument("pyc", metavar="PYC|MODULE", help="a file, or a module whose pyc to show")
     inspect.add_argument("--dis", action="store_true", help="disassemble the code")
-    inspect.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
-    inspect.add_argument("--json", action="store_true", help="print one JSON object")
 
     verify = _command(commands, "verify", _verify, "check every entry of a cache", "pycachehook verify --fix")
     verify.add_argument("--fix", action="store_true", help="remove what is bad")
@@ -130,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument("--dry-run", action="store_true", help="only show what would be removed")
     for command in (verify, prune):
         command.add_argument("--cache-dir", metavar="DIR", help="the cache (default: the one in force here)")
+    for command in (doctor, status, explain, inspect, verify, prune):
         command.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser

@@ -9,13 +9,12 @@ from importlib.machinery import BuiltinImporter, FrozenImporter
 from typing import Any
 
 from . import __version__, in_force, report
-from ._compat import KEY, siphash
 from .activation import FILES, STARTUP
 from .cachedir import DISABLED, READ_ONLY
+from .compiling import Source
 from .entries import FOREIGN, TEMPORARY
 from .finder import CachingFinder
-from .pyc import CHECK_SOURCE, HASH_BASED, HEADER_SIZE, timestamp_stamp
-from .store import READ_FLAGS, read_file
+from .pyc import CHECK_SOURCE, HASH_BASED, HEADER_SIZE
 from .verification import SOUND, verify
 
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "lustre", "gpfs", "ceph", "afs", "glusterfs", "fuse.sshfs")
@@ -199,9 +198,8 @@ def _is_stale(path: str, source: str) -> bool:
         with open(path, "rb") as file:
             header = file.read(HEADER_SIZE)
         flags, stamp = int.from_bytes(header[4:8], "little"), header[8:]
-        if not flags & HASH_BASED:
-            status = os.stat(source)
-            return stamp != timestamp_stamp(status.st_mtime, status.st_size)
-        return bool(flags & CHECK_SOURCE) and stamp != siphash(KEY, read_file(source, READ_FLAGS)[0])
+        if flags & HASH_BASED and not flags & CHECK_SOURCE:
+            return False
+        return stamp != Source(source).stamp(flags)
     except OSError:
         return True

@@ -9,9 +9,10 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 
 from . import pyc
-from ._compat import KEY, MAGIC_NUMBER, siphash
+from ._compat import MAGIC_NUMBER, siphash
+from .compiling import Source
 from .errors import PycacheHookError
-from .pyc import CHECK_SOURCE, HASH_BASED, HEADER_SIZE
+from .pyc import HASH_BASED, HEADER_SIZE
 from .store import READ_FLAGS, read_file
 
 # The first magic number of each version's development, newest first. From 3.12 on, 3.N begins at 2900 + 50 N
@@ -23,7 +24,7 @@ _BEFORE_3_12 = (
 _FIRST_BY_RULE, _FIRST, _EACH, _PYTHON_2, _PYTHON_2_7 = 3500, 2900, 50, 20000, 62171
 _FLAGS_SINCE, _SIZE_SINCE = 3390, 3200  # PEP 552 came with 3.7, the source's size with 3.3
 
-MODES = {0: pyc.TIMESTAMP, HASH_BASED: pyc.UNCHECKED_HASH, HASH_BASED | CHECK_SOURCE: pyc.CHECKED_HASH}
+MODES = {flags: mode for mode, flags in pyc.FLAGS.items()}
 KEPT = 60  # characters of a constant that are shown
 
 
@@ -130,12 +131,12 @@ def _seal(data: bytes) -> str:
 
 
 def _source_state(source: str, flags: int, stamp: bytes) -> str:
+    found = Source(source)
     try:
-        text, status = read_file(source, READ_FLAGS)
+        found.data()
     except OSError:
         return "unreadable" if os.path.lexists(source) else "gone"
-    expected = siphash(KEY, text) if flags & HASH_BASED else pyc.timestamp_stamp(status.st_mtime, status.st_size)
-    return "same" if expected == stamp else "changed"
+    return "same" if found.stamp(flags) == stamp else "changed"
 
 
 def _tree(code: types.CodeType) -> dict[str, Any]:

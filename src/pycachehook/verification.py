@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import pyc
-from ._compat import KEY, siphash
 from .cachedir import fault_of, trusted_owners
+from .compiling import Source
 from .entries import ENTRY, FOREIGN, TEMPORARY, Found, remove, source_of, walk
 from .errors import PycacheHookError
 from .events import ABSENT, CORRUPT, IO_ERROR, STALE_SOURCE, UNTRUSTED, Miss
-from .pyc import HASH_BASED
 from .store import READ_FLAGS, read_file
 
 SOUND = "sound"
@@ -101,12 +100,13 @@ def _check(path: str, source: str, owners: tuple[int, ...]) -> bool:
     flags, stamp = pyc.read_header(data)
     source = source_of(data, source)
     try:
-        text, found = read_file(source, READ_FLAGS)
+        found = Source(source)
+        found.data()
     except FileNotFoundError:
         raise Miss(ORPHANED, f"{source} is gone") from None
     except OSError as error:
         raise Miss(IO_ERROR, f"{source}: {error.strerror or error}") from None
-    expected = siphash(KEY, text) if flags & HASH_BASED else pyc.timestamp_stamp(found.st_mtime, found.st_size)
+    expected = found.stamp(flags)
     if stamp != expected:
         raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {expected.hex()}")
     return pyc.is_sealed(data)
