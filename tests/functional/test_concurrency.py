@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import pycachehook.writer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -273,8 +275,10 @@ def test_nobody_is_followed_for_ever(team: Team) -> None:
     (leader,) = team.at_once(1, "wait_at_the_gate(); tell(**get('slow'))")
     assert leader["stored"] == 1
     touch = f"os.utime({str(team.cache / '.pycachehook' / 'at-work')!r})"
-    body = f"{touch}; tell(**get('other')); {touch}; tell(**get('pack'), loaded='filelock' in sys.modules)"
-    first, second = team.finish(team.start(body, prelude=UNPREPARED))
+    busy = f"threading.Thread(target=lambda: [({touch}, time.sleep(0.05)) for _ in range(200)], daemon=True).start()"
+    told = "tell(**get('other'), hope=pycachehook.writer._hope); tell(**get('pack'), loaded='filelock' in sys.modules)"
+    first, second = team.finish(team.start(touch, busy, told, prelude=UNPREPARED))
+    assert first["hope"] <= 0 < pycachehook.writer.AT_WORK
     assert [first[each] for each in ("values", "misses", "errors")] == [["other"], {"absent": 1}, 0]
     assert (second["values"], second["stored"], second["loaded"]) == (["pack"], 1, True)
     assert first["used"] < first["took"] / 2, "it sleeps"
