@@ -70,8 +70,12 @@ def set_filename(code: "CodeType", path: str) -> "CodeType":
     return code.replace(co_filename=path, co_consts=constants)
 
 
-def find_in_listings(fullname: str, path: "Sequence[str]") -> "Any":  # noqa: C901, PLR0911, PLR0912 -- see below
+def find_in_listings(  # noqa: C901, PLR0911, PLR0912 -- see below
+    fullname: str, path: "Sequence[str]", known: "Callable[[str], bool] | None" = None
+) -> "Any":
     """Return the spec that `PathFinder` would find on this `path`.
+
+    `known`, if there is one, may say of a source that its directory lists that this is a file, which is not looked at then.
 
     The same steps in the same order, through the listings that CPython's finders keep, without their calls and without
     what only other kinds of module need. None: there is a finder that is not CPython's or that somebody has changed,
@@ -117,7 +121,10 @@ def find_in_listings(fullname: str, path: "Sequence[str]") -> "Any":  # noqa: C9
                             continue
                     except OSError:
                         continue
-                elif name + suffix not in names or not stat.S_ISREG(os.stat(base + suffix).st_mode):
+                elif name + suffix not in names or (
+                    (known is None or loader is not SourceFileLoader or not known(base + suffix))
+                    and not stat.S_ISREG(os.stat(base + suffix).st_mode)
+                ):
                     continue
                 spec: Any = ModuleSpec(fullname, loader(fullname, base + suffix), origin=base + suffix)
                 spec._set_fileattr = True  # what `has_location` sets

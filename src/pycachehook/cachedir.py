@@ -43,6 +43,7 @@ class CacheDir:
         "reason",
         "status",
         "strict",
+        "told",
     )
 
     def __init__(
@@ -59,6 +60,7 @@ class CacheDir:
         self.path = path
         self.force_write = force_write
         self.strict = strict
+        self.told = float("-inf")  # seconds, monotonic: when others were last told that this process is at work here
         self.patience = lock_timeout  # seconds that this process will still wait for locks in vain
         self.prepared = False  # whether this process has seen our mark in it
         self.inside: set[str] = set()  # folders of it that no link leads out of

@@ -3,17 +3,15 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import __version__, config, hook, in_force
+from . import __version__, config, hook, in_force, printing
 from .errors import ConfigError, PycacheHookError
 from .options import Options, boolean
+from .printing import KIBI
 
 DONE, FAILED, USAGE = 0, 1, 2
-
-KIBI = 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +47,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: pycachehook run --cache-dir /var/cache/app -m app",
     )
     parser.add_argument("--version", action="version", version=f"pycachehook {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print the completion script for a shell, and exit",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = _command(commands, "run", _run, "run a program with the hook on", "pycachehook run --cache-dir .cache app.py")
@@ -126,6 +130,20 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
+
+
+class _PrintCompletion(argparse.Action):
+    """Prints what makes a shell complete our commands; shtab reads it off the parser."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _namespace: object, values: Any, _option: object = None
+    ) -> None:
+        try:
+            from shtab import complete
+        except ImportError:
+            parser.error("--print-completion needs shtab: pip install 'pycachehook[cli]'")
+        print(complete(parser, values))
+        parser.exit()
 
 
 def _number_and_unit(text: str, units: dict[str, int], what: str) -> int:
@@ -278,10 +296,14 @@ def _status(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(json.dumps(state))
         return DONE
-    for name in ("active", "version", "python", "status", "reason", "entries", "bytes"):
-        print(f"{name:18} {state[name]}")
-    for name, option in state["options"].items():
-        print(f"{name:18} {option['value']}  ({option['origin']})")
+    names = ("active", "version", "python", "status", "reason", "entries")
+    printing.facts([(name, state[name]) for name in names])
+    printing.facts([("bytes", printing.human(state["bytes"]))])
+    printing.facts([(name, f"{each['value']}  ({each['origin']})") for name, each in state["options"].items()])
+    rows = [(name, each["entries"], printing.human(each["bytes"])) for name, each in state["distributions"].items()]
+    printing.table(("distribution", "entries", "size"), rows)
+    runs = [(each["argv0"], each["hits"], each["compiled"], f"{each['hit_rate']:.1%}") for each in state["last_runs"]]
+    printing.table(("last runs", "hits", "compiled", "hit rate"), runs)
     return DONE
 
 
@@ -323,17 +345,9 @@ def _prune(parsed: argparse.Namespace) -> int:
         for path, reason in outcome.removed:
             print(f"{path}: {reason}")
     verb = "would remove" if parsed.dry_run else "removed"
-    removed = f"{len(outcome.removed)} files, {_human(outcome.removed_bytes)}"
-    print(f"{verb} {removed}; {outcome.files} files, {_human(outcome.bytes)} stay")
+    removed = f"{len(outcome.removed)} files, {printing.human(outcome.removed_bytes)}"
+    print(f"{verb} {removed}; {outcome.files} files, {printing.human(outcome.bytes)} stay")
     return DONE
-
-
-def _human(size: float) -> str:
-    units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
-    while size >= KIBI and len(units) > 1:
-        size /= KIBI
-        del units[0]
-    return f"{size:.0f} {units[0]}" if units[0] == "bytes" else f"{size:.1f} {units[0]}"
 
 
 def _inspect(parsed: argparse.Namespace) -> int:
@@ -350,7 +364,7 @@ def _inspect(parsed: argparse.Namespace) -> int:
     for name, value in found.items():
         print(f"{name.replace('_', ' '):14} {'unknown' if value is None else value}")
     if tree is not None:
-        _print_tree(tree, 0)
+        printing.code_tree(tree)
     if parsed.dis:
         if tree is None:
             raise PycacheHookError(f"{path} cannot be disassembled here: it is Python {found['python']}'s, or damaged.")
@@ -359,16 +373,6 @@ def _inspect(parsed: argparse.Namespace) -> int:
         with open(path, "rb") as file:
             dis.dis(inspection.code_of(file.read()))
     return DONE
-
-
-def _print_tree(tree: dict[str, Any], depth: int) -> None:
-    constants = ", ".join(tree["constants"])
-    print(f"{'  ' * depth}{tree['name']}  line {tree['line']}, {tree['bytes']} bytes of code")
-    for label, text in (("names", ", ".join(tree["names"])), ("constants", constants)):
-        if text:
-            print(f"{'  ' * depth}    {label}: {text}")
-    for each in tree["inside"]:
-        _print_tree(each, depth + 1)
 
 
 def _pyc_of(parsed: argparse.Namespace) -> str:
@@ -424,7 +428,7 @@ def _precompile(parsed: argparse.Namespace) -> int:
     _refuse_file(options)
     files = precompile.sources(parsed.paths, parsed.distribution, parsed.module, parsed.exclude)
     jobs = parsed.jobs or precompile.usable_processors()
-    with _progress(len(files), quiet=parsed.json) as advance:
+    with printing.progress("compiling", len(files), quiet=parsed.json) as advance:
         outcome = precompile.precompile(files, options.values(), jobs, advance)
     if parsed.json:
         print(json.dumps({"cache_dir": options.cache_dir, **outcome.as_dict()}))
@@ -435,23 +439,6 @@ def _precompile(parsed: argparse.Namespace) -> int:
         failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
         print(f"{options.cache_dir}: {outcome.compiled} compiled, {outcome.valid} valid already{left}{failed}")
     return FAILED if outcome.failed else DONE
-
-
-@contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], object]]:
-    """Show a progress bar, on a terminal, if rich is there; yield what is to be called for each step."""
-    if not quiet and sys.stderr.isatty():
-        try:
-            from rich.console import Console
-            from rich.progress import Progress
-        except ImportError:
-            pass
-        else:
-            with Progress(console=Console(stderr=True), transient=True) as progress:
-                task = progress.add_task("compiling", total=total)
-                yield lambda: progress.advance(task)
-            return
-    yield lambda: None
 
 
 def _doctor(parsed: argparse.Namespace) -> int:

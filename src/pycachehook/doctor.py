@@ -40,7 +40,7 @@ def examine(config: object = None) -> Iterator[Finding]:
     if in_force.killed():
         yield Finding("PYCACHEHOOK_DISABLE is set.", "Nothing is cached by pycachehook.", "unset PYCACHEHOOK_DISABLE")
         return
-    state = report.status(config)
+    state = report.state(config)
     yield from _activation(state)
     yield from _environment(state)
     if state["status"] == DISABLED and os.path.lexists(state["cache_dir"]):

@@ -8,13 +8,15 @@ from typing import Any
 from . import hook, in_force
 from .cachedir import WRITABLE
 from .errors import PycacheHookError
-from .events import ABSENT, IO_ERROR, UNTRUSTED, Miss
+from .events import ABSENT, IO_ERROR, LOCK_TIMEOUT, UNTRUSTED, Miss
 from .finder import asks_for_its_type
 from .in_force import InForce
 from .inspection import find_module
 from .loader import CachingLoader, Policy
 from .paths import Layout
 from .report import NOT_ACTIVE
+from .store import Store
+from .writer import being_compiled
 
 HIT = "hit"
 
@@ -93,7 +95,6 @@ def _policy(path: str, values: dict[str, Any]) -> tuple[Policy | None, int | Non
 def _places(policy: Policy, path: str, cache_dir: str) -> tuple[list[dict[str, str]], str]:
     """Look everywhere that an import would, and return what was found there and what it would come to."""
     places = []
-    outcome = ""
     layout = Layout.current()
     if policy.store is None and layout is not None:
         directory = None if in_force.current is None else in_force.current.cache_dirs.get(cache_dir)
@@ -127,16 +128,22 @@ def _places(policy: Policy, path: str, cache_dir: str) -> tuple[list[dict[str, s
             return places, f"loaded from {place.name}"
         if verdict != ABSENT and place.heals:
             break
-    store = policy.store
+    return places, _outcome_of_a_miss(policy.store, path, cache_dir)
+
+
+def _outcome_of_a_miss(store: Store | None, path: str, cache_dir: str) -> str:
     if not os.path.lexists(cache_dir) and in_force.current is None:
-        outcome = "compiled, and stored if the cache directory can be made"
-    elif store is not None and store.directory.status == WRITABLE:
-        outcome = "compiled and stored" if store.heals else "compiled, not stored: Python was told to write no bytecode"
-    elif store is not None:
-        outcome = f"compiled, not stored: {store.directory.reason}"
-    else:
-        outcome = "compiled, not stored: there is no cache that may be used"
-    return places, outcome
+        return "compiled, and stored if the cache directory can be made"
+    if store is None:
+        return "compiled, not stored: there is no cache that may be used"
+    if store.directory.status != WRITABLE:
+        return f"compiled, not stored: {store.directory.reason}"
+    if not store.heals:
+        return "compiled, not stored: Python was told to write no bytecode"
+    if being_compiled(store.directory, store.path(path)):
+        patience = store.directory.patience
+        return f"loaded from store if the process that is compiling it ends within {patience:g} s; else {LOCK_TIMEOUT}"
+    return "compiled and stored"
 
 
 def _age(path: str) -> str:

@@ -43,10 +43,11 @@ class CachingFinder:
             behind = finders[finders.index(self) + 1 :]
         except ValueError:  # some tool has wrapped this one
             behind = [PathFinder]
+        policies = self._policies
         for finder in behind:
             spec: ModuleSpec | None = None
             if finder is PathFinder:
-                spec = find_in_listings(fullname, sys.path if path is None else path)
+                spec = find_in_listings(fullname, sys.path if path is None else path, policies.known)
             if spec is None:
                 find_spec = getattr(finder, "find_spec", None)
                 spec = None if find_spec is None else find_spec(fullname, path, target)
@@ -54,7 +55,7 @@ class CachingFinder:
                 continue
             loader: Any = spec.loader
             if type(loader) is SourceFileLoader:
-                policies, place = self._policies, loader.path
+                place = loader.path
                 policy = policies.of(place) if policies.rules else policies.default
                 if policy is not None and fullname.rpartition(".")[2] not in _ASKED_FOR_THEIR_TYPE:
                     spec.loader = CachingLoader(loader.name, place, policies)

@@ -5,6 +5,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 from ._compat import SourceFileLoader, finished_module, hidden_from_tracebacks, source_to_code
 from .events import ABSENT, IO_ERROR, Miss, Stats
+from .pyc import UNCHECKED_HASH
 from .store import Store
 
 TYPE_CHECKING = False
@@ -49,15 +50,18 @@ class Policy:
 class Policies:
     """The policy for every source. Emptied by `uninstall`, and then loaders do as the stock loader does."""
 
-    __slots__ = ("default", "rules")
+    __slots__ = ("default", "known", "rules")
 
     def __init__(self) -> None:
         self.default: Policy | None = None
         self.rules: tuple[Rule, ...] = ()
+        self.known: Callable[[str], bool] | None = None  # what says, without a look at it, that a source is there
 
     def replace(self, default: Policy | None, rules: "tuple[Rule, ...]" = ()) -> None:
         """Put other policies in force; `rules` are pairs of a predicate on paths and a policy, or None for "not ours"."""
         self.default, self.rules = default, rules
+        store = None if default is None or rules else default.store
+        self.known = store.holds if store is not None and store.mode == UNCHECKED_HASH else None
 
     def of(self, path: str) -> Policy | None:
         """Return the policy for the source at `path`: the first rule's that matches, or the default; None: not ours."""

@@ -1,14 +1,23 @@
 """What is in force here, for `pycachehook status`."""
 
+import json
 import os
 import platform
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from . import __version__, hook, in_force
 from .cachedir import DISABLED, WRITABLE, CacheDir
-from .paths import OWN_DIR
+from .entries import ENTRY, TEMPORARY, walk
 
 NOT_ACTIVE = "The hook is not active in this process: `pycachehook enable` turns it on in this environment."
+
+# What `_by_distribution` calls what belongs to none.
+STANDARD_LIBRARY, ELSEWHERE, OTHERS = "(standard library)", "(elsewhere)", "(other interpreters and tools)"
+
+SHOWN_RUNS = 10
+LONGEST_LINE = 4096  # bytes of a line of statistics, for all that can be expected
 
 
 def status(config: object = None) -> dict[str, Any]:
@@ -16,6 +25,20 @@ def status(config: object = None) -> dict[str, Any]:
 
     Raises ConfigError where the environment or the file holds a wrong option.
     """
+    found = state(config)
+    distributions = _by_distribution(found["cache_dir"])
+    ours = [counts for name, counts in distributions.items() if name != OTHERS]
+    return {
+        **found,
+        "entries": sum(counts["entries"] for counts in ours),
+        "bytes": sum(counts["bytes"] for counts in ours),
+        "distributions": distributions,
+        "last_runs": _last_runs(),
+    }
+
+
+def state(config: object = None) -> dict[str, Any]:
+    """Return what `status` does, without a look at the entries; raises ConfigError as it does."""
     active = hook.active()
     options = (
         in_force.resolve({}, "flag", config)
@@ -25,10 +48,9 @@ def status(config: object = None) -> dict[str, Any]:
         else active.options
     )
     if active is not None:
-        state, reason = active.status, active.reason
+        status, reason = active.status, active.reason
     else:
-        state, reason = _would_be(options.values())
-    entries, size = count_entries(options.cache_dir)
+        status, reason = _would_be(options.values())
     return {
         "active": active is not None,
         "version": __version__,
@@ -36,12 +58,10 @@ def status(config: object = None) -> dict[str, Any]:
         "cache_dir": options.cache_dir,
         "layout": options.layout,
         "invalidation_mode": options.invalidation_mode,
-        "status": state,
-        "writable": state == WRITABLE,
+        "status": status,
+        "writable": status == WRITABLE,
         "reason": reason,
         "options": options.as_dict(),
-        "entries": entries,
-        "bytes": size,
     }
 
 
@@ -55,20 +75,55 @@ def _would_be(values: dict[str, Any]) -> tuple[str, str | None]:
     return directory.status, directory.reason or NOT_ACTIVE
 
 
-def count_entries(cache_dir: str) -> tuple[int, int]:
-    """Return the number of pycs below `cache_dir` and the sum of their sizes in bytes. Links are not followed."""
-    entries = size = 0
-    folders = [cache_dir]
-    while folders:
+def _by_distribution(cache_dir: str) -> dict[str, dict[str, int]]:
+    """Return the number of entries and the sum of their bytes for each distribution, the largest first."""
+    owner = _owners()
+    found: dict[str, dict[str, int]] = {}
+    with suppress(OSError):  # there is no cache yet, or it is not ours to read
+        for each in walk(cache_dir):
+            if each.kind == TEMPORARY:
+                continue
+            name = owner(each.source) if each.kind == ENTRY else OTHERS
+            counts = found.setdefault(name, {"entries": 0, "bytes": 0})
+            counts["entries"] += 1
+            counts["bytes"] += each.size
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]["bytes"]))
+
+
+def _owners() -> Callable[[str], str]:
+    """Return a function that tells the distribution of this environment to which a source belongs, by its path."""
+    import sysconfig
+
+    from importlib_metadata import packages_distributions
+
+    names = packages_distributions()
+    folders = {os.path.join(sysconfig.get_path(name), "") for name in ("purelib", "platlib")}
+    standard = os.path.join(sysconfig.get_path("stdlib"), "")
+
+    def owner(source: str) -> str:
+        for folder in folders:
+            if source.startswith(folder):
+                top = source[len(folder) :].partition(os.sep)[0].removesuffix(".py")
+                return names.get(top, [ELSEWHERE])[0]
+        return STANDARD_LIBRARY if source.startswith(standard) else ELSEWHERE
+
+    return owner
+
+
+def _last_runs() -> list[dict[str, Any]]:
+    """Return what the last processes wrote to the file that PYCACHEHOOK_STATS names, the latest first."""
+    try:
+        with open(os.environ.get("PYCACHEHOOK_STATS", ""), "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - SHOWN_RUNS * LONGEST_LINE))
+            lines = file.read().splitlines()[-SHOWN_RUNS:]
+    except OSError:
+        return []
+    runs = []
+    for line in reversed(lines):
         try:
-            with os.scandir(folders.pop()) as found:
-                for each in found:
-                    if each.is_dir(follow_symlinks=False):
-                        if each.name != OWN_DIR:
-                            folders.append(each.path)
-                    elif each.name.endswith(".pyc") and each.is_file(follow_symlinks=False):
-                        entries += 1
-                        size += each.stat(follow_symlinks=False).st_size
-        except OSError:
+            run = {name: json.loads(line)[name] for name in ("argv0", "hits", "compiled")}
+        except (ValueError, KeyError, TypeError):  # cut off, or not ours
             continue
-    return entries, size
+        looked_up = run["hits"] + run["compiled"]
+        runs.append({**run, "hit_rate": run["hits"] / looked_up if looked_up else 1.0})
+    return runs

@@ -100,6 +100,7 @@ class Store:
         "_layout",
         "_owners",
         "_prefix",
+        "_read",
         "_root",
         "_suffix",
         "_yesterday",
@@ -115,6 +116,7 @@ class Store:
         self._checked = mode == pyc.CHECKED_HASH
         self._yesterday = time.time() - DAY
         self._last = ("", "")  # the finder and the loader ask for one place in turn
+        self._read: tuple[str, bytes, os.stat_result] | None = None  # an entry that the finder has had read
         self._layout = layout
         self._root = directory.path
         self._prefix = directory.path.rstrip("/")
@@ -145,6 +147,17 @@ class Store:
                 self._last = (source_path, entry)
         return entry
 
+    def holds(self, path: str) -> bool:
+        """Say whether there is an entry for the source at `path`. It is read at once, for the `find` that follows."""
+        if self.directory.status == DISABLED:
+            return False
+        entry = self.path(path)
+        try:
+            self._read = (entry, *read_file(entry, _ENTRY_FLAGS))
+        except OSError:
+            return False
+        return True
+
     def find(self, path: str) -> "CodeType":  # noqa: C901, PLR0912 -- see below
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read.
 
@@ -155,17 +168,21 @@ class Store:
         known, entry = self._last
         if known != path:
             entry = self.path(path)
-        try:
-            descriptor = os.open(entry, _ENTRY_FLAGS)
+        read, self._read = self._read, None
+        if read is not None and read[0] == entry:
+            _, data, status = read
+        else:
             try:
-                status = os.fstat(descriptor)
-                data = os.read(descriptor, status.st_size + 1)
-            finally:
-                os.close(descriptor)
-            if len(data) != status.st_size or not stat.S_ISREG(status.st_mode):
-                data, status = read_file(entry, _ENTRY_FLAGS)  # which reads on to the end, or says what it is
-        except OSError as error:
-            raise _unread(error) from None
+                descriptor = os.open(entry, _ENTRY_FLAGS)
+                try:
+                    status = os.fstat(descriptor)
+                    data = os.read(descriptor, status.st_size + 1)
+                finally:
+                    os.close(descriptor)
+                if len(data) != status.st_size or not stat.S_ISREG(status.st_mode):
+                    data, status = read_file(entry, _ENTRY_FLAGS)  # which reads on to the end, or says what it is
+            except OSError as error:
+                raise _unread(error) from None
         if status.st_mode & 0o022 or status.st_uid not in self._owners:  # a few of these are all right
             fault = fault_of(status, self._owners)
             if fault is not None:

@@ -81,7 +81,11 @@ def _others_at_work(directory: CacheDir) -> bool:
 
 
 def _tell_others(directory: CacheDir) -> None:
-    """Tell `look_again` in other processes that this one is at work; it is a hint, and nothing depends on it."""
+    """Tell `look_again` in other processes, now and then, that this one is at work: a hint, nothing depends on it."""
+    now = time.monotonic()
+    if now - directory.told < AT_WORK / 4:
+        return
+    directory.told = now
     path = _at_work_file(directory)
     try:
         try:
@@ -105,13 +109,14 @@ class SingleFlight:
     the two apart. Everybody may write where locks do not work, and where another thread of this process has the lock.
     """
 
-    __slots__ = ("_directory", "_entry", "_file", "_stats", "may_write", "timed_out")
+    __slots__ = ("_directory", "_entry", "_file", "_reference", "_stats", "may_write", "timed_out")
 
     def __init__(self, directory: CacheDir, entry: str, stats: Stats) -> None:
         self._directory = directory
         self._stats = stats
         self._entry = entry
         self._file: FileIO | None = None
+        self._reference: ref[FileIO] | None = None
         self.may_write = True
         self.timed_out = False
 
@@ -135,7 +140,8 @@ class SingleFlight:
             return self
         if self.may_write:
             self._file = file
-            _held[path] = get_ident(), ref(file)
+            self._reference = ref(file)
+            _held[path] = get_ident(), self._reference
         else:
             self.timed_out = not nested
             self._close(file)
@@ -144,7 +150,12 @@ class SingleFlight:
     def __exit__(self, *exc_info: object) -> None:
         _tell_others(self._directory)
         file, self._file = self._file, None
-        if file is None or file.closed:  # in a forked child
+        if file is None:
+            return
+        path = _lock_path(self._directory, self._entry)
+        if _held.get(path, (None, None))[1] is self._reference:
+            del _held[path]
+        if file.closed:  # in a forked child
             return
         try:
             if _unlock is not None:
@@ -161,6 +172,21 @@ class SingleFlight:
 
     def _fault(self, error: OSError, doing: str) -> None:
         _fault(self._directory, self._stats, error, f"{doing} a lock in {self._directory.path}")
+
+
+def being_compiled(directory: CacheDir, entry: str) -> bool:
+    """Say whether another process holds the lock of this entry now; nothing is made for it."""
+    lock = _lock_function()
+    if lock is None or _unlock is None:
+        return False
+    try:
+        with _open(_lock_path(directory, entry), "rb", 0) as file:
+            free = lock(file.fileno(), blocking=False)
+            if free:
+                _unlock(file.fileno())
+            return not free
+    except OSError:
+        return False
 
 
 def write_entry(directory: CacheDir, entry: str, data: bytes, source_mode: int, stats: Stats) -> bool:

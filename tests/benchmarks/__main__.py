@@ -15,6 +15,7 @@ from typing import Any
 
 from . import activation, cold, concurrent, mtimes, read_only, warm
 from .applications import APPLICATIONS
+from .chart import draw
 from .counts import ClaimError
 from .environment import prepare
 from .measure import Measurement, Record, Skipped
@@ -35,6 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     if parsed.rounds < 1:
         parser.error("argument --rounds: it takes one round at least")
+    if parsed.read and not parsed.chart:
+        parser.error("argument --read: it is for --chart FILE, which is missing")
+    if parsed.read:
+        reports = [json.loads(each.read_text("utf-8")) for each in parsed.read]
+        draw(reports, parsed.chart)
+        return 0
     chosen = {
         name: {case: APPLICATIONS[case] for case in parsed.applications or MEASUREMENTS[name].DEFAULT}
         for name in parsed.only or MEASUREMENTS
@@ -60,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{heading}:\n{table(rows)}\n", flush=True)
         report["load after"] = os.getloadavg()
         parsed.json.write_text(json.dumps(report, indent=1), encoding="utf-8")  # each time: a long run may be cut short
+    if parsed.chart:
+        draw([report], parsed.chart)
     before, after = report["load before"][0], report["load after"][0]
     print(f"load {before:.2f} before, {after:.2f} after, {os.cpu_count()} processors")
     return int(failed)
@@ -103,6 +112,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=11, metavar="N", help="rounds (default: %(default)s)")
     parser.add_argument(
         "--json", type=Path, default=Path("benchmarks.json"), metavar="FILE", help="default: %(default)s"
+    )
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw the ratios as SVG (needs matplotlib)")
+    parser.add_argument(
+        "--read", type=Path, nargs="+", metavar="JSON", help="measure nothing; draw what these reports hold"
     )
     parser.add_argument(
         "--environment",

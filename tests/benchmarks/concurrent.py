@@ -1,6 +1,7 @@
 """Many processes at once, all of them cold: workers, test runners, ranks.
 
-The variants are those of `cold`. Times are from the first spawn to the last exit, processor time is summed over the
+The variants are those of `cold`, and `warm`: CPython with all its bytecode in place, which is what remains of a start
+when nothing has to be compiled, and below which no cache can get. Times are from the first spawn to the last exit, processor time is summed over the
 processes, and so are the counts. Over all its processes ours must compile and store each file exactly once.
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 
 from .applications import Application
 from .cold import BASELINES, cold_starts
-from .counts import ONCE
+from .counts import ONCE, WARM
 from .environment import Environment
 from .measure import Measurement, measure
 
@@ -21,7 +22,10 @@ PROCESSES = (8, 24)
 def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
     """Time concurrent cold starts against both of CPython's."""
     cases = {
-        f"{processes} x {case}": cold_starts(environment, each.code, processes, claim=ONCE)
+        f"{processes} x {case}": [
+            *cold_starts(environment, each.code, processes, claim=ONCE),
+            environment.compiled.variant("warm", each.code, processes=processes, claim=WARM),
+        ]
         for processes in PROCESSES
         for case, each in applications.items()
     }

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from .__main__ import main
+from .chart import rows
 from .conditions import emptied, protected, restamped, swept
 from .counts import ONCE, WARM, Claim, ClaimError, Counts, our_counts, stock_counts
 from .measure import Sample, Variant, check, clean_environment, interleave, means, median_ms, ratios, sample, spread
@@ -211,3 +213,42 @@ def test_the_command_measures_a_tiny_application(tmp_path: Path) -> None:
         assert "Skipped" in measurement or measurement["tables"]
     assert set(measurements["warm"]["samples"]["tiny"]) == {"cpython", "prefix", "checked", "unchecked", "default"}
     assert all(len(samples) == 1 for samples in measurements["warm"]["samples"]["tiny"].values())
+
+
+REPORT = {
+    "measurements": {
+        "warm": {
+            "tables": {
+                "median times": [
+                    {"case": "tiny", "variant": "cpython", "wall/cpython": 1.0, "iqr/cpython": "1.00-1.00"},
+                    {"case": "tiny", "variant": "checked", "wall/cpython": 0.5, "iqr/cpython": "0.40-0.60"},
+                    {"case": "tiny", "variant": "prefix", "wall/cpython": 1.25, "iqr/cpython": "1.00-1.50"},
+                ]
+            }
+        },
+        "cold": {"Skipped": "there is no tree"},
+    }
+}
+
+
+def test_chart_shows_what_was_measured() -> None:
+    """Every variant but the baseline has a bar, in the colour of whose it is; what was skipped has none."""
+    ((title, bars),) = rows([REPORT]).items()
+    assert title == "warm: wall time in terms of cpython's"
+    assert [(bar["label"], bar["ratio"], bar["quartiles"], bar["ours"]) for bar in bars] == [
+        ("tiny  checked", 0.5, [0.4, 0.6], True),
+        ("tiny  prefix", 1.25, [1.0, 1.5], False),
+    ]
+
+
+def test_chart_is_drawn_from_a_report(tmp_path: Path) -> None:
+    """The command draws an SVG with the medians in it, the same bytes each time."""
+    pytest.importorskip("matplotlib", reason="matplotlib (group bench) is not installed")
+    report, charts = tmp_path / "report.json", [tmp_path / "one.svg", tmp_path / "two.svg"]
+    report.write_text(json.dumps(REPORT), encoding="utf-8")
+    for chart in charts:
+        assert main(["--read", str(report), "--chart", str(chart)]) == 0
+    text = charts[0].read_text(encoding="utf-8")
+    assert text == charts[1].read_text(encoding="utf-8")
+    for each in ("tiny  checked", "0.50", "1.25", "</svg>"):
+        assert each in text

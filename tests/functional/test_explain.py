@@ -22,6 +22,8 @@ from pycachehook.cli import main
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from conftest import Python
+
 OTHER = bytes([importlib.util.MAGIC_NUMBER[0] ^ 1])  # another interpreter's magic number begins so
 
 
@@ -104,6 +106,33 @@ def test_reasons(
     assert (hook.stats.misses, hook.stats.compiled) == ({reason: 1}, 1)
     assert said["outcome"] == "compiled and stored"
     assert hook.stats.stored == (reason != "io-error")  # a directory stands in the way, as only writing can tell
+
+
+HOLDER = """
+import signal, sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    signal.pause()
+"""
+
+
+def test_lock_timeout(explain: Callable[[str], dict[str, Any]], root: Path, cache: Path, python: Python) -> None:
+    """What another process has been compiling for too long is told, too; and the import does what was said."""
+    with pycachehook.install(cache, lock_timeout=0.2, force_write=True) as hook:
+        entry = stored(hook, root / "module.py")
+        (lock,) = (cache / ".pycachehook" / "locks").iterdir()
+        entry.unlink()
+        hook.stats.reset()
+        with python.start("-c", HOLDER, lock) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            waits = "loaded from store if the process that is compiling it ends within 0.2 s; else lock-timeout"
+            assert explain("module")["outcome"] == waits
+            importlib.import_module("module")
+            assert (hook.stats.misses, hook.stats.stored) == ({"lock-timeout": 1}, 0)
+            holder.kill()
+        assert explain("module")["outcome"] == "compiled and stored"
 
 
 def test_hits(explain: Callable[[str], dict[str, Any]], hook: pycachehook.Hook, root: Path) -> None:

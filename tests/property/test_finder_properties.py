@@ -64,13 +64,13 @@ def fill(root: Path, a: dict[str, str], b: dict[str, str]) -> None:
 
 
 @contextmanager
-def searching(root: Path) -> Iterator[tuple[CachingFinder, list[str]]]:
+def searching(root: Path, mode: str = "checked-hash") -> Iterator[tuple[CachingFinder, list[str]]]:
     """Yield our finder in front of the stock one, in the directory `root`, and put the import system back."""
     layout = Layout.current()
     assert layout is not None
     saved = sys.meta_path[:], dict(sys.path_importer_cache), os.getcwd()
     (root / "cache").mkdir(0o755)
-    store = Store(CacheDir(str(root / "cache")), layout, "checked-hash")
+    store = Store(CacheDir(str(root / "cache")), layout, mode)
     policies = Policies()
     policies.replace(Policy((store,), store, Stats()))
     finder = CachingFinder(policies)
@@ -97,6 +97,21 @@ def searching(root: Path) -> Iterator[tuple[CachingFinder, list[str]]]:
         sys.path_importer_cache.update(saved[1])
 
 
+def fill_cache(root: Path) -> None:
+    """Make entries for all sources that are there, and for all that are not: they may have been, when they were cached."""
+    layout = Layout.current()
+    assert layout is not None
+    for folder in ("a", "b"):
+        for name in filter(None, NAMES):
+            for source in (root / folder / f"{name}.py", root / folder / name / "__init__.py"):
+                entry = Path(layout.mirrored(str(root / "cache"), str(source)))
+                if source.is_file() or not os.path.lexists(source):
+                    entry.parent.mkdir(0o755, parents=True, exist_ok=True)
+                    entry.touch()
+                else:
+                    entry.unlink(missing_ok=True)
+
+
 def absolute(root: Path, place: Any) -> Any:
     """Return a place below `root`, as what it is; those that are relative on purpose stay so."""
     if isinstance(place, Path):
@@ -118,17 +133,22 @@ def described(spec: ModuleSpec | None) -> object:
     }
 
 
-@settings(max_examples=300, deadline=None)
-@given(contents, contents, paths, files, kinds)
+@settings(max_examples=300)
+@given(contents, contents, paths, st.tuples(files, kinds), st.sampled_from(["checked-hash", "unchecked-hash"]))
 def test_finds_what_the_path_finder_finds(
-    a: dict[str, str], b: dict[str, str], path: list[Any], later: str, kind: str
+    a: dict[str, str], b: dict[str, str], path: list[Any], addition: tuple[str, str], mode: str
 ) -> None:
-    """Every name is found alike: before the directories have been listed, after, and when something has been added."""
+    """Every name is found alike: before the directories have been listed, after, and when something has been added.
+
+    Also under unchecked-hash, where a source that has an entry is not looked at.
+    """
+    later, kind = addition
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve()
         fill(root, a, b)
         places = [absolute(root, place) for place in path]
-        with searching(root) as (finder, _):
+        with searching(root, mode) as (finder, _):
+            fill_cache(root)
             for turn in range(3):
                 for fullname in (*NAMES, *(f"package.{name}" for name in NAMES)):
                     found, known = [], []
@@ -141,6 +161,7 @@ def test_finds_what_the_path_finder_finds(
                     assert known[0].items() <= known[1].items()
                 if turn == 1 and later and not os.path.lexists(root / "a" / later):
                     make(root / "a" / later, kind)
+                    fill_cache(root)
 
 
 def test_the_path_finder_is_asked_only_where_it_has_to_be() -> None:

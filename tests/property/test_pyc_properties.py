@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pycachehook import pyc
@@ -56,7 +56,6 @@ def file_names_in(code: CodeType) -> Iterator[str]:
 
 
 @given(source=sources, flags=flags, stamp=stamps, path=file_names)
-@settings(deadline=None)
 def test_round_trip(source: str, flags: int, stamp: bytes, path: str) -> None:
     """What is encoded comes back: flags, stamp and code, the code under the path that is asked for."""
     data = pyc.encode(compiled(source, "elsewhere.py"), flags, stamp)
@@ -68,7 +67,6 @@ def test_round_trip(source: str, flags: int, stamp: bytes, path: str) -> None:
 
 
 @given(source=sources, flags=flags, stamp=stamps)
-@settings(deadline=None)
 def test_unsealed_round_trip(source: str, flags: int, stamp: bytes) -> None:
     """An entry without its seal, which is what CPython writes, comes back the same."""
     code = compiled(source)
@@ -78,7 +76,6 @@ def test_unsealed_round_trip(source: str, flags: int, stamp: bytes) -> None:
 
 
 @given(source=sources, flags=flags, stamp=stamps, position=st.integers(min_value=0), change=st.integers(1, 255))
-@settings(deadline=None)
 def test_changed_byte_is_rejected_before_marshal(
     source: str, flags: int, stamp: bytes, position: int, change: int
 ) -> None:

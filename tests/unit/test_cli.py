@@ -7,10 +7,12 @@ import os
 import platform
 import subprocess
 import sys
+import textwrap
 import venv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import _pytest.config
 import filelock
 import importlib_metadata
 import pytest
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
 
 
 pytestmark = pytest.mark.usefixtures("no_hook", "own_argv")
+
+
+@pytest.fixture
+def own_modules() -> None:
+    """Load all that `status` needs, before there is a hook that would cache it."""
+    pycachehook.report.status()
 
 
 @pytest.fixture
@@ -212,6 +220,7 @@ def test_every_option_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
         assert "--no-read-only" in text
 
 
+@pytest.mark.usefixtures("own_modules")
 def test_status(cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: pytest.CaptureFixture[str]) -> None:
     """`status` tells what is in force, with each option's origin, and counts the entries."""
     root = tree({"some_module.py": ""})
@@ -230,8 +239,68 @@ def test_status(cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: 
     assert {name: state[name] for name in expected} == expected
     assert state["options"]["in_tree"] == {"value": "ignore", "origin": "keyword"}
     assert set(state["options"]) == set(pycachehook.config.NAMES)
+    assert state["distributions"] == {"(elsewhere)": {"entries": 1, "bytes": size}}
     assert "entries            1" in lines
+    assert f"(elsewhere)         1  {size} bytes" in lines
     assert "in_tree            ignore  (keyword)" in lines
+
+
+@pytest.mark.usefixtures("own_modules")
+def test_status_by_distribution(
+    cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Entries are counted for the distribution that their source belongs to, and what is no entry of ours apart."""
+    sources = [tree({"mine.py": ""}) / "mine.py", pytest.__file__, _pytest.config.__file__, textwrap.__file__]
+    with pycachehook.install(cache, in_tree="ignore") as hook:
+        for source in sources:
+            hook.loader("module", str(source)).get_code("module")
+        (cache / "left.cpython-20.pyc").write_bytes(b"1234")
+        assert main(["status", "--json"]) == 0
+    state = json.loads(capsys.readouterr().out)
+    counts = {name: each["entries"] for name, each in state["distributions"].items()}
+    assert counts.pop("pytest") == 2
+    assert counts == {"(standard library)": 1, "(other interpreters and tools)": 1, "(elsewhere)": 1}
+    assert state["entries"] == 4
+    sizes = [each["bytes"] for each in state["distributions"].values()]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_status_shows_the_last_runs(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where PYCACHEHOOK_STATS is set, its last lines are shown, the latest first; what is no such line is passed over."""
+    file = tmp_path / "stats"
+    runs = [json.dumps({"argv0": f"app{number}", "hits": number, "compiled": 1}) for number in range(20)]
+    file.write_text("\n".join([*runs[:-1], "{", "[]", "{}", runs[-1], ""]))
+    monkeypatch.setenv("PYCACHEHOOK_STATS", str(file))
+    monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(cache))
+    assert main(["status", "--json"]) == 0
+    state = json.loads(capsys.readouterr().out)
+    assert [run["argv0"] for run in state["last_runs"]] == [f"app{number}" for number in range(19, 12, -1)]
+    assert state["last_runs"][0] == {"argv0": "app19", "hits": 19, "compiled": 1, "hit_rate": 0.95}
+    assert main(["status"]) == 0
+    assert "app19        19         1     95.0%" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The completion script knows every command."""
+    pytest.importorskip("shtab", reason="shtab (extra cli) is not installed")
+    with pytest.raises(SystemExit) as exit_:
+        main(["--print-completion", shell])
+    assert exit_.value.code == 0
+    script = capsys.readouterr().out
+    for name in ("run", "enable", "precompile", "explain", "inspect", "verify", "prune", "doctor", "status"):
+        assert name in script
+
+
+def test_completion_without_shtab(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without shtab one sentence says what is missing."""
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    with pytest.raises(SystemExit) as exit_:
+        main(["--print-completion", "bash"])
+    assert exit_.value.code == 2
+    assert "pip install 'pycachehook[cli]'" in capsys.readouterr().err
 
 
 def test_status_changes_nothing(

@@ -1,0 +1,82 @@
+"""How commands show things: tables and progress by rich on a terminal, where it is installed, and plain lines elsewhere.
+
+Rich itself honours NO_COLOR (https://no-color.org).
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+KIBI = 1024
+
+
+def human(size: float) -> str:
+    """Return a number of bytes in the unit that suits it, 1024-based."""
+    units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while size >= KIBI and len(units) > 1:
+        size /= KIBI
+        del units[0]
+    return f"{size:.0f} {units[0]}" if units[0] == "bytes" else f"{size:.1f} {units[0]}"
+
+
+def facts(pairs: Sequence[tuple[str, object]]) -> None:
+    """Print names and values, one line for each."""
+    for name, value in pairs:
+        print(f"{name:18} {value}")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table whose first column is text and whose others are numbers; nothing if it has no rows."""
+    cells = [[str(each) for each in row] for row in rows]
+    if not cells:
+        return
+    print()
+    if sys.stdout.isatty():
+        try:
+            from rich import box
+            from rich.console import Console
+            from rich.markup import escape
+            from rich.table import Table
+        except ImportError:
+            pass
+        else:
+            drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+            for place, name in enumerate(header):
+                drawn.add_column(name, justify="right" if place else "left", overflow="fold")
+            for row in cells:
+                drawn.add_row(*map(escape, row))
+            Console().print(drawn)
+            return
+    widths = [max(len(row[place]) for row in (list(header), *cells)) for place in range(len(header))]
+    for row in (list(header), *cells):
+        numbers = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        print("  ".join((f"{row[0]:{widths[0]}}", *numbers)))
+
+
+@contextmanager
+def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[], object]]:
+    """Show a progress bar on a terminal, if rich is there; yield what is to be called at each step."""
+    if not quiet and sys.stderr.isatty():
+        try:
+            from rich.console import Console
+            from rich.progress import Progress
+        except ImportError:
+            pass
+        else:
+            with Progress(console=Console(stderr=True), transient=True) as bar:
+                task = bar.add_task(what, total=total)
+                yield lambda: bar.advance(task)
+            return
+    yield lambda: None
+
+
+def code_tree(tree: dict[str, Any], depth: int = 0) -> None:
+    """Print what `inspection.inspect` tells of a code object and of all those inside it."""
+    print(f"{'  ' * depth}{tree['name']}  line {tree['line']}, {tree['bytes']} bytes of code")
+    for label in ("names", "constants"):
+        text = ", ".join(tree[label])
+        if text:
+            print(f"{'  ' * depth}    {label}: {text}")
+    for each in tree["inside"]:
+        code_tree(each, depth + 1)
