@@ -100,6 +100,13 @@ def encode(store: "Store", code: "CodeType", source: Source) -> bytes:
     return pyc.encode(code, flags, source.stamp(flags))
 
 
+def store_late(store: "Store", path: str, data: bytes, code: "CodeType", stats: "Stats") -> None:
+    """Store what was compiled from `data` before this module was there, unless the source has changed since."""
+    source = Source(path)
+    if _data(source) == data:
+        stats.stored += _write(store, source, code, stats)
+
+
 def _data(source: Source) -> bytes | None:
     try:
         return source.data()

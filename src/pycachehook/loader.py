@@ -50,11 +50,14 @@ class Policy:
 class Policies:
     """The policy for every source. Emptied by `uninstall`, and then loaders do as the stock loader does."""
 
-    __slots__ = ("default", "known", "rules")
+    __slots__ = ("default", "known", "rules", "unstored")
 
     def __init__(self) -> None:
         self.default: Policy | None = None
         self.rules: tuple[Rule, ...] = ()
+        self.unstored: list[
+            tuple[Store, str, bytes, CodeType]
+        ] = []  # what was compiled before anything could be stored
         self.known: Callable[[str], bool] | None = None  # what says, without a look at it, that a source is there
 
     def replace(self, default: Policy | None, rules: "tuple[Rule, ...]" = ()) -> None:
@@ -115,7 +118,14 @@ class CachingLoader(SourceFileLoader):
         store = policy.store
         compiling = finished_module("pycachehook.compiling") if store is not None and store.heals else None
         if compiling is not None:
+            if policies.unstored:
+                unstored, policies.unstored = policies.unstored, []
+                for earlier in unstored:
+                    compiling.store_late(*earlier, policy.stats)
             return compiling.compile_and_store(self, fullname, store, policy.stats, outcome)  # type: ignore[no-any-return]
-        code = source_to_code(self, self.get_data(path), path, fullname)
+        data = self.get_data(path)
+        code = source_to_code(self, data, path, fullname)
         policy.stats.miss(outcome, fullname, path, stored=False)
+        if store is not None and store.heals:  # what storing itself needs
+            policies.unstored.append((store, path, data, code))
         return code

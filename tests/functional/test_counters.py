@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+import pycachehook
 
 from .conftest import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from conftest import Python
 
@@ -184,3 +187,45 @@ def test_odd_names_do_not_break_lines(
     assert lines.pop() == ""
     assert len(lines) == stats["hits"] + stats["compiled"]
     assert [line for line in lines if not line.startswith("pycachehook[")] == []
+
+
+def test_what_storing_needs_is_stored_too(python: Python, modules: Path, cache: Path, measure: Measure) -> None:
+    """Without bytecode of its own (`pip install --no-compile`) the package compiles what a miss needs once, not ever again."""
+    package = Path(pycachehook.__file__).parent
+    shutil.copytree(package, modules / "pycachehook", ignore=shutil.ignore_patterns("__pycache__"))
+    start = (
+        "import sys; from filelock import lock_descriptor\n"
+        f"sys.path.insert(0, {str(modules)!r})\n"
+        "sys.dont_write_bytecode = True\nimport pycachehook\n"
+        f"hook = pycachehook.install({str(cache)!r}, force_write=True)\n"
+    )
+    for name, compiled in (("module_0", 3), ("module_1", 1), ("module_2", 1)):
+        python(
+            "-c",
+            f"{start}import {name}\nassert 'pycachehook.writer' in sys.modules",
+            PYCACHEHOOK_STATS=str(measure.file),
+        )
+        line = measure.lines()[-1]
+        assert (line["compiled"], line["stored"], line["misses"]) == (compiled, compiled, {"absent": compiled})
+
+
+def test_what_has_changed_since_is_not_stored_late(python: Python, modules: Path, cache: Path, tmp_path: Path) -> None:
+    """What was compiled before anything could be stored is not stored once its source is another."""
+    program = f"""
+import sys, pycachehook
+from filelock import lock_descriptor
+sys.path.insert(0, {str(modules)!r})
+hook = pycachehook.install({str(cache)!r}, force_write=True)
+import pycachehook.compiling
+keep = sys.modules["pycachehook.compiling"]
+keep.__spec__._initializing = True  # as it is while what it needs is imported
+import module_0, module_1
+del keep.__spec__._initializing
+with open(module_0.__file__, "a") as file:
+    file.write("# changed\\n")
+import module_2
+assert (hook.stats.compiled, hook.stats.stored) == (3, 2), hook.stats.as_dict()
+"""
+    python("-c", program)
+    entries = {path.name.partition(".")[0] for path in cache.rglob("module_*.pyc")}
+    assert entries == {"module_1", "module_2"}
