@@ -42,11 +42,11 @@ class Container:
 
     def __init__(self, folder: Path) -> None:
         """Make the image as a base image would be."""
-        check_that_it_can_be()
+        self._own_mounts = own_mounts()
         os.umask(0o022)  # as in builds: what root makes, everybody may read
         self.root = folder / "root"
         self.output = folder / "output"  # mounted at /output, as a volume into which every user may write
-        self.environment = {"PATH": f"{sys.base_prefix}/bin:/usr/bin:/bin", "HOME": "/"}
+        self.environment = {"PATH": "/opt/python:/usr/bin:/bin", "HOME": "/"}
         self._base = []
         for path in (self.root, self.output, self.inside(OUTPUT), self.inside(TEMPORARY)):
             path.mkdir()
@@ -58,10 +58,19 @@ class Container:
                 self._base.append(Path(place))
         for path in (*self._base, *KERNEL):
             self.inside(path).mkdir(parents=True)
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        self.write_program(Path("/opt/python/python3"), f'#!/bin/sh\nexec {sys.base_prefix}/bin/python{version} "$@"\n')
 
     def inside(self, path: Path) -> Path:
         """Return where `path` of the container lies on this machine."""
         return self.root / path.relative_to("/")
+
+    def write_program(self, path: Path, text: str) -> None:
+        """Write a script into the image, which everybody may run."""
+        place = self.inside(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+        place.chmod(0o755)
 
     def copy(self, source: Path, target: Path) -> None:
         """Copy a file or a directory of this machine into the image, without bytecode."""
@@ -86,9 +95,7 @@ class Container:
                     shutil.copy(str(distribution.locate_file(file)), site / file)
         package = Path(str(pycachehook.__file__)).parent  # an editable installation's files are elsewhere
         shutil.copytree(package, site / "pycachehook", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-        script = self.inside(VENV / "bin" / "pycachehook")
-        script.write_text(CONSOLE_SCRIPT, encoding="utf-8")
-        script.chmod(0o755)
+        self.write_program(VENV / "bin" / "pycachehook", CONSOLE_SCRIPT)
 
     def run(
         self,
@@ -106,7 +113,7 @@ class Container:
         enter += ["sh", "-c", 'cd "$0" && exec "$@"', folder, *command]
         script = "\n".join(("set -e", *self._mount_commands(read_only=read_only), f"exec {shlex.join(enter)}"))
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", script],  # noqa: S607 -- wherever it is installed
+            [*self._own_mounts, "sh", "-c", script],
             input=standard_input,
             capture_output=True,
             text=True,
@@ -149,13 +156,22 @@ def with_what_they_require(*names: str) -> list[importlib.metadata.Distribution]
     return list(found.values())
 
 
-def check_that_it_can_be() -> None:
-    """End the example if this process cannot mount."""
+def own_mounts() -> list[str]:
+    """Return the command under which mounts are the process's own; end the example if this process may not mount."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         stop("This example needs root: it mounts, and runs as another user.")
     for program in ("unshare", "chroot", "mount"):
         if shutil.which(program) is None:
             stop(f"This example needs {program}(1).")
-    probe = ["unshare", "--mount", "true"]
-    if subprocess.run(probe, capture_output=True, check=False).returncode:
+    commands = [["unshare", "--mount"]]
+    if " shared:" not in Path("/proc/self/mountinfo").read_text(encoding="utf-8"):
+        commands.append(["unshare", "--mount", "--propagation=unchanged"])  # where / is no mount, as in a chroot
+    found = next(filter(works, commands), None)
+    if found is None:
         stop("This example needs to make mount namespaces, and this machine does not let it: unshare --mount fails.")
+    return found
+
+
+def works(command: list[str]) -> bool:
+    """Say whether a program can be started under `command`."""
+    return subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
