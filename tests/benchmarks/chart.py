@@ -54,7 +54,7 @@ def draw(reports: Sequence[Mapping[str, Any]], file: Path) -> None:
         for place, median in zip(places, medians, strict=True):
             axis.annotate(f" {median:.2f}", (0, place), va="center", color="white", fontsize=8)
         axis.set_yticks(places, [bar["label"] for bar in bars], fontsize=8)
-        axis.invert_yaxis()
+        axis.set_ylim(len(bars) - 0.5, -0.5)  # the first on top
         axis.set_title(title, loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, format="svg", metadata={"Date": None})
