@@ -8,7 +8,15 @@ from typing import Any
 
 WIDTH, ROW, MARGIN = 8.0, 0.24, 1.0  # inches
 OURS, CPYTHONS = "#3572a5", "#b0b0b0"
-STOCK = ("cpython", "prefix", "in-tree", "image", "writable", "warm")  # variants that are CPython without us
+STOCK = (
+    "cpython",
+    "prefix",
+    "in-tree",
+    "image",
+    "writable",
+    "warm",
+    "compileall",
+)  # variants that are CPython without us
 COUNTED = "activation"  # which is told in milliseconds, not as a ratio
 
 
