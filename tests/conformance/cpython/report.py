@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,6 +33,9 @@ def summary(figures: Figures, deviations: Iterable[Deviation]) -> str:
     rows = {name: _counts(each) for name, each in modules.items()}
     rows["all"] = [sum(column) for column in zip(*rows.values(), strict=True)] or [0] * 5
     lines += [f"{name:<38}{a:>8}{b:>9}{c:>8}{d:>10}{e:>14}" for name, (a, b, c, d, e) in rows.items()]
+    lines.append(
+        f"(what differs unexpectedly is run alone, {AGAIN} times on both sides, and counts if it differs each time)"
+    )
     if figures["no suite"]:
         lines.append(f"this interpreter comes without its test package: {figures['no suite']}")
     lines += [
@@ -71,7 +75,11 @@ def _listing(modules: Figures, kind: str, heading: str) -> list[str]:
             if isinstance(each[kind], dict):
                 shown = each[kind][test]
                 lines.append(f"    {shown['difference']}")
-                lines += [
-                    f"    {name}: {shown[name].strip().splitlines()[-1]}" for name in ("prefix", "hook") if shown[name]
-                ]
+                lines += [f"    {name}: {_said(shown[name])}" for name in ("prefix", "hook") if shown[name]]
     return ["", heading, *lines] if lines else []
+
+
+def _said(text: str) -> str:
+    """Return the line of a traceback that says what went wrong."""
+    lines = text.strip().splitlines()
+    return next((line for line in reversed(lines) if re.match(r"[\w.]+: ", line)), lines[-1])

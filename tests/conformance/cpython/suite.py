@@ -42,7 +42,7 @@ MODULES = (
 )
 
 # Those that say most in little time.
-QUICK = ("test_import", "test_py_compile", "test_pkgutil", "test_runpy", "test_cmd_line_script", "test_linecache")
+QUICK = ("test_importlib", "test_import", "test_py_compile", "test_pkgutil", "test_runpy", "test_cmd_line_script")
 
 # Modules that are part of another one in all versions here.
 ELSEWHERE = {"test_threaded_import": "test_importlib"}
