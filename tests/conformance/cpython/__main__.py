@@ -1,0 +1,107 @@
+"""Arguments and printing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import deviations
+from .comparison import AGAIN, Differences, Result, compare
+from .environments import about, make_sides, make_wheel
+from .report import failures, summary
+from .runs import Runner
+from .suite import MODULES, QUICK
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare; return 1 if a test differs that is not listed, or one no longer does that is, else 0."""
+    parsed = _parser().parse_args(arguments)
+    known = deviations.load()
+    modules = tuple(parsed.modules or (QUICK if parsed.quick else MODULES))
+    directory = Path(tempfile.mkdtemp(prefix="cpython-", dir=parsed.directory))
+    figures = []
+    try:
+        wheel = make_wheel(directory)
+        for number, python in enumerate(parsed.python):
+            figures.append(_compare_all(python, modules, known, wheel, directory / str(number)))
+            print(summary(figures[-1], known), flush=True)
+            if parsed.json is not None:
+                parsed.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    finally:
+        if not parsed.keep:
+            shutil.rmtree(directory, ignore_errors=True)
+    return int(any(failures(each) for each in figures))
+
+
+def _compare_all(
+    python: Path, modules: tuple[str, ...], known: list[deviations.Deviation], wheel: Path, root: Path
+) -> dict[str, Any]:
+    """Return what came of all modules with one interpreter, as JSON can hold it."""
+    suite = about(python, modules)
+    figures: dict[str, Any] = {"python": suite["version"], "no suite": suite["missing"], "modules": {}}
+    figures["not there"] = [name for name in modules if name not in suite["modules"]]
+    version = ".".join(suite["version"].split(".")[:2])
+    if suite["modules"]:
+        sides = make_sides(python, wheel, root)
+        for name in suite["modules"]:
+            listed = deviations.listed(known, version, name)
+            result = compare(Runner(sides), name, listed, lambda text: print(f"{version}: {text}", file=sys.stderr))
+            figures["modules"][name] = _as_json(result, listed)
+    return figures
+
+
+def _as_json(result: Result, listed: dict[str, deviations.Deviation]) -> dict[str, Any]:
+    """Return a module's result, with what is listed told from what is not."""
+
+    def shown(found: Differences) -> dict[str, dict[str, str]]:
+        return {
+            test: {"difference": str(pair), "prefix": pair.prefix.text, "hook": pair.hook.text}
+            for test, pair in found.items()
+        }
+
+    there = {*result.compared, *result.skipped}
+    return {
+        "compared": len(result.compared),
+        "skipped": len(result.skipped),
+        "listed": {test: listed[test].what for test in result.differ if test in listed},
+        "unlisted": shown({test: pair for test, pair in result.differ.items() if test not in listed}),
+        "no longer": [test for test in listed if test in there and test not in result.differ],
+        "no way back": shown(result.no_way_back),
+        "unsteady": shown(result.unsteady),
+        "fail in both, pass without a prefix": [test for test, passes in result.fail_in_both.items() if passes],
+        "fail in any case": [test for test, passes in result.fail_in_both.items() if not passes],
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance.cpython", allow_abbrev=False)
+    parser.description = (
+        "Run CPython's own regression suite with the hook on, and under sys.pycache_prefix, and compare test by test. "
+        f"What differs unexpectedly is run alone, {AGAIN} times on both sides, and counts if it differs each time. "
+        "Exit code 1 if a test differs that deviations.toml does not list, or does not differ although it is listed."
+    )
+    parser.add_argument(
+        "--python",
+        nargs="+",
+        type=Path,
+        default=[Path(sys.executable)],
+        metavar="PATH",
+        help="interpreters, which have their test package (default: this one)",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--modules", nargs="+", metavar="NAME", help="modules of the suite, such as test_import")
+    what.add_argument("--quick", action="store_true", help=f"these alone: {', '.join(QUICK)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there too, with all tracebacks")
+    parser.add_argument("--directory", metavar="DIR", help="where to make the environments (default: TMPDIR)")
+    parser.add_argument("--keep", action="store_true", help="leave the environments and the logs there")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

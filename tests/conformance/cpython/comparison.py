@@ -1,0 +1,98 @@
+"""Comparing the hook with CPython under a prefix, module by module and test by test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .deviations import Deviation
+from .environments import HOOK, PLAIN, PREFIX
+from .runs import SKIPPED, Outcome, Outcomes
+
+AGAIN = 3  # times that a test is run alone, on both sides, before an unexpected outcome counts
+
+ABSENT = Outcome("absent")
+
+Say = Callable[[str], object]
+
+
+class Run(Protocol):
+    """Runs a module of the suite, or some of its tests alone, and returns the outcomes on each of some sides."""
+
+    def __call__(
+        self, module: str, sides: Collection[str], tests: Collection[str] = ..., options: Mapping[str, str] = ...
+    ) -> Sequence[Outcomes]:
+        """Run; `options` are the hook's."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a test ends under a prefix, and how with the hook on."""
+
+    prefix: Outcome
+    hook: Outcome
+
+    def __str__(self) -> str:
+        return f"prefix: {self.prefix}; hook: {self.hook}"
+
+
+Differences = dict[str, Difference]
+
+
+@dataclass
+class Result:
+    """What came of a module, by test.
+
+    `compared` tests ran on both sides, and `skipped` ones on neither. `differ` did so each time; `unsteady` have differed
+    once, and agreed when they were run alone. `fail_in_both` says why: whether CPython passes them without a prefix.
+    """
+
+    compared: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    differ: Differences = field(default_factory=dict)
+    unsteady: Differences = field(default_factory=dict)
+    fail_in_both: dict[str, bool] = field(default_factory=dict)
+    no_way_back: Differences = field(default_factory=dict)
+
+
+def compare(run: Run, module: str, listed: Mapping[str, Deviation], say: Say) -> Result:
+    """Run a module of the suite on both sides, and then alone what did not turn out as `listed`; tell `say` of it.
+
+    A test that is listed is expected to differ, but not under the options that its deviation names; every other one is not.
+    """
+    say(f"{module}: on both sides")
+    prefix, hook = run(module, (PREFIX, HOOK))
+    found = differences(prefix, hook)
+    result = Result()
+    for test, outcome in hook.items():
+        kept = result.skipped if outcome.word == SKIPPED and test not in found else result.compared
+        kept.append(test)
+    result.compared += [test for test in prefix if test not in hook]
+    surprising = [test for test in result.compared if (test in found) != (test in listed)]
+    result.differ = {test: each for test, each in found.items() if test not in surprising}
+    for test in surprising:
+        say(f"{module}: {test} alone, {AGAIN} times")
+        rounds = [differences(*run(module, (PREFIX, HOOK), [test])) for _ in range(AGAIN)]
+        if all(test in each for each in rounds):
+            result.differ[test] = rounds[-1][test]
+        elif test in found or any(test in each for each in rounds):
+            result.unsteady[test] = found.get(test) or next(each[test] for each in rounds if test in each)
+    failing = [test for test, outcome in hook.items() if not outcome.is_good and test not in found]
+    if failing:
+        say(f"{module}: {len(failing)} that fail on both sides, without a prefix")
+        (plain,) = run(module, (PLAIN,), failing)
+        result.fail_in_both = {test: plain.get(test, ABSENT).is_good for test in failing}
+    for deviation in dict.fromkeys(listed.values()):
+        expected = {test: each.prefix for test, each in result.differ.items() if listed.get(test) is deviation}
+        if expected:
+            say(f"{module}: {len(expected)} that are listed, with {dict(deviation.options)}")
+            (again,) = run(module, (HOOK,), list(expected), deviation.options)
+            result.no_way_back |= differences(expected, {test: again[test] for test in expected if test in again})
+    return result
+
+
+def differences(prefix: Outcomes, hook: Outcomes) -> Differences:
+    """Return the tests that have not ended alike, or that only one side has."""
+    pairs = {test: Difference(prefix.get(test, ABSENT), hook.get(test, ABSENT)) for test in prefix | hook}
+    return {test: pair for test, pair in pairs.items() if pair.prefix != pair.hook}

@@ -1,0 +1,92 @@
+"""The differences that are meant: `tests/conformance/deviations.toml`, and the table in the README made from it.
+
+`python -m tests.conformance.cpython.deviations` brings the table up to date.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE = Path(__file__).resolve().parents[1] / "deviations.toml"
+README = Path(__file__).resolve().parents[3] / "README.md"
+
+BEGIN, END = "<!-- deviations: begin -->\n", "<!-- deviations: end -->\n"
+
+PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
+
+
+@dataclass(frozen=True, eq=False)
+class Deviation:
+    """One thing that is different on purpose.
+
+    `what` differs, the `reason`, how to have it as CPython has it (`stock`, and as `options` of the hook, under which the
+    tests do not differ), and the `tests` that show it, each with the versions of Python under which it does.
+    """
+
+    what: str
+    reason: str
+    stock: str
+    options: Mapping[str, str]
+    tests: Mapping[str, tuple[str, ...]]
+
+    @property
+    def pythons(self) -> str:
+        """The versions under which any test shows it."""
+        found = {python for versions in self.tests.values() for python in versions}
+        return ", ".join(python for python in PYTHONS if python in found)
+
+
+def load(path: Path = FILE) -> list[Deviation]:
+    """Return the deviations; raises ValueError for an entry that is not complete."""
+    deviations = []
+    seen: dict[tuple[str, str], str] = {}
+    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["deviation"]:
+        tests = {
+            test: PYTHONS if versions == "all" else tuple(versions) for test, versions in entry.pop("tests").items()
+        }
+        deviation = Deviation(tests=tests, **entry)
+        if not (deviation.what and deviation.reason and deviation.stock and deviation.options and tests):
+            raise ValueError(f"incomplete: {deviation}")
+        for test, versions in tests.items():
+            for version in versions:
+                if version not in PYTHONS or not test.startswith("test."):
+                    raise ValueError(f"{test}: {version}")
+                if seen.setdefault((test, version), deviation.what) != deviation.what:
+                    raise ValueError(f"{test} is listed twice")
+        deviations.append(deviation)
+    return deviations
+
+
+def listed(deviations: list[Deviation], python: str, module: str) -> dict[str, Deviation]:
+    """Return the deviations of one module's tests, by test, for a Python such as `3.11`."""
+    return {
+        test: deviation
+        for deviation in deviations
+        for test, versions in deviation.tests.items()
+        if python in versions and f"{test}.".startswith(f"test.{module}.")
+    }
+
+
+def table(deviations: list[Deviation]) -> str:
+    """Return the README's table."""
+    lines = ["| what | why | to have it as CPython has it | tests of CPython's | Python |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {each.what} | {each.reason} | {each.stock} | {len(each.tests)} | {each.pythons} |" for each in deviations
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def with_table(text: str, deviations: list[Deviation]) -> str:
+    """Return the README's text with the table up to date between its marks."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError("the README has no place for the table")
+    return f"{before}{begin}{table(deviations)}{end}{after}"
+
+
+if __name__ == "__main__":
+    README.write_text(with_table(README.read_text(encoding="utf-8"), load()), encoding="utf-8")
