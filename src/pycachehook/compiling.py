@@ -7,7 +7,7 @@ import os
 
 from . import pyc
 from ._compat import KEY, hidden_from_tracebacks, siphash, source_to_code
-from .events import LOCK_TIMEOUT, Miss
+from .events import LOCK_TIMEOUT
 from .pyc import CHECKED_HASH, HASH_BASED
 from .store import READ_FLAGS, read_file
 from .writer import SingleFlight, look_again, write_entry
@@ -69,13 +69,13 @@ def compile_and_store(
     `reason` is why there was no hit. Raises what the stock loader raises for a source that cannot be read or compiled.
     """
     source = Source(loader.path)
-    found = look_again(store.directory, lambda: _found_meanwhile(store, source))
+    found = look_again(store.directory, lambda: store.found_meanwhile(source.path))
     if found is not None:
         stats.hit(store.name, fullname, source.path)
         return found
     _data(source)  # while there is a file descriptor for it: the lock will take one
     with SingleFlight(store.directory, store.path(source.path), stats) as flight:
-        found = _found_meanwhile(store, source) if flight.may_write else None
+        found = store.found_meanwhile(source.path) if flight.may_write else None
         if found is not None:
             stats.hit(store.name, fullname, source.path)
             return found
@@ -111,14 +111,6 @@ def _data(source: Source) -> bytes | None:
     try:
         return source.data()
     except OSError:
-        return None
-
-
-def _found_meanwhile(store: "Store", source: Source) -> "CodeType | None":
-    """Look again: another process may have compiled just this file."""
-    try:
-        return store.find(source.path)
-    except (Miss, OSError):
         return None
 
 

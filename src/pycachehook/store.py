@@ -158,6 +158,16 @@ class Store:
             return False
         return True
 
+    def found_meanwhile(self, path: str) -> "CodeType | None":
+        """As `find`, but None for what it raises: whether another process has compiled just this file.
+
+        It stands here for those who drop our modules from `sys.modules`: what is loaded after that has another `Miss`.
+        """
+        try:
+            return self.find(path)
+        except (Miss, OSError):
+            return None
+
     def find(self, path: str) -> "CodeType":  # noqa: C901, PLR0912 -- see below
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read.
 

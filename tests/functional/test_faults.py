@@ -387,6 +387,20 @@ def test_removed_between_imports(removed: str, umask: int, child: Child) -> None
     assert [stat.S_IMODE(mark.stat().st_mode) for mark in marks] == [0o644 & ~umask] * 2
 
 
+def test_our_modules_dropped(python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
+    """What drops our modules from `sys.modules`, as pex does at its start, breaks no import, and the entry is stored."""
+    program = """if True:
+        import sys, pycachehook
+        hook = pycachehook.install(sys.argv[1])
+        for name in [name for name in sys.modules if name.startswith("pycachehook")]:
+            del sys.modules[name]
+        import first
+        print(first.VALUE, hook.stats.stored, hook.stats.errors)
+    """
+    root = tree({"first.py": "VALUE = 'first'\n"})
+    assert python("-c", program, cache, PYTHONPATH=str(root)).stdout == "first 1 0\n"
+
+
 @pytest.mark.parametrize("removed", REMOVED)
 def test_removed_while_compiling(removed: str, child: Child) -> None:
     """A cache, or part of one, that is removed between look-up and write is made again, and the entry is stored."""
