@@ -1,0 +1,177 @@
+"""A container without an engine: a root file system of bind mounts, in a mount namespace of its own, by chroot.
+
+What a base image brings (programs, libraries, this Python) is this machine's own, mounted read-only; the rest is an
+empty directory, into which a build may write. A container runs in it as an engine would have it: as any user, and with
+a root file system that is read-only if asked. The mounts vanish with the process.
+"""
+
+import importlib.metadata
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from steps import stop
+
+import pycachehook
+
+ROOT, NOBODY = 0, 65534  # user ids, each with the group of the same number
+
+# Directories of the machine that hold programs and libraries; a link, as /bin often is, stays one.
+BASE = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr", "/etc")
+
+KERNEL = (Path("/dev"), Path("/proc"))
+OUTPUT = Path("/output")
+TEMPORARY = Path("/tmp")  # noqa: S108 -- the container's own
+
+VENV = Path("/opt/venv")
+CONSOLE_SCRIPT = f"""#!{VENV}/bin/python
+import sys
+from pycachehook.cli import main
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+
+
+class Container:
+    """An image, in the directory `root`, and the processes that run in it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the image as a base image would be."""
+        self._own_mounts = own_mounts()
+        os.umask(0o022)  # as in builds: what root makes, everybody may read
+        self.root = folder / "root"
+        self.output = folder / "output"  # mounted at /output, as a volume into which every user may write
+        self.environment = {"PATH": "/opt/python:/usr/bin:/bin", "HOME": "/"}
+        self._base = []
+        for path in (self.root, self.output, self.inside(OUTPUT), self.inside(TEMPORARY)):
+            path.mkdir()
+            path.chmod(0o755 if path == self.root else 0o777)
+        for place in dict.fromkeys((*BASE, sys.base_prefix)):
+            if os.path.islink(place):
+                self.inside(Path(place)).symlink_to(os.readlink(place))
+            elif os.path.isdir(place) and not place.startswith("/usr/"):
+                self._base.append(Path(place))
+        for path in (*self._base, *KERNEL):
+            self.inside(path).mkdir(parents=True)
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        self.write_program(Path("/opt/python/python3"), f'#!/bin/sh\nexec {sys.base_prefix}/bin/python{version} "$@"\n')
+
+    def inside(self, path: Path) -> Path:
+        """Return where `path` of the container lies on this machine."""
+        return self.root / path.relative_to("/")
+
+    def write_program(self, path: Path, text: str) -> None:
+        """Write a script into the image, which everybody may run."""
+        place = self.inside(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+        place.chmod(0o755)
+
+    def copy(self, source: Path, target: Path) -> None:
+        """Copy a file or a directory of this machine into the image, without bytecode."""
+        place = self.inside(target)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(source, place, ignore=ignored, dirs_exist_ok=True)
+        else:
+            shutil.copy(source, place)
+
+    def install(self, *names: str) -> None:
+        """Put pycachehook and the distributions `names` into the container's venv, as `pip install --no-compile` would.
+
+        They and what they require are copied from the environment that runs this: no network is needed.
+        """
+        (site,) = self.inside(VENV).glob("lib/python*/site-packages")
+        for distribution in with_what_they_require("pycachehook", *names):
+            for file in distribution.files or ():
+                if ".." not in file.parts and file.suffix not in (".pyc", ".pth"):
+                    (site / file).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(str(distribution.locate_file(file)), site / file)
+        package = Path(str(pycachehook.__file__)).parent  # an editable installation's files are elsewhere
+        shutil.copytree(package, site / "pycachehook", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        self.write_program(VENV / "bin" / "pycachehook", CONSOLE_SCRIPT)
+
+    def run(
+        self,
+        *command: str,
+        user: int = ROOT,
+        read_only: bool = False,
+        folder: str = "/",
+        environment: Mapping[str, str] | None = None,
+        standard_input: str = "",
+        check: bool = True,
+    ) -> str:
+        """Run a command in the container and return what it printed; end the example if it fails, unless told not to."""
+        variables = [f"{name}={value}" for name, value in {**self.environment, **(environment or {})}.items()]
+        enter = ["chroot", f"--userspec={user}:{user}", "--groups=", str(self.root), "/usr/bin/env", "-i", *variables]
+        enter += ["sh", "-c", 'cd "$0" && exec "$@"', folder, *command]
+        script = "\n".join(("set -e", *self._mount_commands(read_only=read_only), f"exec {shlex.join(enter)}"))
+        done = subprocess.run(
+            [*self._own_mounts, "sh", "-c", script],
+            input=standard_input,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode and check:
+            stop(f"{shlex.join(command)} ended with exit code {done.returncode}: {done.stderr.strip()}")
+        return done.stdout if check else done.stdout + done.stderr
+
+    def _mount_commands(self, *, read_only: bool) -> list[str]:
+        root = str(self.root)
+        mounts = [["--bind", root, root]]
+        for path in self._base:
+            target = str(self.inside(path))
+            mounts += [["--bind", str(path), target], ["-o", "remount,bind,ro", target]]
+        mounts += [["--rbind", str(path), str(self.inside(path))] for path in KERNEL]
+        mounts.append(["--bind", str(self.output), str(self.inside(OUTPUT))])
+        if read_only:
+            mounts.append(["-t", "tmpfs", "tmpfs", str(self.inside(TEMPORARY))])
+            mounts.append(["-o", "remount,bind,ro", root])
+        return [shlex.join(["mount", *arguments]) for arguments in mounts]
+
+
+def with_what_they_require(*names: str) -> list[importlib.metadata.Distribution]:
+    """Return installed distributions, and all that they require here; end the example if one of `names` is missing."""
+    found: dict[str, importlib.metadata.Distribution] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        try:
+            found[name] = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            if name in names:
+                stop(
+                    f"This example needs {name}, which it copies from the environment that runs it: pip install {name}"
+                )
+            continue  # required elsewhere, by another Python or system
+        required = (each for each in found[name].requires or () if "extra ==" not in each)
+        waiting += {re.split(r"[^\w.-]", each)[0] for each in required} - set(found)
+    return list(found.values())
+
+
+def own_mounts() -> list[str]:
+    """Return the command under which mounts are the process's own; end the example if this process may not mount."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        stop("This example needs root: it mounts, and runs as another user.")
+    for program in ("unshare", "chroot", "mount"):
+        if shutil.which(program) is None:
+            stop(f"This example needs {program}(1).")
+    commands = [["unshare", "--mount"]]
+    if " shared:" not in Path("/proc/self/mountinfo").read_text(encoding="utf-8"):
+        commands.append(["unshare", "--mount", "--propagation=unchanged"])  # where / is no mount, as in a chroot
+    found = next(filter(works, commands), None)
+    if found is None:
+        stop("This example needs to make mount namespaces, and this machine does not let it: unshare --mount fails.")
+    return found
+
+
+def works(command: list[str]) -> bool:
+    """Say whether a program can be started under `command`."""
+    return subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0

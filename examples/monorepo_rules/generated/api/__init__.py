@@ -1,0 +1,1 @@
+"""What the generator has made of the interface's description."""

@@ -1,0 +1,9 @@
+"""Print the table of contents of a Markdown file: `python contents.py README.md`."""
+
+import pycachehook
+
+pycachehook.install()  # first: what is imported before it is not cached
+
+from outline.command import main  # noqa: E402
+
+main()

@@ -1,0 +1,13 @@
+"""Headings as lines."""
+
+from collections.abc import Iterable, Iterator
+
+from .headings import Heading
+
+BULLET = "-"
+
+
+def indented(found: Iterable[Heading]) -> Iterator[str]:
+    """Yield a line for each heading, further to the right the deeper it is."""
+    for heading in found:
+        yield f"{'  ' * (heading.level - 1)}{BULLET} {heading.text}"

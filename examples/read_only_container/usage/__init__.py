@@ -1,0 +1,1 @@
+"""How much space directories take."""

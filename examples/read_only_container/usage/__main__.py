@@ -1,0 +1,8 @@
+"""Print how much space each directory below the named one takes."""
+
+import sys
+from pathlib import Path
+
+from .report import show
+
+show(Path(sys.argv[1]))

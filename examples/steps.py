@@ -1,0 +1,60 @@
+"""What the examples share: processes with their counters, tables of facts, and an end in one sentence."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+def stop(sentence: str) -> NoReturn:
+    """End the example with exit code 1 and one sentence, which says what is missing or what went wrong."""
+    sys.exit(sentence)
+
+
+def clean_environment(**variables: object) -> dict[str, str]:
+    """Return this process's environment without what steers Python or pycachehook, and with `variables`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYCACHEHOOK_"))}
+    return kept | {name: str(value) for name, value in variables.items()}
+
+
+def run(*command: object, cwd: Path | None = None, **variables: object) -> str:
+    """Run a command to its end and return what it printed; end the example if it fails."""
+    words = [str(word) for word in command]
+    done = subprocess.run(
+        words, cwd=cwd, env=clean_environment(**variables), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        stop(f"{' '.join(words)} ended with exit code {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def take_stats(file: Path) -> list[dict[str, Any]]:
+    """Return the lines that `PYCACHEHOOK_STATS` has collected in `file`, one for each process, and remove it."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    file.unlink()
+    return [json.loads(line) for line in lines]
+
+
+def counters(stats: dict[str, Any]) -> list[object]:
+    """Return what `COUNTERS` names, of one process."""
+    places = stats["hits_by_place"]
+    return [stats["compiled"], stats["stored"], places["store"], places["in_tree"], stats["misses"]]
+
+
+COUNTERS = ("compiled", "stored", "from the cache", "from __pycache__", "misses")
+
+
+def folders_of_bytecode(tree: Path) -> int:
+    """Return how many `__pycache__` there are below `tree`."""
+    return len(list(tree.rglob("__pycache__")))
+
+
+def table(heads: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table in which every column is as wide as it must be."""
+    lines = [[str(cell) for cell in row] for row in (heads, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

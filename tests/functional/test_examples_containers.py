@@ -1,0 +1,173 @@
+"""Examples as their READMEs have them: the command at the top is run, and what it prints is checked.
+
+Here `quickstart` and `monorepo_rules`, which run anywhere, and `read_only_container` and `docker`, which need root.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conftest import PROJECT, clean_environment
+
+from .conftest import NOBODY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Python
+
+    from .conftest import PrivateMounts
+
+EXAMPLES = PROJECT / "examples"
+LACKING = r"This example needs (root|\w+\(1\)|to make mount namespaces)"  # else it is a failure
+COUNTERS = ("compiled", "stored", "from the cache", "from __pycache__", "misses")
+
+
+def block(name: str, kind: str) -> str:
+    """Return the first block of code of a kind in an example's README."""
+    text = (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
+    found = re.search(rf"^```{kind}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert found, f"no ```{kind} in the README of {name}"
+    return found[1]
+
+
+@pytest.fixture
+def run_example(tmp_path: Path) -> Callable[[str], str]:
+    """Return a function that runs an example's command in the root of the clone and returns what it printed."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    (commands / "python").chmod(0o755)
+
+    def run(name: str) -> str:
+        (command,) = block(name, "sh").splitlines()
+        assert command == f"python examples/{name}/run.py"
+        before = set((EXAMPLES / name).rglob("*"))
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=PROJECT,
+            env=clean_environment(PATH=f"{commands}{os.pathsep}{os.environ['PATH']}"),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        if done.returncode == 1 and re.match(LACKING, done.stderr):
+            pytest.skip(done.stderr.strip())
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert shape(done.stdout) == shape(block(name, "text")), "the README shows other output"
+        assert set((EXAMPLES / name).rglob("*")) == before, "an example leaves the clone as it was"
+        return done.stdout
+
+    return run
+
+
+def shape(output: str) -> str:
+    """Return an output with its numbers and its widths taken out: they differ between machines."""
+    return re.sub(r" {2,}", "  ", re.sub(r"\d+", "N", output))
+
+
+def rows(output: str, *heads: str) -> list[dict[str, str]]:
+    """Return the rows of the table that has these heads, each as cells by head."""
+    lines = [re.split(r" {3,}", f" {line}") for line in output.splitlines()]
+    at = next(number for number, cells in enumerate(lines) if set(heads) <= {cell.strip() for cell in cells})
+    found = []
+    for cells in lines[at + 1 :]:
+        if len(cells) != len(lines[at]):
+            break
+        found.append({head.strip(): cell.strip() for head, cell in zip(lines[at], cells, strict=True)})
+    return found
+
+
+def test_quickstart(run_example: Callable[[str], str]) -> None:
+    """Each module is compiled once; an edit that a timestamp does not show is seen, and only its module compiled again."""
+    output = run_example("quickstart")
+    first, second, edited = rows(output, *COUNTERS)
+    modules = len(list((EXAMPLES / "quickstart" / "outline").glob("*.py")))
+    assert first["compiled"] == first["stored"]
+    assert int(first["compiled"]) >= modules
+    assert first["misses"] == str({"absent": int(first["compiled"])})
+    assert (second["compiled"], second["misses"]) == ("0", "{}")
+    assert int(second["from the cache"]) == int(first["compiled"])
+    assert (edited["compiled"], edited["stored"], edited["misses"]) == ("1", "1", "{'stale-source': 1}")
+    assert [row["first line"][0] for row in (first, second, edited)] == ["-", "-", "*"]
+    assert f"entries in the cache: {first['stored']}\n" in output
+    assert "__pycache__ beside the sources: 0\n" in output
+
+
+def test_monorepo_rules(run_example: Callable[[str], str]) -> None:
+    """Each source's pyc lies where its rule sends it, in the mode that the rule sets, and nowhere else."""
+    pytest.importorskip("rich", reason="needs rich, from the extra cli")
+    output = run_example("monorepo_rules")
+    starts = rows(output, "service", *COUNTERS)
+    assert [(row["service"], row["start"]) for row in starts] == [
+        ("shop", "first"),
+        ("mail", "first"),
+        ("shop", "second"),
+        ("mail", "second"),
+    ]
+    assert all(row["compiled"] == row["stored"] != "0" for row in starts[:2])
+    assert all((row["compiled"], row["misses"]) == ("0", "{}") for row in starts[2:])
+    assert {row["module"]: tuple(row.values())[1:] for row in rows(output, "module", "rule")} == {
+        "basket": ("rule 3", "loaded from store", ".cache/shop", "checked-hash", "holds"),
+        "letter": ("rule 4", "loaded from store", ".cache/mail", "checked-hash", "holds"),
+        "money.amounts": ("none", "loaded from store", ".cache/common", "checked-hash", "holds"),
+        "rich.table": ("rule 2", "loaded from store", ".cache/third-party", "unchecked-hash", "holds"),
+        "api.orders": ("rule 1 excludes it", "left to CPython", ".cache/common", "timestamp", "none"),
+    }
+    assert "__pycache__ beside the sources: 0\n" in output
+
+
+@pytest.mark.full
+def test_read_only_container(run_example: Callable[[str], str]) -> None:
+    """What root has precompiled, a user who can write nothing finds; without it each start compiles everything."""
+    pytest.importorskip("rich", reason="needs rich, from the extra cli")
+    output = run_example("read_only_container")
+    bare, again, first, second = rows(output, *COUNTERS)
+    modules = len(list((EXAMPLES / "read_only_container" / "usage").glob("*.py")))
+    assert bare == {**again, "start": "first"}
+    assert (bare["stored"], bare["from the cache"]) == ("0", "0")
+    assert bare["misses"] == str({"absent": int(bare["compiled"])})
+    assert int(bare["compiled"]) > modules + 20, "rich's modules too"
+    for row in (first, second):
+        assert (row["compiled"], row["stored"], row["misses"]) == ("0", "0", "{}")
+        assert int(row["from the cache"]) == int(bare["compiled"])
+        assert row["from __pycache__"] == bare["from __pycache__"]
+    for user in (0, NOBODY):
+        assert re.search(rf"^user {user}: .*: Read-only file system$", output, re.MULTILINE)
+    assert "bytecode beside the sources in /app: 0\n" in output
+
+
+@pytest.mark.full
+def test_docker(run_example: Callable[[str], str]) -> None:
+    """Every line of the Dockerfile is carried out, and what comes out serves an unprivileged user without compiling."""
+    pytest.importorskip("rich", reason="needs rich, from the extra cli")
+    output = run_example("docker")
+    dockerfile = (EXAMPLES / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    steps = [line for line in dockerfile.splitlines() if line and not line.startswith("#")]
+    assert [line for line in output.splitlines() if line in steps] == steps
+    assert sum(step.startswith("RUN pycachehook ") for step in steps) >= 3
+    assert "    nothing is wrong here\n" in output
+    first, second = rows(output, *COUNTERS)
+    modules = len(list((EXAMPLES / "docker" / "pages").glob("*.py")))
+    for row in (first, second):
+        assert (row["user"], row["compiled"], row["stored"], row["misses"]) == (str(NOBODY), "0", "0", "{}")
+        assert int(row["from the cache"]) > modules, "markdown_it's modules too"
+    assert {**first, "": ""} == {**second, "": ""}
+    assert "bytecode beside the sources in /app: 0\n" in output
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["read_only_container", "docker"])
+def test_without_root(name: str, python: Python, private_mounts: PrivateMounts) -> None:
+    """Who may not mount gets one sentence and exit code 1."""
+    done = private_mounts(python, EXAMPLES / name / "run.py", user=NOBODY, reach=[PROJECT], check=False)
+    sentence = "This example needs root: it mounts, and runs as another user.\n"
+    assert (done.returncode, done.stderr) == (1, sentence)
