@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import activation, cold, concurrent, mtimes, read_only, warm
+from . import activation, cold, concurrent, mtimes, precompile, read_only, warm
 from .applications import APPLICATIONS
 from .chart import draw
 from .counts import ClaimError
@@ -27,6 +27,7 @@ MEASUREMENTS = {
     "read_only": read_only,
     "mtimes": mtimes,
     "concurrent": concurrent,
+    "precompile": precompile,
 }
 
 
