@@ -5,9 +5,7 @@ empty directory, into which a build may write. A container runs in it as an engi
 a root file system that is read-only if asked. The mounts vanish with the process.
 """
 
-import importlib.metadata
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -15,9 +13,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from mounts import is_root, own_mounts
+from packages import copy_packages
 from steps import stop
-
-import pycachehook
 
 ROOT, NOBODY = 0, 65534  # user ids, each with the group of the same number
 
@@ -42,7 +40,9 @@ class Container:
 
     def __init__(self, folder: Path) -> None:
         """Make the image as a base image would be."""
-        self._own_mounts = own_mounts()
+        if not is_root():
+            stop("This example needs root: it mounts, and runs as another user.")
+        self._own_mounts = own_mounts("chroot", "mount")
         os.umask(0o022)  # as in builds: what root makes, everybody may read
         self.root = folder / "root"
         self.output = folder / "output"  # mounted at /output, as a volume into which every user may write
@@ -88,13 +88,7 @@ class Container:
         They and what they require are copied from the environment that runs this: no network is needed.
         """
         (site,) = self.inside(VENV).glob("lib/python*/site-packages")
-        for distribution in with_what_they_require("pycachehook", *names):
-            for file in distribution.files or ():
-                if ".." not in file.parts and file.suffix not in (".pyc", ".pth"):
-                    (site / file).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(str(distribution.locate_file(file)), site / file)
-        package = Path(str(pycachehook.__file__)).parent  # an editable installation's files are elsewhere
-        shutil.copytree(package, site / "pycachehook", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        copy_packages(site, "pycachehook", *names)
         self.write_program(VENV / "bin" / "pycachehook", CONSOLE_SCRIPT)
 
     def run(
@@ -135,43 +129,3 @@ class Container:
             mounts.append(["-t", "tmpfs", "tmpfs", str(self.inside(TEMPORARY))])
             mounts.append(["-o", "remount,bind,ro", root])
         return [shlex.join(["mount", *arguments]) for arguments in mounts]
-
-
-def with_what_they_require(*names: str) -> list[importlib.metadata.Distribution]:
-    """Return installed distributions, and all that they require here; end the example if one of `names` is missing."""
-    found: dict[str, importlib.metadata.Distribution] = {}
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        try:
-            found[name] = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:
-            if name in names:
-                stop(
-                    f"This example needs {name}, which it copies from the environment that runs it: pip install {name}"
-                )
-            continue  # required elsewhere, by another Python or system
-        required = (each for each in found[name].requires or () if "extra ==" not in each)
-        waiting += {re.split(r"[^\w.-]", each)[0] for each in required} - set(found)
-    return list(found.values())
-
-
-def own_mounts() -> list[str]:
-    """Return the command under which mounts are the process's own; end the example if this process may not mount."""
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        stop("This example needs root: it mounts, and runs as another user.")
-    for program in ("unshare", "chroot", "mount"):
-        if shutil.which(program) is None:
-            stop(f"This example needs {program}(1).")
-    commands = [["unshare", "--mount"]]
-    if " shared:" not in Path("/proc/self/mountinfo").read_text(encoding="utf-8"):
-        commands.append(["unshare", "--mount", "--propagation=unchanged"])  # where / is no mount, as in a chroot
-    found = next(filter(works, commands), None)
-    if found is None:
-        stop("This example needs to make mount namespaces, and this machine does not let it: unshare --mount fails.")
-    return found
-
-
-def works(command: list[str]) -> bool:
-    """Say whether a program can be started under `command`."""
-    return subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0

@@ -17,6 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.dont_write_bytecode = True  # of this program itself
+
+from mounts import read_only  # noqa: E402
+
 STATS = "import json, pycachehook; print(json.dumps(pycachehook.active().stats.as_dict()))"
 
 
@@ -28,18 +32,6 @@ def copy_packages(names: list[str], target: Path) -> None:
             sys.exit(f"There is no package {name} in this environment: pip install {name}")
         folder = Path(next(iter(spec.submodule_search_locations)))
         shutil.copytree(folder, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-
-
-def read_only(tree: Path) -> list[str]:
-    """Make the tree read-only, and return the command prefix under which it is."""
-    if os.geteuid() == 0:
-        script = f'mount --bind {tree} {tree} && mount -o remount,bind,ro {tree} && exec "$@"'
-        return ["unshare", "--mount", "sh", "-c", script, "sh"]
-    for folder, _, files in os.walk(tree):
-        for name in files:
-            os.chmod(os.path.join(folder, name), 0o444)
-        os.chmod(folder, 0o555)
-    return []
 
 
 def start(prefix: list[str], tree: Path, *arguments: str) -> tuple[float, str]:
@@ -60,22 +52,19 @@ def main() -> None:
         tree, cache = Path(folder, "tree"), Path(folder, "cache")
         tree.mkdir()
         copy_packages(names, tree)
-        prefix = read_only(tree)
-        code = f"import {names[0]}"
-        print(f"import {names[0]}, from a read-only tree{'first start':>24}{'second start':>16}")
-        alone = [start(prefix, tree, "-c", code)[0] for _ in range(2)]
-        print(f"{'CPython alone':40}{alone[0]:>17.2f} s{alone[1]:>14.2f} s")
-        run = ("-m", "pycachehook", "run", "--cache-dir", str(cache), "-c", f"{code}; {STATS}")
-        ours = [start(prefix, tree, *run) for _ in range(2)]
-        print(f"{'with pycachehook':40}{ours[0][0]:>17.2f} s{ours[1][0]:>14.2f} s")
-        for which, (_, output) in zip(("first", "second"), ours, strict=True):
-            stats = json.loads(output)
-            print(
-                f"{which} start: compiled {stats['compiled']}, stored {stats['stored']}, read from the cache {stats['hits']}"
-            )
-        for path in (tree, *tree.rglob("*")):
-            if path.is_dir():
-                path.chmod(0o755)
+        with read_only(tree) as prefix:
+            code = f"import {names[0]}"
+            print(f"import {names[0]}, from a read-only tree{'first start':>24}{'second start':>16}")
+            alone = [start(prefix, tree, "-c", code)[0] for _ in range(2)]
+            print(f"{'CPython alone':40}{alone[0]:>17.2f} s{alone[1]:>14.2f} s")
+            run = ("-m", "pycachehook", "run", "--cache-dir", str(cache), "-c", f"{code}; {STATS}")
+            ours = [start(prefix, tree, *run) for _ in range(2)]
+            print(f"{'with pycachehook':40}{ours[0][0]:>17.2f} s{ours[1][0]:>14.2f} s")
+            for which, (_, output) in zip(("first", "second"), ours, strict=True):
+                stats = json.loads(output)
+                print(
+                    f"{which} start: compiled {stats['compiled']}, stored {stats['stored']}, read from the cache {stats['hits']}"
+                )
 
 
 if __name__ == "__main__":

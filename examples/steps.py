@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -20,15 +21,35 @@ def clean_environment(**variables: object) -> dict[str, str]:
     return kept | {name: str(value) for name, value in variables.items()}
 
 
-def run(*command: object, cwd: Path | None = None, **variables: object) -> str:
-    """Run a command to its end and return what it printed; end the example if it fails."""
+def finish(*command: object, cwd: Path | None = None, **variables: object) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and return it with what it printed; end the example if it fails."""
     words = [str(word) for word in command]
     done = subprocess.run(
         words, cwd=cwd, env=clean_environment(**variables), capture_output=True, text=True, check=False
     )
     if done.returncode:
         stop(f"{' '.join(words)} ended with exit code {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
+    return done
+
+
+def run(*command: object, cwd: Path | None = None, **variables: object) -> str:
+    """Run a command to its end and return what it printed; end the example if it fails."""
+    return finish(*command, cwd=cwd, **variables).stdout
+
+
+def compiled_by_cpython(told: str, tree: Path) -> list[Path]:
+    """Return the sources below `tree` that CPython compiled, each as often as it did, by what `PYTHONVERBOSE=1` told."""
+    return [path for path in _code_objects(told, tree) if path.suffix == ".py"]
+
+
+def loaded_by_cpython(told: str, tree: Path) -> list[Path]:
+    """Return the pycs below `tree` that CPython loaded, each as often as it did, by what `PYTHONVERBOSE=1` told."""
+    return [path for path in _code_objects(told, tree) if path.suffix == ".pyc"]
+
+
+def _code_objects(told: str, tree: Path) -> list[Path]:
+    found = map(Path, re.findall(r"^# code object from '?(.*?)'?$", told, re.MULTILINE))
+    return [path for path in found if path.is_relative_to(tree)]
 
 
 def take_stats(file: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 import pytest
 
+from .examples import run_command
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -185,3 +187,11 @@ def purelib() -> Callable[[Python], Path]:
         return Path(python("-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
 
     return ask
+
+
+@pytest.fixture
+def run_example(tmp_path: Path) -> Callable[[str], str]:
+    """Return a function that runs an example's command in the root of the clone and returns what it printed."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    return lambda name: run_command(name, commands)
