@@ -296,6 +296,8 @@ def _status(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(json.dumps(state))
         return DONE
+    if not state["active"]:
+        state["status"] += ", once it is active"
     names = ("active", "version", "python", "status", "reason", "entries")
     printing.facts([(name, state[name]) for name in names])
     printing.facts([("bytes", printing.human(state["bytes"]))])
@@ -347,6 +349,8 @@ def _prune(parsed: argparse.Namespace) -> int:
     verb = "would remove" if parsed.dry_run else "removed"
     removed = f"{len(outcome.removed)} files, {printing.human(outcome.removed_bytes)}"
     print(f"{verb} {removed}; {outcome.files} files, {printing.human(outcome.bytes)} stay")
+    if limits == prune.Limits():
+        print("no limit was given: see --max-size, --max-files, --max-age and --orphans")
     return DONE
 
 
@@ -412,7 +416,7 @@ def _explain(parsed: argparse.Namespace) -> int:
     for place in found["places"]:
         detail = f" ({place['detail']})" if place["detail"] else ""
         print(f"  {place['place']}: {place['verdict']}: {place['path']}{detail}")
-    print(f"  outcome: {found['outcome']}")
+    print(f"  outcome{'' if found['active'] or not found['ours'] else ', were it active'}: {found['outcome']}")
     return DONE
 
 

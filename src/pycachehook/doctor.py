@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from importlib.machinery import BuiltinImporter, FrozenImporter
 from typing import Any
 
-from . import __version__, in_force, report
+from . import __version__, config, in_force, report
 from .activation import FILES, STARTUP
 from .cachedir import DISABLED, READ_ONLY
 from .compiling import Source
-from .entries import FOREIGN, TEMPORARY
 from .finder import CachingFinder
 from .pyc import CHECK_SOURCE, HASH_BASED, HEADER_SIZE
-from .verification import SOUND, verify
+from .verification import NOT_BAD, SOUND, verify
 
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "lustre", "gpfs", "ceph", "afs", "glusterfs", "fuse.sshfs")
 
 # Finders that stand in front of ours in ordinary environments and find next to nothing.
 _HARMLESS = (BuiltinImporter, FrozenImporter)
 _HARMLESS_TYPES = ("DistutilsMetaFinder", "FirstImport")
+
+VARIABLES = "PYCACHEHOOK_"  # how the names of our variables begin
 
 _START_FILES_ALONE = (3, 18)  # from then on `.pth` files run no code (PEP 829)
 
@@ -113,6 +114,10 @@ def _environment(state: dict[str, Any]) -> Iterator[Finding]:
             "Entries are read, but none is written.",
             "unset PYTHONDONTWRITEBYTECODE, or set PYCACHEHOOK_FORCE_WRITE=1",
         )
+    known = {f"{VARIABLES}{name.upper()}" for name in (*config.NAMES, "disable", "stats", "log", "config")}
+    for name in sorted(os.environ):
+        if name.startswith(VARIABLES) and name not in known:
+            yield Finding(f"There is no option {name}.", "The variable has no effect.", f"unset {name}")
     prefix = os.environ.get("PYTHONPYCACHEPREFIX")
     if prefix and os.path.abspath(prefix) != state["cache_dir"]:
         yield Finding(
@@ -161,7 +166,7 @@ def _file_system(cache_dir: str) -> Iterator[Finding]:
 
 def _entries(state: dict[str, Any]) -> Iterator[Finding]:
     counts = verify(state["cache_dir"], allow_shared=bool(state["options"]["allow_shared"]["value"])).counts
-    bad = {verdict: count for verdict, count in counts.items() if verdict not in (SOUND, FOREIGN, TEMPORARY)}
+    bad = {verdict: count for verdict, count in counts.items() if verdict not in NOT_BAD}
     if bad:
         told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(bad.items()))
         yield Finding(

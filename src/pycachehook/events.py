@@ -80,6 +80,9 @@ class Stats:
         if self.log is not None:
             self.log(f"fault: {sentence}")
 
+    def __repr__(self) -> str:
+        return f"<pycachehook.Stats {self.as_dict()}>"
+
     def as_dict(self) -> dict[str, object]:
         """Return the counters under the names that `PYCACHEHOOK_STATS` writes."""
         return {

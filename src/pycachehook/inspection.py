@@ -102,7 +102,8 @@ def find_module(name: str) -> ModuleSpec:
     for end in range(1, len(parts) + 1):
         spec = _find(".".join(parts[:end]), path)
         if spec is None or (end < len(parts) and spec.submodule_search_locations is None):
-            raise PycacheHookError(f"There is no module {'.'.join(parts[: end + (spec is not None)])}.")
+            name = ".".join(parts[: end + (spec is not None)])
+            raise PycacheHookError(f"There is no module {name} on sys.path, to which PYTHONPATH adds.")
         path = spec.submodule_search_locations
     assert spec is not None
     return spec

@@ -19,6 +19,8 @@ from .store import READ_FLAGS, read_file
 
 SOUND = "sound"
 ORPHANED = "orphaned"  # its source is gone
+UNKNOWN = "unknown"  # its source cannot be read by this user
+NOT_BAD = (SOUND, UNKNOWN, FOREIGN, TEMPORARY)
 
 # In a child, since a damaged body may crash marshal. Its own seal would have told of damage; these have none.
 _READ_BODIES = """
@@ -53,14 +55,14 @@ class Verified:
 def verify(cache_dir: str, *, allow_shared: bool = False, fix: bool = False) -> Verified:
     """Check every file in the cache, and with `fix` remove what is bad.
 
-    A verdict is "sound", "orphaned", a reason of a miss, or "foreign" or "temporary" for what is no entry of this
-    interpreter's and not judged. Raises OSError if the directory cannot be read, PycacheHookError if a bad entry cannot
+    A verdict is "sound", "orphaned", a reason of a miss, or for what is not judged "unknown" (this user may not read the
+    source), or "foreign" or "temporary", which is no entry of this interpreter's. Raises OSError if the directory cannot be read, PycacheHookError if a bad entry cannot
     be removed.
     """
     outcome = Verified()
     for found, verdict, detail in _verdicts(cache_dir, () if allow_shared else trusted_owners()):
         outcome.counts[verdict] += 1
-        if verdict not in (SOUND, FOREIGN, TEMPORARY):
+        if verdict not in NOT_BAD:
             outcome.bad.append((found.path, verdict, detail))
             if fix:
                 remove(cache_dir, found)
@@ -102,6 +104,8 @@ def _check(path: str, source: str, owners: tuple[int, ...]) -> bool:
     try:
         found = Source(source)
         found.data()
+    except PermissionError as error:
+        raise Miss(UNKNOWN, f"{source}: {error.strerror}") from None
     except FileNotFoundError:
         raise Miss(ORPHANED, f"{source} is gone") from None
     except OSError as error:

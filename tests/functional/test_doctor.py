@@ -101,6 +101,7 @@ def test_environment_variables(patient: Patient, tmp_path: Path) -> None:
     for variables, what in {
         ("PYCACHEHOOK_DISABLE",): "PYCACHEHOOK_DISABLE is set.",
         ("PYTHONDONTWRITEBYTECODE",): "PYTHONDONTWRITEBYTECODE is set.",
+        ("PYCACHEHOOK_LAYUOT",): "There is no option PYCACHEHOOK_LAYUOT.",
     }.items():
         assert patient.the_finding(**dict.fromkeys(variables, "1"))["what"] == what
     assert patient.the_finding("-B")["what"] == "Python runs with -B."

@@ -262,7 +262,10 @@ def test_read_only(explain: Callable[[str], dict[str, Any]], hook: pycachehook.H
 def test_no_such_module(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A module that is not there is named."""
     assert main(["explain", name]) == 1
-    assert capsys.readouterr().err == f"pycachehook: error: There is no module {name}.\n"
+    assert (
+        capsys.readouterr().err
+        == f"pycachehook: error: There is no module {name} on sys.path, to which PYTHONPATH adds.\n"
+    )
 
 
 def test_for_people(hook: pycachehook.Hook, root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,7 +148,7 @@ def test_a_module_by_name(
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("no_such_module", "There is no module no_such_module."),
+        ("no_such_module", "There is no module no_such_module on sys.path, to which PYTHONPATH adds."),
         ("sys", "sys has no source (built-in)."),
         ("text.txt", "text.txt is no pyc: it does not begin with a magic number and a header of 16 bytes."),
         ("folder", "folder cannot be read: "),

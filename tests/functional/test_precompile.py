@@ -145,7 +145,7 @@ def test_rules_hold(run: Callable[..., dict[str, Any]], root: Path, tmp_path: Pa
     [
         (["/no/such/path"], "/no/such/path does not exist."),
         (["--distribution", "no-such"], "There is no distribution no-such in this environment."),
-        (["--module", "no_such"], "There is no module no_such."),
+        (["--module", "no_such"], "There is no module no_such on sys.path, to which PYTHONPATH adds."),
         (["--module", "sys"], "sys has no source (built-in)."),
     ],
     ids=lambda each: each[-1] if isinstance(each, list) else "",

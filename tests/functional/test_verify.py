@@ -17,6 +17,8 @@ import pycachehook
 from pycachehook.cli import main
 from pycachehook.pyc import SEAL_SIZE
 
+from .conftest import NOBODY
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -102,6 +104,21 @@ def test_verdicts(filled: dict[Path, Path], verify: Callable[..., dict[str, Any]
     assert said["counts"] == {"sound": ENTRIES - 5, "foreign": 3, **Counter(reasons.values())}
     verify("--fix")
     assert all(path.exists() for path in foreign)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to look at root's entries as another user")
+@pytest.mark.usefixtures("filled")
+def test_sources_of_somebody_else(python: Python, cache: Path) -> None:
+    """An entry whose source this user may not read is not judged, and nothing that has to be mended."""
+    program = f"""if True:
+        import os
+        from pycachehook import verification
+        os.chdir({str(cache)!r})  # from here on nobody needs to come through the directories above
+        os.seteuid({NOBODY})
+        outcome = verification.verify(".")
+        print(dict(outcome.counts), outcome.bad)
+    """
+    assert python("-c", program).stdout == f"{{'unknown': {ENTRIES}}} []\n"
 
 
 def test_program_of_another_name(
