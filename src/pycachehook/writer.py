@@ -62,6 +62,7 @@ def look_again(directory: CacheDir, look: "Callable[[], Found | None]") -> "Foun
     stay behind it. Loading filelock would cost each of them as much as importing a hundred modules.
     """
     global _hope  # noqa: PLW0603
+    waited = 0.0
     while "filelock" not in sys.modules and _hope > 0 and _others_at_work(directory):
         time.sleep(POLL)
         found = look()
@@ -69,7 +70,8 @@ def look_again(directory: CacheDir, look: "Callable[[], Found | None]") -> "Foun
             _hope = AT_WORK
             return found
         _hope -= POLL
-        directory.patience = max(0.0, directory.patience - POLL)
+        waited += POLL
+    directory.patience = max(0.0, directory.patience - waited)  # in vain; what was found has cost none
     return None
 
 

@@ -270,6 +270,32 @@ def test_followers_need_no_locks(team: Team) -> None:
     assert team.compiled()["slow"] == 1
 
 
+def test_following_costs_no_patience(team: Team) -> None:
+    """However long a process has followed another one, it still waits for the next compilation that takes long."""
+    timeout = 3.5
+    modules = ("other", *PACK[1:5])
+    leader_does = (
+        f"for name in {modules}: on_compiling(name.replace('.', '/'), lambda: time.sleep(0.8))",
+        "on_compiling('slow', lambda: time.sleep(2.5))",  # others count as at work for a shorter time than that
+        f"on_compiling('pack/__init__', lambda: tell(compiling=True)); get('pack', *{modules}); tell(**get('slow'))",
+    )
+    with team.closed_gate():
+        follower = team.start(
+            f"wait_at_the_gate(); tell(**get('pack', *{modules})); tell(**get('slow'))",
+            prelude=UNPREPARED,
+            lock_timeout=timeout,
+        )
+        assert team.hear(follower) == {"ready": True}
+        leader = team.start(*leader_does)
+        assert team.hear(leader) == {"compiling": True}
+    followed, waited = team.finish(follower)
+    assert followed["took"] > timeout
+    assert (followed["compiled"], followed["misses"]) == (0, {})
+    assert (waited["values"], waited["compiled"], waited["misses"]) == (["slow"], 0, {})
+    (report,) = team.finish(leader)
+    assert report["stored"] == 1
+
+
 def test_nobody_is_followed_for_ever(team: Team) -> None:
     """Where others are at work, but not on what this process needs, it compiles for itself after a while, and at once then."""
     (leader,) = team.at_once(1, "wait_at_the_gate(); tell(**get('slow'))")
