@@ -1,0 +1,121 @@
+"""Tools that change the code of modules as they are imported: their code runs, and other modules come from the cache."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .conftest import FIRST, RUN_PYTEST
+
+if TYPE_CHECKING:
+    from .conftest import Workbench
+
+pytestmark = pytest.mark.full
+
+FUNCTION = "def double(number: int) -> int:\n    return number * 2\n"
+WATCHED = {"plain.py": FUNCTION, "watched/__init__.py": "", "watched/arithmetic.py": FUNCTION}
+
+
+def test_pytest_rewrites_assertions(bench: Workbench) -> None:
+    """A failed assertion shows its values, in a test module and in a helper that asked for it."""
+    bench.write(
+        {
+            "conftest.py": """
+                import pytest
+                pytest.register_assert_rewrite("helper")
+            """,
+            **RUN_PYTEST,
+            "plain.py": "VALUES = [1, 2, 3]\n",
+            "helper.py": "def check(left, right):\n    assert left == right\n",
+            "test_sums.py": """
+                from plain import VALUES
+                from helper import check
+
+                def test_here():
+                    assert sum(VALUES) == 7
+
+                def test_there():
+                    check(len(VALUES), 4)
+            """,
+        }
+    )
+    output = bench.twice("run_pytest.py", "-p", "no:cacheprovider", "-q", exit_code=1)
+    assert "assert 6 == 7" in output
+    assert "where 6 = sum([1, 2, 3])" in output
+    assert "assert 3 == 4" in output
+    assert {"plain", "helper", "test_sums"} <= bench.entries()  # the two that are rewritten in pytest's own files
+
+
+def test_typeguard_checks_types(bench: Workbench) -> None:
+    """A call with a wrong type raises in the package that is watched, and in no other, which comes from the cache."""
+    bench.write(
+        {
+            **WATCHED,
+            "app.py": """
+                from typeguard import install_import_hook, TypeCheckError
+                install_import_hook("watched")
+                INSTALL
+                import plain, watched.arithmetic
+                print(plain.double("a"), watched.arithmetic.double(2))
+                try:
+                    watched.arithmetic.double("a")
+                except TypeCheckError:
+                    print("caught")
+            """,
+        }
+    )
+    assert bench.twice("app.py") == "aa 4\ncaught\n"
+    assert "plain" in bench.entries()
+
+
+def test_beartype_checks_types(bench: Workbench) -> None:
+    """The same; and since its path hook gives every later module its own loader, ours are the modules before it."""
+    bench.write(
+        {
+            **WATCHED,
+            "early.py": "VALUE = 2\n",
+            "app.py": """
+                import early
+                from beartype.claw import beartype_package
+                from beartype.roar import BeartypeCallHintParamViolation
+                beartype_package("watched")
+                INSTALL
+                import plain, watched.arithmetic
+                print(plain.double("a"), watched.arithmetic.double(early.VALUE))
+                try:
+                    watched.arithmetic.double("a")
+                except BeartypeCallHintParamViolation:
+                    print("caught")
+            """,
+        }
+    )
+    if bench.order == FIRST:
+        assert bench.twice("app.py") == "aa 4\ncaught\n"
+    else:
+        assert bench("app.py", PYTHONPYCACHEPREFIX=str(bench.cache)) == "aa 4\ncaught\n"
+        assert bench.counted()["compiled"] == 0
+        bench.assert_clean()
+    assert {"plain", "early", "arithmetic"} <= bench.entries()
+
+
+def test_pyximport_compiles_extensions(bench: Workbench) -> None:
+    """A Cython module is compiled and imported by its own finder, and the plain one beside it is cached."""
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler")
+    bench.write(
+        {
+            "fast.pyx": "def double(int number):\n    return number * 2\n",
+            "plain.py": "VALUE = 21\n",
+            "app.py": """
+                import pyximport
+                pyximport.install(build_dir="../built")
+                INSTALL
+                import plain, fast
+                print(fast.double(plain.VALUE), fast.__file__.rpartition(".")[2])
+            """,
+        }
+    )
+    assert bench.twice("app.py").endswith("42 so\n")
+    assert "plain" in bench.entries()
