@@ -1,0 +1,48 @@
+"""`python -m tests.conformance.ecosystem [NAMES...] [--json FILE]`: exit code 1 on a difference that is not listed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+
+from .suites import SUITES, compare
+
+
+def main() -> int:
+    """Run the suites that are named, or all; print a line for each, and one for each difference."""
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance.ecosystem", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SUITES)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(SUITES)
+    if unknown:
+        parser.error(f"There is no suite {', '.join(sorted(unknown))}.")
+    listed = tomllib.loads(Path(__file__).with_name("differences.toml").read_text(encoding="utf-8"))
+    known = {(each["suite"], each["test"]) for each in listed.get("difference", ())}
+    found, bad = {}, False
+    for name in arguments.names or SUITES:
+        with tempfile.TemporaryDirectory() as folder:
+            comparison = compare(SUITES[name], Path(folder))
+        found[name] = asdict(comparison)
+        new = {test: pair for test, pair in comparison.differences.items() if (name, test) not in known}
+        print(
+            f"{name}: {comparison.counts}, {len(comparison.differences)} different, {len(new)} not listed", flush=True
+        )
+        for test, (without, hooked) in new.items():
+            print(f"  {test}: {without} without the hook, {hooked} with it", flush=True)
+        for path in comparison.bytecode:
+            print(f"  bytecode in the tree: {path}", flush=True)
+        happened = comparison.lookups and comparison.counts.get("passed")
+        bad = bad or bool(new or comparison.bytecode) or not happened
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return int(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
