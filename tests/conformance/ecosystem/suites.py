@@ -26,17 +26,7 @@ class Suite:
     requirements: tuple[str, ...] = ()
 
 
-SUITES = {
-    suite.name: suite
-    for suite in (
-        Suite("pluggy", "testing", ("pytest-benchmark",)),
-        Suite("attrs", "tests", ("hypothesis", "cloudpickle")),
-        Suite("click", "tests"),
-        Suite("jinja2", "tests", ("trio",)),
-        Suite("flask", "tests"),
-        Suite("packaging", "tests", ("pretend", "hypothesis")),
-    )
-}
+SUITES = {suite.name: suite for suite in (Suite("pluggy", "testing", ("pytest-benchmark",)),)}
 
 
 class Side:
