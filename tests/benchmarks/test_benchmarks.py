@@ -207,7 +207,16 @@ def test_the_command_measures_a_tiny_application(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     measurements = json.loads(report.read_text())["measurements"]
-    assert set(measurements) == {"warm", "activation", "cold", "read_only", "mtimes", "concurrent"}
+    assert set(measurements) == {
+        "warm",
+        "activation",
+        "cold",
+        "read_only",
+        "mtimes",
+        "concurrent",
+        "precompile",
+        "aged",
+    }
     for name, measurement in measurements.items():
         assert f"\n{name}\n====" in done.stdout
         assert "Skipped" in measurement or measurement["tables"]
