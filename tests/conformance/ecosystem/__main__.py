@@ -35,6 +35,10 @@ def main() -> int:
         )
         for test, (without, hooked) in new.items():
             print(f"  {test}: {without} without the hook, {hooked} with it", flush=True)
+        for test in comparison.unsteady:
+            print(f"  {test}: differed once, but not when it was run alone", flush=True)
+        if comparison.last_words:
+            print(comparison.last_words, flush=True)
         for path in comparison.bytecode:
             print(f"  bytecode in the tree: {path}", flush=True)
         happened = comparison.lookups and comparison.counts.get("passed")

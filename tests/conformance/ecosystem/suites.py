@@ -4,29 +4,64 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
-import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[3]
+PLUGIN = Path(__file__).with_name("report_outcomes.py")
 PREFIX = "import sys; sys.pycache_prefix = {!r}\n"
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A package whose source distribution has its tests at `tests`, and what they need beside pytest."""
+    """A package whose source distribution has its tests at `tests`, and what they need beside pytest.
+
+    `arguments` go to pytest; `unused` is removed from the tree, where it would be tested instead of what is installed;
+    `prepare` is a script of the tree, with its arguments, that must have been run before.
+    """
 
     name: str
-    tests: str
+    tests: tuple[str, ...] = ("tests",)
     requirements: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    prepare: tuple[str, ...] = ()
 
 
-SUITES = {suite.name: suite for suite in (Suite("pluggy", "testing", ("pytest-benchmark",)),)}
+# Those parts of coverage's tests that run programs under measurement, in the process and in others.
+COVERAGE = ("api", "arcs", "concurrency", "context", "coverage", "execfile", "oddball", "plugins", "process", "python")
+
+PYTEST_REQUIREMENTS = ("argcomplete", "attrs", "hypothesis", "mock", "pexpect", "pygments", "pytest-xdist", "xmlschema")
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite("attrs", requirements=("cloudpickle", "hypothesis", "pympler"), arguments=("--hypothesis-seed=0",)),
+        Suite("beartype", ("beartype_test",)),
+        Suite("click"),
+        Suite(
+            "coverage",
+            tuple(f"tests/test_{name}.py" for name in COVERAGE),
+            requirements=("flaky", "hypothesis", "pytest-xdist", "setuptools"),
+            arguments=("-n0", "-o", "addopts=-p no:legacypath --no-flaky-report"),
+            unused=("coverage", "coverage.egg-info"),
+            prepare=("tools/igor.py", "zip_mods"),
+        ),
+        Suite("flask", requirements=("asgiref", "greenlet", "python-dotenv", "pytest<9")),
+        Suite("importlib-metadata", requirements=("packaging", "pyfakefs", "setuptools")),
+        Suite("jinja2", requirements=("trio",)),
+        Suite("packaging", requirements=("hypothesis", "pretend", "tomli_w")),
+        Suite("pluggy", ("testing",), requirements=("pytest-benchmark",)),
+        Suite("pytest", ("testing",), requirements=(*PYTEST_REQUIREMENTS, "requests", "setuptools")),
+        Suite("typeguard", requirements=("mypy", "typing_extensions")),
+    )
+}
 
 
 class Side:
@@ -36,28 +71,59 @@ class Side:
         self.suite = suite
         self.tree = folder / "tree"
         self._python = folder / "environment" / "bin" / "python"
-        self._report = folder / "report.xml"
+        self._outcomes, self._output = folder / "outcomes.json", folder / "output.txt"
         self._stats = folder / "stats.jsonl"
+        self._own = {"HOME": folder / "home", "TMPDIR": folder / "tmp"}
+        for place in self._own.values():
+            place.mkdir(parents=True)
         shutil.copytree(source, self.tree)
         venv.EnvBuilder(with_pip=True, symlinks=True).create(folder / "environment")
         own = (str(PROJECT),) if hooked else ()
         pip_install = (self._python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         run(*pip_install, "pytest", *suite.requirements, *own, str(source))
+        for name in suite.unused:
+            shutil.rmtree(self.tree / name)
+        purelib = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder / "environment")}))
+        shutil.copy(PLUGIN, purelib)
         if hooked:
             run(self._python, "-m", "pycachehook", "enable", "--cache-dir", folder / "cache")
         else:
-            purelib = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder / "environment")}))
             (purelib / "prefix.pth").write_text(PREFIX.format(str(folder / "cache")), encoding="utf-8")
+        if suite.prepare:
+            run(self._python, *suite.prepare, cwd=self.tree)
 
-    def outcomes(self, *tests: str) -> dict[str, str]:
-        """Run these tests, or all; return the outcome of each by its node id."""
-        self._report.unlink(missing_ok=True)
-        options = ("-q", "-p", "no:cacheprovider", "-o", "junit_family=xunit1", "--junitxml", self._report)
-        command = (self._python, "-m", "pytest", *options, *(tests or (self.suite.tests,)))
-        run(*command, cwd=self.tree, check=False, PYCACHEHOOK_STATS=str(self._stats))
-        if not self._report.exists():
+    def start(self, *tests: str) -> subprocess.Popen[bytes]:
+        """Start pytest on these tests, or all."""
+        self._outcomes.unlink(missing_ok=True)
+        options = ("-q", "-p", "no:cacheprovider", "-p", PLUGIN.stem, *self.suite.arguments)
+        command = (self._python, "-m", "pytest", *options, *(tests or self.suite.tests))
+        path = f"{self._python.parent}{os.pathsep}{os.environ['PATH']}"
+        variables = clean_environment(
+            **{name: str(place) for name, place in self._own.items()},
+            PATH=path,
+            PYCACHEHOOK_STATS=str(self._stats),
+            ECOSYSTEM_OUTCOMES=str(self._outcomes),
+        )
+        with self._output.open("wb") as output:
+            return subprocess.Popen(
+                command,
+                cwd=self.tree,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def outcomes(self) -> dict[str, str]:
+        """Return what each test of the run that has ended came to, by its node id; nothing if it broke off."""
+        if not self._outcomes.exists():
             return {}
-        return {node_id(case): outcome(case) for case in ET.parse(self._report).iter("testcase")}
+        found = json.loads(self._outcomes.read_text(encoding="utf-8"))
+        return {re.sub(r"0x[0-9a-f]{6,}", "0xADDRESS", test): outcome for test, outcome in found.items()}
+
+    def last_words(self) -> str:
+        """Return the end of what pytest has printed."""
+        return self._output.read_text(encoding="utf-8", errors="replace")[-3000:]
 
     def lookups(self) -> int:
         """Return how many modules the hook has answered for so far, or compiled, in all processes."""
@@ -69,31 +135,22 @@ class Side:
         return sorted(str(path.relative_to(self.tree)) for path in self.tree.rglob("__pycache__"))
 
 
-def node_id(case: ET.Element) -> str:
-    """Return the id that pytest would run a test of its report by."""
-    file, module, name = case.get("file", ""), case.get("classname", ""), case.get("name", "")
-    within = module.removeprefix(file.removesuffix(".py").replace("/", ".")).strip(".")
-    return "::".join((file, *filter(None, within.split(".")), name))
+def clean_environment(**more: str) -> dict[str, str]:
+    """Return this process's environment with nothing in it that steers Python or us, but for `more`."""
+    steering = ("PYTHON", "PYCACHEHOOK_", "PYTEST_", "COVERAGE_", "XDG_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(steering)} | more
 
 
-def outcome(case: ET.Element) -> str:
-    """Return `passed`, or what else pytest's report says."""
-    tags = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
-    return "+".join(tags) or "passed"
-
-
-def run(*command: str | Path, cwd: Path | None = None, check: bool = True, **more: str) -> None:
-    """Run a command with nothing in its environment that steers Python or us, but for `more`."""
-    steering = ("PYTHON", "PYCACHEHOOK_", "PYTEST_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(steering)} | more
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    if check and done.returncode:
+def run(*command: str | Path, cwd: Path | None = None) -> None:
+    """Run a command that must not fail."""
+    done = subprocess.run(command, cwd=cwd, env=clean_environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
         raise RuntimeError(f"{command} failed:\n{done.stdout}{done.stderr}")
 
 
 def download(suite: Suite, folder: Path) -> Path:
     """Return the unpacked source distribution of a package."""
-    options = ("--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder)
+    options = ("--quiet", "--no-deps", "--no-binary", suite.name, "--dest", folder)
     run(sys.executable, "-m", "pip", "download", *options, suite.name)
     (archive,) = folder.glob("*.tar.gz")
     shutil.unpack_archive(archive, folder / "unpacked", filter="data")
@@ -102,26 +159,51 @@ def download(suite: Suite, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of a suite: tests by outcome without the hook, those that differ, what the hook did, and bytecode in the tree."""
+    """What came of a suite.
+
+    How many tests came to what without the hook; those that differ, with both outcomes, the one without the hook first;
+    those that differed, but not when they were run alone; what the hook did; and bytecode in the tree. `last_words` is
+    what pytest has printed without the hook, if no test passed there.
+    """
 
     counts: dict[str, int]
     differences: dict[str, tuple[str, str]]
+    unsteady: list[str]
     lookups: int
     bytecode: list[str]
+    last_words: str = ""
 
 
 def compare(suite: Suite, folder: Path) -> Comparison:
     """Run a suite on both sides. A test that differs is run again, alone on each side, before it counts."""
     source = download(suite, folder / "download")
     stock = Side(suite, source, folder / "stock", hooked=False)
-    hooked = Side(suite, source, folder / "hooked", hooked=True)
-    left, right = stock.outcomes(), hooked.outcomes()
-    differences = {}
-    for test in sorted(left.keys() | right.keys()):
-        pair = left.get(test, "missing"), right.get(test, "missing")
-        if pair[0] != pair[1]:
-            pair = stock.outcomes(test).get(test, "missing"), hooked.outcomes(test).get(test, "missing")
-        if pair[0] != pair[1]:
+    hooked = Side(suite, source, folder / "hooks", hooked=True)  # a path of the same length: texts are cut by width
+    left, right = outcomes(stock, hooked)
+    differences, unsteady = {}, []
+    for test, pair in differing(left, right).items():
+        alone = differing(*outcomes(stock, hooked, test))
+        if test in alone:
+            differences[test] = alone[test]
+        elif test in stock.outcomes():
+            unsteady.append(test)
+        else:  # it cannot be run alone
             differences[test] = pair
     counts = {word: list(left.values()).count(word) for word in sorted(set(left.values()))}
-    return Comparison(counts, differences, hooked.lookups(), hooked.bytecode())
+    last_words = "" if "passed" in counts else stock.last_words()
+    return Comparison(counts, differences, unsteady, hooked.lookups(), hooked.bytecode(), last_words)
+
+
+def outcomes(stock: Side, hooked: Side, *tests: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Run these tests, or all, on both sides at once; return the outcomes, the stock side's first."""
+    for process in [side.start(*tests) for side in (stock, hooked)]:
+        process.wait()
+    return stock.outcomes(), hooked.outcomes()
+
+
+def differing(left: dict[str, str], right: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """Return the tests with two outcomes, with both; one that is on one side alone is `missing` on the other."""
+    pairs = {
+        test: (left.get(test, "missing"), right.get(test, "missing")) for test in sorted(left.keys() | right.keys())
+    }
+    return {test: pair for test, pair in pairs.items() if pair[0] != pair[1]}

@@ -11,12 +11,39 @@ import pytest
 
 from conftest import PROJECT, clean_environment
 
+from . import report_outcomes
+from .suites import differing
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.full
+
+def test_what_differs() -> None:
+    """A test with two outcomes differs, and so does one that only one side has."""
+    left, right = {"same": "passed", "other": "passed", "left": "skipped"}, {"same": "passed", "other": "failed"}
+    assert differing(left, right) == {"left": ("skipped", "missing"), "other": ("passed", "failed")}
 
 
+@pytest.mark.parametrize(
+    ("phases", "outcome"),
+    [
+        (("passed", "passed", "passed"), "passed"),
+        (("passed", "failed", "passed"), "failed"),
+        (("passed", "passed", "failed"), "error"),
+        (("failed", "passed"), "error"),
+        (("skipped", "passed"), "skipped"),
+    ],
+)
+def test_worst_phase_counts(phases: tuple[str, ...], outcome: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test is what its worst phase is; what fails outside the call is an error."""
+    monkeypatch.setattr(report_outcomes, "outcomes", {})
+    for when, phase in zip(("setup", "call", "teardown"), phases, strict=False):
+        report = pytest.TestReport("test", ("file", 1, ""), {}, phase, None, when)  # type: ignore[arg-type]
+        report_outcomes.pytest_runtest_logreport(report)
+    assert report_outcomes.outcomes == {"test": outcome}
+
+
+@pytest.mark.full
 def test_pluggy(tmp_path: Path) -> None:
     """Pluggy's own tests come out the same with the hook and without it."""
     command = [sys.executable, "-m", "tests.conformance.ecosystem", "pluggy", "--json", tmp_path / "found.json"]
