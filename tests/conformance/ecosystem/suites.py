@@ -22,8 +22,8 @@ PREFIX = "import sys; sys.pycache_prefix = {!r}\n"
 class Suite:
     """A package whose source distribution has its tests at `tests`, and what they need beside pytest.
 
-    `arguments` go to pytest; `unused` is removed from the tree, where it would be tested instead of what is installed;
-    `prepare` is a script of the tree, with its arguments, that must have been run before.
+    `arguments` go to pytest; `prepare` is a script of the tree, with its arguments, that must have been run before;
+    `unused` is then removed from the tree, where it would be tested instead of what is installed.
     """
 
     name: str
@@ -81,8 +81,6 @@ class Side:
         own = (str(PROJECT),) if hooked else ()
         pip_install = (self._python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         run(*pip_install, "pytest", *suite.requirements, *own, str(source))
-        for name in suite.unused:
-            shutil.rmtree(self.tree / name)
         purelib = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder / "environment")}))
         shutil.copy(PLUGIN, purelib)
         if hooked:
@@ -91,6 +89,8 @@ class Side:
             (purelib / "prefix.pth").write_text(PREFIX.format(str(folder / "cache")), encoding="utf-8")
         if suite.prepare:
             run(self._python, *suite.prepare, cwd=self.tree)
+        for name in suite.unused:
+            shutil.rmtree(self.tree / name)
 
     def start(self, *tests: str) -> subprocess.Popen[bytes]:
         """Start pytest on these tests, or all."""
