@@ -68,6 +68,19 @@ class Python:
         )
 
 
+def run_tests_module(name: str, *arguments: str | Path, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+    """Run one of the project's own programs, `python -m tests.NAME`, for `timeout` seconds at most; return it, ended."""
+    return subprocess.run(
+        [sys.executable, "-m", f"tests.{name}", *map(str, arguments)],
+        cwd=PROJECT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _bytecode_of_our_own() -> None:
     """Have the package's own modules compiled, as an installer does: children count what they compile."""

@@ -296,12 +296,14 @@ def _status(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(json.dumps(state))
         return DONE
+    shown = {
+        **{name: state[name] for name in ("active", "version", "python", "status", "reason", "entries")},
+        "bytes": printing.human(state["bytes"]),
+        **{name: f"{each['value']}  ({each['origin']})" for name, each in state["options"].items()},
+    }
     if not state["active"]:
-        state["status"] += ", once it is active"
-    names = ("active", "version", "python", "status", "reason", "entries")
-    printing.facts([(name, state[name]) for name in names])
-    printing.facts([("bytes", printing.human(state["bytes"]))])
-    printing.facts([(name, f"{each['value']}  ({each['origin']})") for name, each in state["options"].items()])
+        shown["status"] += ", once it is active"
+    printing.facts(shown)
     rows = [(name, each["entries"], printing.human(each["bytes"])) for name, each in state["distributions"].items()]
     printing.table(("distribution", "entries", "size"), rows)
     runs = [(each["argv0"], each["hits"], each["compiled"], f"{each['hit_rate']:.1%}") for each in state["last_runs"]]

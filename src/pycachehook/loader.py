@@ -3,6 +3,8 @@
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
+import sys
+
 from ._compat import SourceFileLoader, finished_module, hidden_from_tracebacks, source_to_code
 from .events import ABSENT, IO_ERROR, Miss, Stats
 from .pyc import UNCHECKED_HASH
@@ -126,6 +128,7 @@ class CachingLoader(SourceFileLoader):
         data = self.get_data(path)
         code = source_to_code(self, data, path, fullname)
         policy.stats.miss(outcome, fullname, path, stored=False)
-        if store is not None and store.heals:  # what storing itself needs
+        # It is halfway through its own import, and will be there soon; else it is gone for good.
+        if store is not None and store.heals and "pycachehook.compiling" in sys.modules:
             policies.unstored.append((store, path, data, code))
         return code

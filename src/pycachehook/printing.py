@@ -4,7 +4,7 @@ Rich itself honours NO_COLOR (https://no-color.org).
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,9 +20,9 @@ def human(size: float) -> str:
     return f"{size:.0f} {units[0]}" if units[0] == "bytes" else f"{size:.1f} {units[0]}"
 
 
-def facts(pairs: Sequence[tuple[str, object]]) -> None:
+def facts(values: Mapping[str, object]) -> None:
     """Print names and values, one line for each."""
-    for name, value in pairs:
+    for name, value in values.items():
         print(f"{name:18} {value}")
 
 

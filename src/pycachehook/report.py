@@ -121,7 +121,8 @@ def _last_runs() -> list[dict[str, Any]]:
     runs = []
     for line in reversed(lines):
         try:
-            run = {name: json.loads(line)[name] for name in ("argv0", "hits", "compiled")}
+            said = json.loads(line)
+            run = {name: said[name] for name in ("argv0", "hits", "compiled")}
         except (ValueError, KeyError, TypeError):  # cut off, or not ours
             continue
         looked_up = run["hits"] + run["compiled"]

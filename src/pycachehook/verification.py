@@ -56,8 +56,8 @@ def verify(cache_dir: str, *, allow_shared: bool = False, fix: bool = False) -> 
     """Check every file in the cache, and with `fix` remove what is bad.
 
     A verdict is "sound", "orphaned", a reason of a miss, or for what is not judged "unknown" (this user may not read the
-    source), or "foreign" or "temporary", which is no entry of this interpreter's. Raises OSError if the directory cannot be read, PycacheHookError if a bad entry cannot
-    be removed.
+    source), or "foreign" or "temporary", which is no entry of this interpreter's. Raises OSError if the directory cannot
+    be read, PycacheHookError if a bad entry cannot be removed.
     """
     outcome = Verified()
     for found, verdict, detail in _verdicts(cache_dir, () if allow_shared else trusted_owners()):

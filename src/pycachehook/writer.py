@@ -111,14 +111,14 @@ class SingleFlight:
     the two apart. Everybody may write where locks do not work, and where another thread of this process has the lock.
     """
 
-    __slots__ = ("_directory", "_entry", "_file", "_reference", "_stats", "may_write", "timed_out")
+    __slots__ = ("_directory", "_entry", "_file", "_path", "_stats", "may_write", "timed_out")
 
     def __init__(self, directory: CacheDir, entry: str, stats: Stats) -> None:
         self._directory = directory
         self._stats = stats
         self._entry = entry
         self._file: FileIO | None = None
-        self._reference: ref[FileIO] | None = None
+        self._path = ""  # of the lock file
         self.may_write = True
         self.timed_out = False
 
@@ -142,8 +142,8 @@ class SingleFlight:
             return self
         if self.may_write:
             self._file = file
-            self._reference = ref(file)
-            _held[path] = get_ident(), self._reference
+            self._path = path
+            _held[path] = get_ident(), ref(file)
         else:
             self.timed_out = not nested
             self._close(file)
@@ -154,9 +154,9 @@ class SingleFlight:
         file, self._file = self._file, None
         if file is None:
             return
-        path = _lock_path(self._directory, self._entry)
-        if _held.get(path, (None, None))[1] is self._reference:
-            del _held[path]
+        held = _held.get(self._path)
+        if held is not None and held[1]() is file:  # a forked child may have put another in its place
+            del _held[self._path]
         if file.closed:  # in a forked child
             return
         try:

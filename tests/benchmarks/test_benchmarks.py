@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from conftest import run_tests_module
+
 from .__main__ import main
 from .chart import rows
 from .conditions import emptied, protected, restamped, swept
@@ -200,11 +202,8 @@ def test_protected_directories_cannot_be_written_to(tmp_path: Path) -> None:
 def test_the_command_measures_a_tiny_application(tmp_path: Path) -> None:
     """One round of everything, on one small package, prints every table and writes every sample."""
     report = tmp_path / "report.json"
-    command = [sys.executable, "-m", "tests.benchmarks", "--applications", "tiny", "--rounds", "1"]
-    command += ["--environment", str(tmp_path / "environment"), "--json", str(report)]
-    done = subprocess.run(
-        command, cwd=PROJECT, env=clean_environment(), capture_output=True, text=True, check=False, timeout=600
-    )
+    options = ("--applications", "tiny", "--rounds", "1", "--environment", tmp_path / "environment")
+    done = run_tests_module("benchmarks", *options, "--json", report, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     measurements = json.loads(report.read_text())["measurements"]
     assert set(measurements) == {

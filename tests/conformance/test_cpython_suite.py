@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PROJECT, clean_environment
+from conftest import clean_environment, run_tests_module
 
 from .cpython import deviations
 from .cpython.comparison import AGAIN, compare, differences
@@ -289,15 +289,7 @@ def test_table_in_the_readme_is_up_to_date() -> None:
 def test_quick_part(tmp_path: Path) -> None:
     """In the modules that say most in little time nothing differs but what is listed."""
     report = tmp_path / "report.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.conformance.cpython", "--quick", "--json", report],
-        cwd=PROJECT,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
+    done = run_tests_module("conformance.cpython", "--quick", "--json", report)
     assert done.returncode == 0, done.stdout + done.stderr
     (figures,) = json.loads(report.read_text(encoding="utf-8"))
     assert set(figures["modules"]) == set(QUICK)

@@ -209,6 +209,23 @@ def test_what_storing_needs_is_stored_too(python: Python, modules: Path, cache: 
         assert (line["compiled"], line["stored"], line["misses"]) == (compiled, compiled, {"absent": compiled})
 
 
+def test_nothing_is_kept_once_the_package_is_gone(python: Python, modules: Path, cache: Path) -> None:
+    """Where the package has been removed under a running process, what cannot be stored is not kept for later either."""
+    package = Path(pycachehook.__file__).parent
+    shutil.copytree(package, modules / "pycachehook")
+    program = f"""
+import shutil, sys
+sys.path.insert(0, {str(modules)!r})
+import pycachehook, pycachehook.in_force
+hook = pycachehook.install({str(cache)!r}, force_write=True)
+shutil.rmtree({str(modules / "pycachehook")!r})
+import module_0, module_1
+assert (hook.stats.compiled, hook.stats.stored) == (2, 0), hook.stats.as_dict()
+assert pycachehook.in_force.current.policies.unstored == []
+"""
+    python("-c", program)
+
+
 def test_what_has_changed_since_is_not_stored_late(python: Python, modules: Path, cache: Path, tmp_path: Path) -> None:
     """What was compiled before anything could be stored is not stored once its source is another."""
     program = f"""

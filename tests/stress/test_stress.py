@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from conftest import run_tests_module
+
 from .aftermath import left_overs
 from .board import EDIT_FIELDS, Board
 from .check import verdict
@@ -23,7 +23,7 @@ from .editor import edit
 from .faulter import KINDS
 from .faults import Target, entry, flip, truncate
 from .report import failures, table
-from .settings import PROJECT, Settings, clean_environment
+from .settings import Settings
 from .tree import Module, Tree
 
 
@@ -172,15 +172,7 @@ def folder() -> Iterator[Path]:
 def run(folder: Path, *arguments: str) -> dict[str, Any]:
     """Run the program; return its figures, which its exit code must agree with."""
     report = folder / "figures.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.stress", "--json", str(report), "--directory", str(folder), *arguments],
-        cwd=PROJECT,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = run_tests_module("stress", "--json", report, "--directory", folder, *arguments, timeout=300)
     assert report.exists(), done.stdout + done.stderr
     figures: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     assert done.returncode == bool(failures(figures)), done.stdout + done.stderr

@@ -11,7 +11,6 @@ moves it. `plain` tells those from tests that fail on this machine in any case. 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,11 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parents[3]
+from ..sides import PROJECT, clean_environment, set_prefix
+
 DRIVER = Path(__file__).with_name("driver.py")
 DRIVER_NAME = "cpython_suite"
-
-STEERING = ("PYTHON", "PYCACHEHOOK_")  # how the names begin of the variables that steer Python, or this project
 
 QUIETLY = ("-qq", "--disable-pip-version-check")
 
@@ -71,11 +69,6 @@ class Side:
             raise RuntimeError(f"not the environment {self.name}: {state}")
 
 
-def clean_environment(**extra: str) -> dict[str, str]:
-    """Return this process's environment without what steers Python or this project, so that a child has defaults."""
-    return {**{name: value for name, value in os.environ.items() if not name.startswith(STEERING)}, **extra}
-
-
 def about(python: Path, modules: tuple[str, ...]) -> dict[str, Any]:
     """Return an interpreter's `version`, and which of `modules` its suite has; `missing` says why there is none."""
     answer: dict[str, Any] = json.loads(run(python, "-I", "-c", ABOUT % (modules,)))
@@ -101,7 +94,7 @@ def make_sides(python: Path, wheel: Path, root: Path) -> dict[str, Side]:
         if name == HOOK:
             run(side.python, "-m", "pycachehook", "enable", "--cache-dir", side.bytecode)
         elif name == PREFIX:
-            (purelib / "prefix.pth").write_text(f"import sys; sys.pycache_prefix = {str(side.bytecode)!r}\n")
+            set_prefix(purelib, side.bytecode)
     return sides
 
 

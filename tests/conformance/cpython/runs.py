@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .environments import DRIVER_NAME, Side, clean_environment
+from ..sides import clean_environment
+from .environments import DRIVER_NAME, Side
 
 TIMEOUT = 1800  # seconds for a module
 

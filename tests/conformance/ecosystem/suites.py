@@ -13,9 +13,10 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[3]
+from .. import sides
+
 PLUGIN = Path(__file__).with_name("report_outcomes.py")
-PREFIX = "import sys; sys.pycache_prefix = {!r}\n"
+STEERING = (*sides.STEERING, "PYTEST_", "COVERAGE_", "XDG_")
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Side:
             place.mkdir(parents=True)
         shutil.copytree(source, self.tree)
         venv.EnvBuilder(with_pip=True, symlinks=True).create(folder / "environment")
-        own = (str(PROJECT),) if hooked else ()
+        own = (str(sides.PROJECT),) if hooked else ()
         pip_install = (self._python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         run(*pip_install, "pytest", *suite.requirements, *own, str(source))
         purelib = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder / "environment")}))
@@ -86,7 +87,7 @@ class Side:
         if hooked:
             run(self._python, "-m", "pycachehook", "enable", "--cache-dir", folder / "cache")
         else:
-            (purelib / "prefix.pth").write_text(PREFIX.format(str(folder / "cache")), encoding="utf-8")
+            sides.set_prefix(purelib, folder / "cache")
         if suite.prepare:
             run(self._python, *suite.prepare, cwd=self.tree)
         for name in suite.unused:
@@ -98,7 +99,8 @@ class Side:
         options = ("-q", "-p", "no:cacheprovider", "-p", PLUGIN.stem, *self.suite.arguments)
         command = (self._python, "-m", "pytest", *options, *(tests or self.suite.tests))
         path = f"{self._python.parent}{os.pathsep}{os.environ['PATH']}"
-        variables = clean_environment(
+        variables = sides.clean_environment(
+            STEERING,
             **{name: str(place) for name, place in self._own.items()},
             PATH=path,
             PYCACHEHOOK_STATS=str(self._stats),
@@ -135,15 +137,11 @@ class Side:
         return sorted(str(path.relative_to(self.tree)) for path in self.tree.rglob("__pycache__"))
 
 
-def clean_environment(**more: str) -> dict[str, str]:
-    """Return this process's environment with nothing in it that steers Python or us, but for `more`."""
-    steering = ("PYTHON", "PYCACHEHOOK_", "PYTEST_", "COVERAGE_", "XDG_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(steering)} | more
-
-
 def run(*command: str | Path, cwd: Path | None = None) -> None:
     """Run a command that must not fail."""
-    done = subprocess.run(command, cwd=cwd, env=clean_environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=cwd, env=sides.clean_environment(STEERING), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{command} failed:\n{done.stdout}{done.stderr}")
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import PROJECT, clean_environment
+from conftest import run_tests_module
 
 from . import report_outcomes
 from .suites import differing
@@ -46,8 +44,7 @@ def test_worst_phase_counts(phases: tuple[str, ...], outcome: str, monkeypatch: 
 @pytest.mark.full
 def test_pluggy(tmp_path: Path) -> None:
     """Pluggy's own tests come out the same with the hook and without it."""
-    command = [sys.executable, "-m", "tests.conformance.ecosystem", "pluggy", "--json", tmp_path / "found.json"]
-    done = subprocess.run(command, cwd=PROJECT, env=clean_environment(), capture_output=True, text=True, check=False)
+    done = run_tests_module("conformance.ecosystem", "pluggy", "--json", tmp_path / "found.json")
     if "Retrying (" in done.stderr:
         pytest.skip("needs packages from an index that cannot be reached")
     assert done.returncode == 0, done.stdout + done.stderr
