@@ -462,6 +462,12 @@ def test_no_lock_while_a_body_runs(team: Team) -> None:
     assert report["took"] < SOON
 
 
+def test_locks_let_go_are_forgotten(team: Team) -> None:
+    """However many files have been compiled, no lock of theirs is remembered: each compilation looks at all that are."""
+    report = team.run(f"get(*{PACK}); from pycachehook import writer; tell(held=held(), remembered=len(writer._held))")
+    assert report == {"held": [], "remembered": 0}
+
+
 def test_no_lock_after_an_error(team: Team) -> None:
     """A source that does not compile leaves no lock and no temporary file."""
     (team.root / "slow.py").write_text("VALUE = = 1\n", encoding="utf-8")

@@ -125,13 +125,15 @@ def test_lock_timeout(explain: Callable[[str], dict[str, Any]], root: Path, cach
         entry.unlink()
         hook.stats.reset()
         with python.start("-c", HOLDER, lock) as holder:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == "held\n"
-            waits = "loaded from store if the process that is compiling it ends within 0.2 s; else lock-timeout"
-            assert explain("module")["outcome"] == waits
-            importlib.import_module("module")
-            assert (hook.stats.misses, hook.stats.stored) == ({"lock-timeout": 1}, 0)
-            holder.kill()
+            try:
+                assert holder.stdout is not None
+                assert holder.stdout.readline() == "held\n"
+                waits = "loaded from store if the process that is compiling it ends within 0.2 s; else lock-timeout"
+                assert explain("module")["outcome"] == waits
+                importlib.import_module("module")
+                assert (hook.stats.misses, hook.stats.stored) == ({"lock-timeout": 1}, 0)
+            finally:
+                holder.kill()
         assert explain("module")["outcome"] == "compiled and stored"
 
 

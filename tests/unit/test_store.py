@@ -453,3 +453,20 @@ def test_a_hit_is_noted_once_a_day(
     before = entry.stat().st_mtime
     make_store(read_only=read_only, force_write=True).find(str(path))
     assert (entry.stat().st_mtime > before) == refreshed
+
+
+def test_what_is_read_ahead_is_for_one_source_and_one_time(path: Path, make_store: Callable[..., Store]) -> None:
+    """An entry that `holds` has read serves the `find` of its own source, once: never another's, and not a later one."""
+    store = make_store("unchecked-hash")
+    other = path.with_name("other.py")
+    other.write_text("answer = 43\n", encoding="utf-8")
+    for each in (path, other):
+        put(store, each, "unchecked-hash")
+    assert store.holds(str(path))
+    assert outcome(store, other) == "other code"
+    assert store.find(str(other)).co_filename == str(other)
+    assert store.holds(str(path))
+    assert outcome(store, path) == "hit"
+    put(store, path, "timestamp")
+    assert outcome(store, path) == "other-mode"
+    assert not store.holds(str(path.with_name("nothing.py")))
