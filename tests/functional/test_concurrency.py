@@ -468,6 +468,16 @@ def test_locks_let_go_are_forgotten(team: Team) -> None:
     assert report == {"held": [], "remembered": 0}
 
 
+def test_others_are_told_again(team: Team) -> None:
+    """A process that goes on compiling says so again before the others would take it for gone."""
+    report = team.run(
+        f"get('slow'); file = {str(team.cache / '.pycachehook' / 'at-work')!r}; os.utime(file, (1, 1))",
+        "from pycachehook import in_force, writer; in_force.current.directory().told -= writer.AT_WORK / 2",
+        "get('other'); tell(told=os.stat(file).st_mtime)",
+    )
+    assert report["told"] > 1
+
+
 def test_no_lock_after_an_error(team: Team) -> None:
     """A source that does not compile leaves no lock and no temporary file."""
     (team.root / "slow.py").write_text("VALUE = = 1\n", encoding="utf-8")
