@@ -1,4 +1,4 @@
-"""The command line: arguments and printing, nothing else."""
+"""The command line: each command calls its tool and prints the outcome, nothing else."""
 
 import argparse
 import os
@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import __version__, config, hook, in_force, printing
+from . import hook, in_force, printing
+from .arguments import flags, parser
 from .errors import ConfigError, PycacheHookError
-from .options import Options, boolean
-from .printing import KIBI
+from .options import Options
 
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -17,8 +17,8 @@ DONE, FAILED, USAGE = 0, 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 something was found or failed, 2 usage."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parsed = _parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
-    command: Callable[[argparse.Namespace], int | Callable[[], None]] = parsed.command
+    parsed = parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
+    command = COMMANDS[parsed.command]
     try:
         outcome = command(parsed)
         if isinstance(outcome, int):
@@ -40,165 +40,6 @@ def _complain(error: object, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pycachehook",
-        description="A bytecode cache in directories of your choosing, validated by source hash.",
-        epilog="example: pycachehook run --cache-dir /var/cache/app -m app",
-    )
-    parser.add_argument("--version", action="version", version=f"pycachehook {__version__}")
-    parser.add_argument(
-        "--print-completion",
-        action=_PrintCompletion,
-        choices=("bash", "zsh", "tcsh"),
-        help="print the completion script for a shell, and exit",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    run = _command(commands, "run", _run, "run a program with the hook on", "pycachehook run --cache-dir .cache app.py")
-    _add_options(run)
-    run.usage = "pycachehook run [OPTIONS] (SCRIPT | -m MODULE | -c CODE) [ARGS ...]"
-    run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="run a module")
-    run.add_argument("-c", dest="code", nargs=argparse.REMAINDER, metavar="CODE", help="run a string")
-    run.add_argument("script", nargs=argparse.REMAINDER, metavar="SCRIPT", help="run a file; what follows is its own")
-
-    enable = _command(
-        commands,
-        "enable",
-        _enable,
-        "turn the hook on in an environment",
-        "pycachehook enable --cache-dir /var/cache/py",
-    )
-    _add_options(enable)
-    disable = _command(commands, "disable", _disable, "turn the hook off in an environment", "pycachehook disable")
-    for command in (enable, disable):
-        command.add_argument("--prefix", metavar="DIR", help="the environment (default: the one that runs this)")
-
-    doctor = _command(
-        commands, "doctor", _doctor, "say what is wrong with this set-up and how to mend it", "pycachehook doctor"
-    )
-
-    status = _command(commands, "status", _status, "show what is in force here", "pycachehook status --json")
-
-    precompile = _command(
-        commands,
-        "precompile",
-        _precompile,
-        "fill the cache ahead of time",
-        "pycachehook precompile --distribution django --exclude '*/tests/*'",
-    )
-    _add_options(precompile)
-    precompile.add_argument("paths", nargs="*", metavar="PATH", help="a source, or a directory of sources")
-    precompile.add_argument(
-        "--distribution", action="append", default=[], metavar="NAME", help="all sources of an installed distribution"
-    )
-    precompile.add_argument(
-        "--module", action="append", default=[], metavar="NAME", help="a module, or a package and all in it"
-    )
-    precompile.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave out matching paths")
-    precompile.add_argument("-j", "--jobs", type=_jobs, metavar="N", help="processes (default: one for each processor)")
-    precompile.add_argument("--json", action="store_true", help="print one JSON object")
-
-    explain = _command(
-        commands, "explain", _explain, "show how a module would be imported, and why", "pycachehook explain sympy.core"
-    )
-    explain.add_argument("module", metavar="MODULE", help="its name; it is not imported")
-
-    inspect = _command(
-        commands, "inspect", _inspect, "show what is in a pyc", "pycachehook inspect __pycache__/app.cpython-312.pyc"
-    )
-    inspect.add_argument("pyc", metavar="PYC|MODULE", help="a file, or a module whose pyc to show")
-    inspect.add_argument("--dis", action="store_true", help="disassemble the code")
-
-    verify = _command(commands, "verify", _verify, "check every entry of a cache", "pycachehook verify --fix")
-    verify.add_argument("--fix", action="store_true", help="remove what is bad")
-    prune = _command(
-        commands,
-        "prune",
-        _prune,
-        "remove entries that have not been used for long, and what killed processes left",
-        "pycachehook prune --max-size 500M --max-age 30d --orphans",
-    )
-    prune.add_argument("--max-size", metavar="N", type=_size, help="bytes that may stay, as 500M or 2G (1024-based)")
-    prune.add_argument("--max-files", metavar="N", type=_count, help="files that may stay")
-    prune.add_argument("--max-age", metavar="T", type=_age, help="time since the last use, as 90m, 12h, 30d or 8w")
-    prune.add_argument("--orphans", action="store_true", help="remove entries whose source is gone")
-    prune.add_argument("--dry-run", action="store_true", help="only show what would be removed")
-    for command in (verify, prune):
-        command.add_argument("--cache-dir", metavar="DIR", help="the cache (default: the one in force here)")
-    for command in (doctor, status, explain, inspect, verify, prune):
-        command.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
-        command.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
-
-
-class _PrintCompletion(argparse.Action):
-    """Prints what makes a shell complete our commands; shtab reads it off the parser."""
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, _namespace: object, values: Any, _option: object = None
-    ) -> None:
-        try:
-            from shtab import complete
-        except ImportError:
-            parser.error("--print-completion needs shtab: pip install 'pycachehook[cli]'")
-        print(complete(parser, values))
-        parser.exit()
-
-
-def _number_and_unit(text: str, units: dict[str, int], what: str) -> int:
-    number, unit = text.rstrip("BbiI" if "K" in units else ""), ""
-    if number[-1:].upper() in units or number[-1:] in units:
-        number, unit = number[:-1], number[-1]
-    if not number.isascii() or not number.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
-    return int(number) * units.get(unit, units.get(unit.upper(), 1))
-
-
-def _size(text: str) -> int:
-    return _number_and_unit(text, {"K": KIBI, "M": KIBI**2, "G": KIBI**3, "T": KIBI**4}, "a size, such as 500M")
-
-
-def _count(text: str) -> int:
-    return _number_and_unit(text, {}, "a number of files")
-
-
-def _jobs(text: str) -> int:
-    number = _number_and_unit(text, {}, "a number of processes")
-    if number == 0:
-        raise argparse.ArgumentTypeError("'0' is not a number of processes: at least 1 is needed")
-    return number
-
-
-def _age(text: str) -> int:
-    return _number_and_unit(text, {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}, "a time, such as 30d")
-
-
-def _command(commands: Any, name: str, function: object, text: str, example: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=text, epilog=f"example: {example}", allow_abbrev=False
-    )
-    parser.set_defaults(command=function)
-    return parser
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for every option; values are checked by `config`, which names the flag."""
-    group = parser.add_argument_group("options (PYCACHEHOOK_<NAME> sets them too)")
-    group.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
-    for name, (default, parse) in config.OPTIONS.items():
-        flag = f"--{name.replace('_', '-')}"
-        if parse is boolean:
-            group.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, default=None)
-        else:
-            text = f"default: {default}" if default else None
-            group.add_argument(flag, dest=name, metavar=name.upper(), help=text)
-
-
-def _flags(parsed: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(parsed, name) for name in config.OPTIONS}
-
-
 def _refuse_file(options: Options) -> None:
     path, origin = options.cache_dir, options.origin("cache_dir")
     if os.path.exists(path) and not os.path.isdir(path):
@@ -206,14 +47,14 @@ def _refuse_file(options: Options) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> Callable[[], None]:
-    flags = _flags(parsed)
-    if flags["force_write"] is None:
-        flags["force_write"] = True  # whoever says `run` means it, whatever PYTHONDONTWRITEBYTECODE says
-    _refuse_file(in_force.resolve(flags, "flag", parsed.config))
+    given = flags(parsed)
+    if given["force_write"] is None:
+        given["force_write"] = True  # whoever says `run` means it, whatever PYTHONDONTWRITEBYTECODE says
+    _refuse_file(in_force.resolve(given, "flag", parsed.config))
     chosen = [each for each in (parsed.module, parsed.code, parsed.script) if each]
     if len(chosen) != 1:
         raise ConfigError("Nothing to run: give a SCRIPT, -m MODULE or -c CODE.")
-    installed = hook.install_from(flags, "flag", parsed.config)
+    installed = hook.install_from(given, "flag", parsed.config)
     if installed.status != "writable" and not in_force.killed():
         print(f"pycachehook: warning: {installed.reason}", file=sys.stderr)
     from . import runner
@@ -229,7 +70,7 @@ def _run(parsed: argparse.Namespace) -> Callable[[], None]:
 def _enable(parsed: argparse.Namespace) -> int:
     if parsed.prefix is not None:
         return _in_environment(parsed)
-    options = in_force.resolve(_flags(parsed), "flag", parsed.config)
+    options = in_force.resolve(flags(parsed), "flag", parsed.config)
     _refuse_file(options)
     purelib = _purelib()
     from . import activation
@@ -427,10 +268,10 @@ def _precompile(parsed: argparse.Namespace) -> int:
 
     from . import precompile
 
-    flags = _flags(parsed)
-    if flags["force_write"] is None:
-        flags["force_write"] = True  # whoever says `precompile` means it
-    options = in_force.resolve(flags, "flag", parsed.config)
+    given = flags(parsed)
+    if given["force_write"] is None:
+        given["force_write"] = True  # whoever says `precompile` means it
+    options = in_force.resolve(given, "flag", parsed.config)
     _refuse_file(options)
     files = precompile.sources(parsed.paths, parsed.distribution, parsed.module, parsed.exclude)
     jobs = parsed.jobs or precompile.usable_processors()
@@ -461,3 +302,17 @@ def _doctor(parsed: argparse.Namespace) -> int:
         if not findings:
             print("nothing is wrong here")
     return FAILED if findings else DONE
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int | Callable[[], None]]] = {
+    "run": _run,
+    "enable": _enable,
+    "disable": _disable,
+    "status": _status,
+    "precompile": _precompile,
+    "explain": _explain,
+    "inspect": _inspect,
+    "verify": _verify,
+    "prune": _prune,
+    "doctor": _doctor,
+}
