@@ -101,9 +101,9 @@ def encode(store: "Store", code: "CodeType", source: Source) -> bytes:
 
 
 def store_late(store: "Store", path: str, data: bytes, code: "CodeType", stats: "Stats") -> None:
-    """Store what was compiled from `data` before this module was there, unless the source has changed since."""
+    """Store what was compiled from `data` before this module was there, if that may still be, and is still the source."""
     source = Source(path)
-    if _data(source) == data:
+    if store.heals and _data(source) == data:
         stats.stored += _write(store, source, code, stats)
 
 

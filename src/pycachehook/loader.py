@@ -120,11 +120,11 @@ class CachingLoader(SourceFileLoader):
         store = policy.store
         compiling = finished_module("pycachehook.compiling") if store is not None and store.heals else None
         if compiling is not None:
-            if policies.unstored:
-                unstored, policies.unstored = policies.unstored, []
-                for earlier in unstored:
-                    compiling.store_late(*earlier, policy.stats)
-            return compiling.compile_and_store(self, fullname, store, policy.stats, outcome)  # type: ignore[no-any-return]
+            compiled: CodeType = compiling.compile_and_store(self, fullname, store, policy.stats, outcome)
+            unstored, policies.unstored = policies.unstored, []
+            for earlier in unstored:
+                compiling.store_late(*earlier, policy.stats)
+            return compiled
         data = self.get_data(path)
         code = source_to_code(self, data, path, fullname)
         policy.stats.miss(outcome, fullname, path, stored=False)
