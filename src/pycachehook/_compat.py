@@ -11,7 +11,8 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from importlib.machinery import ExtensionFileLoader
     from importlib.machinery import FileFinder as FileFinder
     from importlib.machinery import ModuleSpec as ModuleSpec
     from importlib.machinery import PathFinder as PathFinder
@@ -32,6 +33,7 @@ else:
     SourceFileLoader = _external.SourceFileLoader
     PathFinder = _external.PathFinder
     FileFinder = _external.FileFinder
+    ExtensionFileLoader = _external.ExtensionFileLoader
     ModuleSpec = type(sys.__spec__)
 
 # The integer that keys source hashes: public in none of the versions, the same number in all of them.
@@ -50,6 +52,8 @@ _path_search = getattr(PathFinder.find_spec, "__func__", None)
 _directory_finder: "Any" = FileFinder
 _directory_search = getattr(FileFinder, "find_spec", None)
 _zipimporter = getattr(sys.modules.get("zipimport"), "zipimporter", None)
+_path_hooks = [*sys.path_hooks]
+_PLAIN_HOOK = "FileFinder.path_hook.<locals>.path_hook_for_FileFinder"
 _UNKNOWN = object()
 
 
@@ -70,12 +74,16 @@ def set_filename(code: "CodeType", path: str) -> "CodeType":
     return code.replace(co_filename=path, co_consts=constants)
 
 
-def find_in_listings(  # noqa: C901, PLR0911, PLR0912 -- see below
-    fullname: str, path: "Sequence[str]", known: "Callable[[str], bool] | None" = None
+def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
+    fullname: str,
+    path: "Sequence[str]",
+    known: "Callable[[str], bool] | None" = None,
+    archived: "Mapping[str, Any] | None" = None,
 ) -> "Any":
     """Return the spec that `PathFinder` would find on this `path`.
 
     `known`, if there is one, may say of a source that its directory lists that this is a file, which is not looked at then.
+    `archived` are the directories that archives answer for, so that nobody looks at them (see `archive.Listings`).
 
     The same steps in the same order, through the listings that CPython's finders keep, without their calls and without
     what only other kinds of module need. None: there is a finder that is not CPython's or that somebody has changed,
@@ -88,17 +96,38 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912 -- see below
         return None
     if _directory_finder.find_spec is not _directory_search:
         return None
+    if archived is not None and sys.path_hooks != _path_hooks:  # a tool has its own finders for directories
+        archived = None
     name = fullname.rpartition(".")[2]
     finders = sys.path_importer_cache
     try:
         for entry in path:
             if type(entry) is not str:  # the path finder has its own mind about these
                 return None
-            finder: Any = finders.get(entry or os.getcwd(), _UNKNOWN)
+            place = entry or os.getcwd()
+            finder: Any = finders.get(place, _UNKNOWN)
             if finder is None:  # nothing can be found there, as the path finder remembers
                 continue
+            if archived is not None and (finder is _UNKNOWN or type(finder) is _directory_finder):
+                listing = archived[place]
+                if listing is not None:
+                    record = listing.get(name)
+                    if record is None:
+                        continue
+                    loader: Any = SourceFileLoader
+                    if type(record) is tuple:
+                        package = [f"{place}/{name}"] if record[2] else None
+                        origin = f"{place}/{name}/__init__.py" if package else f"{place}/{name}.py"
+                    elif record:
+                        package, origin, loader = None, f"{place}/{name}{record}", ExtensionFileLoader
+                    else:
+                        return None
+                    spec: Any = ModuleSpec(fullname, loader(fullname, origin), origin=origin)
+                    spec._set_fileattr = True
+                    spec.submodule_search_locations = package
+                    return spec
             if finder is _UNKNOWN:
-                finder = _new_finder(entry or os.getcwd())
+                finder = _new_finder(place)
             if type(finder) is not _directory_finder:
                 return None
             directory = finder.path
@@ -126,7 +155,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912 -- see below
                     and not stat.S_ISREG(os.stat(base + suffix).st_mode)
                 ):
                     continue
-                spec: Any = ModuleSpec(fullname, loader(fullname, base + suffix), origin=base + suffix)
+                spec = ModuleSpec(fullname, loader(fullname, base + suffix), origin=base + suffix)
                 spec._set_fileattr = True  # what `has_location` sets
                 spec.submodule_search_locations = package
                 return spec
@@ -135,6 +164,16 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912 -- see below
     except (OSError, ValueError, TypeError, AttributeError):  # no such file, or not a path at all
         pass
     return None
+
+
+def plain_path_hooks() -> bool:
+    """Say whether directories are searched by CPython's own finders alone, as far as anybody has told the path finder."""
+    return (
+        _path_hooks == sys.path_hooks
+        and len(_path_hooks) == 2  # noqa: PLR2004 -- zipimport's, and FileFinder's
+        and _path_hooks[0] is _zipimporter
+        and getattr(_path_hooks[1], "__qualname__", "") == _PLAIN_HOOK
+    )
 
 
 def _new_finder(path: str) -> "Any":

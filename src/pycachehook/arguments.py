@@ -27,6 +27,9 @@ def parser() -> argparse.ArgumentParser:
     run = _command(commands, "run", "run a program with the hook on", "pycachehook run --cache-dir .cache app.py")
     _add_options(run)
     run.usage = "pycachehook run [OPTIONS] (SCRIPT | -m MODULE | -c CODE) [ARGS ...]"
+    run.add_argument(
+        "--record", metavar="PROFILE", help="write the sources that were imported, in their order, for `archive build`"
+    )
     run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="run a module")
     run.add_argument("-c", dest="code", nargs=argparse.REMAINDER, metavar="CODE", help="run a string")
     run.add_argument("script", nargs=argparse.REMAINDER, metavar="SCRIPT", help="run a file; what follows is its own")
@@ -54,15 +57,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_options(precompile)
     precompile.add_argument("paths", nargs="*", metavar="PATH", help="a source, or a directory of sources")
-    precompile.add_argument(
-        "--distribution", action="append", default=[], metavar="NAME", help="all sources of an installed distribution"
-    )
-    precompile.add_argument(
-        "--module", action="append", default=[], metavar="NAME", help="a module, or a package and all in it"
-    )
-    precompile.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave out matching paths")
-    precompile.add_argument("-j", "--jobs", type=_jobs, metavar="N", help="processes (default: one for each processor)")
-    precompile.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_selection(precompile)
 
     explain = _command(
         commands, "explain", "show how a module would be imported, and why", "pycachehook explain sympy.core"
@@ -88,12 +83,45 @@ def parser() -> argparse.ArgumentParser:
     prune.add_argument("--max-age", metavar="T", type=_age, help="time since the last use, as 90m, 12h, 30d or 8w")
     prune.add_argument("--orphans", action="store_true", help="remove entries whose source is gone")
     prune.add_argument("--dry-run", action="store_true", help="only show what would be removed")
+    _add_archive(commands)
+
     for command in (verify, prune):
         command.add_argument("--cache-dir", metavar="DIR", help="the cache (default: the one in force here)")
     for command in (doctor, status, explain, inspect, verify, prune):
         command.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
         command.add_argument("--json", action="store_true", help="print one JSON object")
     return whole
+
+
+def _add_archive(commands: Any) -> None:
+    archive = _command(
+        commands, "archive", "put a whole environment's bytecode into one file", "pycachehook archive build app.pyca"
+    )
+    verbs = archive.add_subparsers(required=True, metavar="build|list|verify", dest="verb")
+    build = _command(
+        verbs, "build", "write an archive", "pycachehook archive build --profile start.txt --path src app.pyca"
+    )
+    build.add_argument("archive", metavar="OUT", help="the file to write")
+    build.add_argument(
+        "--path", action="append", default=[], metavar="DIR", help="a directory of sources (default: the environment)"
+    )
+    build.add_argument(
+        "--invalidation-mode",
+        choices=("checked-hash", "unchecked-hash"),
+        default="checked-hash",
+        help="whether an import looks at each source, or a start once at the names in each root (default: checked-hash)",
+    )
+    build.add_argument("--profile", metavar="PROFILE", help="what `run --record` wrote: these come first")
+    _add_selection(build)
+    show = _command(verbs, "list", "show what is in an archive", "pycachehook archive list app.pyca")
+    verify = _command(verbs, "verify", "check an archive", "pycachehook archive verify --sources app.pyca")
+    verify.add_argument("--sources", action="store_true", help="compare each source, too")
+    for each in (show, verify):
+        each.add_argument("archive", metavar="ARCHIVE", help="the file")
+        each.add_argument("--allow-shared", action="store_true", help="accept a file that others may write to")
+        each.add_argument("--json", action="store_true", help="print one JSON object")
+    for each in (build, show, verify):
+        each.set_defaults(command="archive")
 
 
 class _PrintCompletion(argparse.Action):
@@ -108,6 +136,19 @@ class _PrintCompletion(argparse.Action):
             parser.error("--print-completion needs shtab: pip install 'pycachehook[cli]'")
         print(complete(parser, values))
         parser.exit()
+
+
+def _add_selection(command: argparse.ArgumentParser) -> None:
+    """Add what `precompile` and `archive build` have in common: which sources, and how many processes."""
+    command.add_argument(
+        "--distribution", action="append", default=[], metavar="NAME", help="all sources of an installed distribution"
+    )
+    command.add_argument(
+        "--module", action="append", default=[], metavar="NAME", help="a module, or a package and all in it"
+    )
+    command.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave out matching paths")
+    command.add_argument("-j", "--jobs", type=_jobs, metavar="N", help="processes (default: one for each processor)")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _number_and_unit(text: str, units: dict[str, int], what: str) -> int:

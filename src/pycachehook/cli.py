@@ -59,6 +59,8 @@ def _run(parsed: argparse.Namespace) -> Callable[[], None]:
         print(f"pycachehook: warning: {installed.reason}", file=sys.stderr)
     from . import runner
 
+    if parsed.record is not None:
+        runner.record_at_exit(parsed.record)
     first, *arguments = chosen[0]
     if parsed.module:
         return runner.prepare_module(installed, first, arguments)
@@ -304,6 +306,75 @@ def _doctor(parsed: argparse.Namespace) -> int:
     return FAILED if findings else DONE
 
 
+def _archive(parsed: argparse.Namespace) -> int:
+    return {"build": _archive_build, "list": _archive_list, "verify": _archive_verify}[parsed.verb](parsed)
+
+
+def _archive_build(parsed: argparse.Namespace) -> int:
+    import json
+
+    from . import archive_builder, precompile
+
+    files = precompile.sources(parsed.path, parsed.distribution, parsed.module, parsed.exclude)
+    profile = archive_builder.read_profile(parsed.profile) if parsed.profile else []
+    jobs = parsed.jobs or precompile.usable_processors()
+    with printing.progress("compiling", len(files), quiet=parsed.json) as advance:
+        built = archive_builder.build(
+            parsed.archive,
+            files,
+            paths=parsed.path,
+            mode=parsed.invalidation_mode,
+            profile=profile,
+            jobs=jobs,
+            progress=advance,
+        )
+    if parsed.json:
+        print(json.dumps(built.as_dict()))
+    else:
+        for path, error in built.failed:
+            print(f"{path}: {error}")
+        failed = f", {len(built.failed)} failed" if built.failed else ""
+        print(f"{built.path}: {built.entries} entries, {printing.human(built.bytes)}{failed}")
+    return FAILED if built.failed else DONE
+
+
+def _archive_list(parsed: argparse.Namespace) -> int:
+    import json
+
+    from . import archive_check
+
+    found = archive_check.contents(archive_check.open_archive(parsed.archive, allow_shared=parsed.allow_shared))
+    if parsed.json:
+        print(json.dumps(found))
+        return DONE
+    level = f" with -{'O' * found['optimization']}" if found["optimization"] else ""
+    size = printing.human(sum(each["bytes"] for each in found["entries"]))
+    print(f"{found['path']}: {found['tag']}{level}, {found['mode']}, {len(found['entries'])} entries, {size}")
+    for root in found["roots"]:
+        place = root["place"] or "not here"
+        print(f"  {root['name']}: {place}{'' if root['why'] is None else ' (' + root['why'] + ')'}")
+    printing.table(
+        ("source", "bytes"), [(f"{each['root']}/{each['source']}", each["bytes"]) for each in found["entries"]]
+    )
+    return DONE
+
+
+def _archive_verify(parsed: argparse.Namespace) -> int:
+    import json
+
+    from . import archive_check
+
+    opened = archive_check.open_archive(parsed.archive, allow_shared=parsed.allow_shared)
+    outcome = archive_check.verify(opened, sources=parsed.sources)
+    if parsed.json:
+        print(json.dumps(outcome.as_dict()))
+    else:
+        for path, verdict, detail in outcome.bad:
+            print(f"{path}: {verdict}{detail and f' ({detail})'}")
+        print(f"{parsed.archive}: " + ", ".join(f"{count} {verdict}" for verdict, count in outcome.counts.items()))
+    return FAILED if outcome.bad else DONE
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | Callable[[], None]]] = {
     "run": _run,
     "enable": _enable,
@@ -315,4 +386,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | Callable[[], None]]] = 
     "verify": _verify,
     "prune": _prune,
     "doctor": _doctor,
+    "archive": _archive,
 }

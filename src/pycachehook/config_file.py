@@ -29,9 +29,12 @@ def read_config_file(path: object) -> tuple[str, dict[str, object]]:
 
 
 def _absolute(key: str, value: object, folder: str) -> object:
-    """Make the directories that an option names absolute, from the file's own `folder`."""
+    """Make the paths that an option names absolute, from the file's own `folder`."""
     if key == "cache_dir" and isinstance(value, str) and value.strip():
         return os.path.join(folder, os.path.expanduser(value))
+    if key == "archives":
+        listed = value if isinstance(value, list) else [value]
+        return [_absolute("cache_dir", each, folder) for each in listed]
     if key == "rules" and isinstance(value, list):
         return [
             {each: _absolute(each, setting, folder) for each, setting in rule.items()}

@@ -70,7 +70,7 @@ def _not_ours(spec: ModuleSpec) -> str | None:  # noqa: PLR0911 -- one for each 
         return "it is a namespace package: there is no code in it"
     if isinstance(loader, ExtensionFileLoader):
         return "it is an extension module"
-    if type(loader) not in (SourceFileLoader, CachingLoader):
+    if type(loader) is not SourceFileLoader and not isinstance(loader, CachingLoader):
         return f"its loader is {type(loader).__module__}.{type(loader).__qualname__}, which is not the plain one for sources"
     if asks_for_its_type(spec.name):
         return "it looks its own loader up by the exact type"

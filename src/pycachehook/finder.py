@@ -47,7 +47,7 @@ class CachingFinder:
         for finder in behind:
             spec: ModuleSpec | None = None
             if finder is PathFinder:
-                spec = find_in_listings(fullname, sys.path if path is None else path, policies.known)
+                spec = find_in_listings(fullname, sys.path if path is None else path, policies.known, policies.archived)
             if spec is None:
                 find_spec = getattr(finder, "find_spec", None)
                 spec = None if find_spec is None else find_spec(fullname, path, target)
@@ -58,7 +58,7 @@ class CachingFinder:
                 place = loader.path
                 policy = policies.of(place) if policies.rules else policies.default
                 if policy is not None and fullname.rpartition(".")[2] not in _ASKED_FOR_THEIR_TYPE:
-                    spec.loader = CachingLoader(loader.name, place, policies)
+                    spec.loader = (policies.loader or CachingLoader)(loader.name, place, policies)
                     if policy.store is not None and place[-3:] == ".py":  # others have none, by spec_from_file_location
                         # The property that would find it out takes three times as long, for every module.
                         spec.cached = policy.store.path(place)
@@ -66,7 +66,9 @@ class CachingFinder:
         return None
 
     def invalidate_caches(self) -> None:
-        """Do nothing: there is nothing that the finders behind this one do not invalidate themselves."""
+        """Look again whether archives still answer for their directories; the finders behind this one do the rest."""
+        if self._policies.archived is not None:
+            self._policies.archived.check()
 
 
 def asks_for_its_type(fullname: str) -> bool:

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .archive import Archive, Refused
     from .in_force import Values
     from .options import Options
 
@@ -41,6 +42,11 @@ class Hook:
         return self._setting.cache_dirs
 
     @property
+    def archives(self) -> "tuple[Archive | Refused, ...]":
+        """Each archive that is configured, in order; those that cannot be used have a `reason`."""
+        return self._setting.archives
+
+    @property
     def options(self) -> "Options | None":
         """The options in force, each with its origin; None if nothing is installed."""
         if self._options is None and self._setting.values is not None:
@@ -63,12 +69,13 @@ class Hook:
             return _why_not_installed()
         if directory.status == WRITABLE and not directory.writable():
             return "Python was told to write no bytecode (PYTHONDONTWRITEBYTECODE or -B); force_write overrules that."
-        faults = (each.reason for each in (directory, *self.cache_dirs.values()))
+        faults = (each.reason for each in (directory, *self.cache_dirs.values(), *self.archives))
         return next((fault for fault in faults if fault is not None), None)
 
     def loader(self, fullname: str, path: str) -> CachingLoader:
         """Return a loader for the source at `path`: the one that a module of this name would have."""
-        return CachingLoader(fullname, path, self._setting.policies)
+        policies = self._setting.policies
+        return (policies.loader or CachingLoader)(fullname, path, policies)
 
     def uninstall(self) -> None:
         """Take the hook out and restore `sys`. Modules already loaded stay; what they load later is CPython's."""

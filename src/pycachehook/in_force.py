@@ -16,6 +16,7 @@ from .events import Stats
 from .finder import CachingFinder
 from .loader import Policies, Policy
 from .paths import Layout
+from .pyc import UNCHECKED_HASH
 from .store import InTree, Store
 
 TYPE_CHECKING = False
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from .loader import Rule
+    from .archive import Listings
+    from .loader import CachingLoader, Rule
     from .options import Options
 
     Values = dict[str, Any]  # option values by name, already checked
@@ -35,13 +37,14 @@ activation: "tuple[Values, str] | None" = None  # what the activation files say,
 class InForce:
     """Option values put in force, and what it takes to put others in their place, or nothing.
 
-    `stats` holds the counters of this process, `cache_dirs` each cache directory in use by its path, `values` the
-    option values, None before there are any; `private` says that the cache directory is the user's own default one.
+    `stats` holds the counters of this process, `cache_dirs` each cache directory in use by its path, `archives` each
+    archive that is configured, used or refused, `values` the option values, None before there are any; `private` says that the cache directory is the user's own default one.
     """
 
     def __init__(self) -> None:
         self.stats = Stats()
         self.cache_dirs: dict[str, CacheDir] = {}
+        self.archives: tuple[Any, ...] = ()
         self.values: Values | None = None
         self.private = False
         self.hook: Any = None  # what programs have been given for it
@@ -62,7 +65,7 @@ class InForce:
         default, rules, cache_dirs = self.compose(values, private=private)
         self.values, self.private = values, private
         self.cache_dirs = cache_dirs
-        self.policies.replace(default, rules)
+        self.policies.replace(default, rules, _archived(self.archives), _loader_of(values))
         self._restore_interpreter()
         self._adapt_interpreter()
         if self._finder not in sys.meta_path:
@@ -78,7 +81,7 @@ class InForce:
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
         self._restore_interpreter()
-        self.cache_dirs = {}
+        self.cache_dirs, self.archives = {}, ()
 
     def directory(self) -> CacheDir | None:
         """Return the default cache directory, if there is one in use."""
@@ -94,12 +97,17 @@ class InForce:
     ) -> "tuple[Policy | None, tuple[Rule, ...], dict[str, CacheDir]]":
         """Return the default policy, the rules, and the cache directories by path, for option values.
 
-        Raises `CacheDirError`, under `strict` only.
+        Archives are opened too, and kept. Raises `CacheDirError`, under `strict` only.
         """
         layout = Layout.current()
+        self.archives = ()
         cache_dirs: dict[str, CacheDir] = {}
         if layout is None:
             return None, (), cache_dirs
+        if values["archives"]:
+            from .archive import open_all  # loads mmap, and few have any
+
+            self.archives = open_all(values["archives"], allow_shared=values["allow_shared"], strict=values["strict"])
         default = self._policy(values, layout, cache_dirs, private=private)
         rules = []
         for rule in values["rules"]:
@@ -125,11 +133,12 @@ class InForce:
                 strict=values["strict"],
                 lock_timeout=values["lock_timeout"],
             )
+        archives = tuple(each for each in self.archives if each.usable)
         in_tree = (InTree(layout),) if values["in_tree"] == "read" else ()
         if directory.status == DISABLED:
-            return Policy(in_tree, None, self.stats)
+            return Policy((*archives, *in_tree), None, self.stats)
         store = Store(directory, layout, values["invalidation_mode"])
-        return Policy((store, *in_tree), store, self.stats)
+        return Policy((*archives, store, *in_tree), store, self.stats)
 
     def _adapt_interpreter(self) -> None:
         """Make the tools that follow `sys` keep the source trees clean too."""
@@ -211,6 +220,24 @@ def _listen(stats: Stats) -> None:
             stats.log = open_log(log)
         if file:
             write_at_exit(stats, file)
+
+
+def _archived(archives: "tuple[Any, ...]") -> "Listings | None":
+    """Return what archives know of directories, if there are any whose sources nobody looks at."""
+    unchecked = [each for each in archives if each.usable and each.mode == UNCHECKED_HASH]
+    if not unchecked:
+        return None
+    from .archive import Listings
+
+    return Listings(unchecked)
+
+
+def _loader_of(values: "Values") -> "type[CachingLoader] | None":
+    if not values["pause_gc"]:
+        return None
+    from .pausing import PausingLoader
+
+    return PausingLoader
 
 
 def _matcher(patterns: tuple[str, ...]) -> "Callable[[str], bool]":

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType
 
+    from .archive import Archive, Listings
     from .store import InTree
 
     Rule = tuple[Callable[[str], bool], "Policy | None"]
@@ -25,7 +26,7 @@ class Policy:
 
     __slots__ = ("places", "stats", "store")
 
-    def __init__(self, places: "tuple[Store | InTree, ...]", store: Store | None, stats: Stats) -> None:
+    def __init__(self, places: "tuple[Archive | Store | InTree, ...]", store: Store | None, stats: Stats) -> None:
         self.places = places
         self.store = store
         self.stats = stats
@@ -52,7 +53,7 @@ class Policy:
 class Policies:
     """The policy for every source. Emptied by `uninstall`, and then loaders do as the stock loader does."""
 
-    __slots__ = ("default", "known", "rules", "unstored")
+    __slots__ = ("archived", "default", "known", "loader", "rules", "unstored")
 
     def __init__(self) -> None:
         self.default: Policy | None = None
@@ -61,10 +62,22 @@ class Policies:
             tuple[Store, str, bytes, CodeType]
         ] = []  # what was compiled before anything could be stored
         self.known: Callable[[str], bool] | None = None  # what says, without a look at it, that a source is there
+        self.archived: Listings | None = None  # what answers for whole directories
+        self.loader: type[CachingLoader] | None = None  # the class of loaders, if it is another one
 
-    def replace(self, default: Policy | None, rules: "tuple[Rule, ...]" = ()) -> None:
-        """Put other policies in force; `rules` are pairs of a predicate on paths and a policy, or None for "not ours"."""
+    def replace(
+        self,
+        default: Policy | None,
+        rules: "tuple[Rule, ...]" = (),
+        archived: "Listings | None" = None,
+        loader: "type[CachingLoader] | None" = None,
+    ) -> None:
+        """Put other policies in force; `rules` are pairs of a predicate on paths and a policy, or None for "not ours".
+
+        `archived` are the directories that archives answer for, `loader` is the class of loaders if it is another one.
+        """
         self.default, self.rules = default, rules
+        self.archived, self.loader = archived, loader
         store = None if default is None or rules else default.store
         self.known = store.holds if store is not None and store.mode == UNCHECKED_HASH else None
 
@@ -94,7 +107,8 @@ class CachingLoader(SourceFileLoader):
         self._policies = policies
 
     def __eq__(self, other: object) -> bool:
-        return type(other) in (CachingLoader, SourceFileLoader) and self.__dict__ == other.__dict__
+        alike = isinstance(other, CachingLoader) or type(other) is SourceFileLoader
+        return alike and self.__dict__ == other.__dict__
 
     __hash__ = SourceFileLoader.__hash__
 

@@ -99,10 +99,24 @@ def _one_of(*allowed: str) -> "Parser":
 
 
 def _directory(name: str, value: object, origin: str) -> str:
+    return _path(name, value, origin, "the path of a directory")
+
+
+def _path(name: str, value: object, origin: str, allowed: str) -> str:
     value = os.fspath(value) if hasattr(value, "__fspath__") else value
     if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise _wrong(name, value, origin, "the path of a directory")
+        raise _wrong(name, value, origin, allowed)
     return absolute(value)
+
+
+def _files(name: str, value: object, origin: str) -> tuple[str, ...]:
+    """Return absolute paths; a string, from the environment or a flag, has them with `os.pathsep` between."""
+    given: Any = value
+    if isinstance(given, str):
+        given = [each for each in given.split(os.pathsep) if each]
+    if not isinstance(given, (list, tuple)):
+        given = [given]
+    return tuple(_path(name, each, origin, "the path of a file, or a list of them") for each in given)
 
 
 def _seconds(name: str, value: object, origin: str) -> float:
@@ -125,8 +139,10 @@ PER_SOURCE: "dict[str, tuple[Any, Parser]]" = {
     "in_tree": ("read", _one_of(*IN_TREE)),
 }
 PER_PROCESS: "dict[str, tuple[Any, Parser]]" = {
+    "archives": ((), _files),
     "lock_timeout": (5.0, _seconds),
     "force_write": (False, boolean),
     "allow_shared": (False, boolean),
+    "pause_gc": (False, boolean),
     "strict": (False, boolean),
 }

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import importlib_metadata
 
@@ -21,6 +21,9 @@ from .loader import CachingLoader
 CHUNK = 8  # files that a worker takes at once
 
 VALID, COMPILED, EXCLUDED, FAILED = "valid", "compiled", "excluded", "failed"
+
+Task = TypeVar("Task")
+Done = TypeVar("Done")
 
 Outcome = tuple[str, str, str]  # path, one of the four words above, and what went wrong
 
@@ -157,15 +160,18 @@ def _of_module(name: str) -> Iterator[str]:
 def _outcomes(files: Sequence[str], values: dict[str, Any], jobs: int) -> Iterable[Outcome]:
     if jobs == 1 or len(files) <= CHUNK:
         return map(_Worker(values), files)
-    return _in_processes(files, values, jobs)
+    return in_processes(_work, files, jobs, partial(_start_worker, values))
 
 
-def _in_processes(files: Sequence[str], values: dict[str, Any], jobs: int) -> Iterator[Outcome]:
+def in_processes(
+    work: Callable[[Task], Done], tasks: Sequence[Task], jobs: int, prepare: Callable[[], object] | None = None
+) -> Iterator[Done]:
+    """Yield what `work` returns for each task, in their order, from `jobs` processes; each calls `prepare` first."""
     # Not "fork": whoever calls this may have threads.
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    with ProcessPoolExecutor(jobs, context, partial(_start_worker, values)) as pool:
-        yield from pool.map(_work, files, chunksize=CHUNK)
+    with ProcessPoolExecutor(jobs, context, prepare) as pool:
+        yield from pool.map(work, tasks, chunksize=CHUNK)
 
 
 class _Worker:

@@ -1,5 +1,6 @@
 """Running a program under the hook, as `python` itself would run it."""
 
+import atexit
 import builtins
 import importlib.machinery
 import importlib.util
@@ -70,6 +71,21 @@ def prepare_code(code: str, arguments: list[str]) -> Program:
     _set_path("")
     compiled = partial(_compile_string, code)
     return partial(_execute, compiled, __loader__=importlib.machinery.BuiltinImporter, __spec__=None, __package__=None)
+
+
+def record_at_exit(path: str) -> None:
+    """Write the sources of all that is imported to the file `path` when this process exits: one a line, in their order."""
+    atexit.register(_record, os.path.abspath(path))
+
+
+def _record(path: str) -> None:
+    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
+    sources = dict.fromkeys(str(spec.origin) for spec in specs if spec is not None and str(spec.origin).endswith(".py"))
+    try:
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.writelines(f"{source}\n" for source in sources)
+    except OSError as error:
+        print(f"pycachehook: warning: the profile {path} cannot be written: {error.strerror}.", file=sys.stderr)
 
 
 def _compile_string(text: str) -> types.CodeType:

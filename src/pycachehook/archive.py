@@ -1,0 +1,320 @@
+r"""The archive: one read-only file with the bytecode of a whole environment. This is its reader; `archive_builder` writes.
+
+It is an ordinary ZIP file in which nothing is compressed and every time is 1980-01-01, so that `unzip -l` shows what is
+inside. To the byte:
+
+    entries     sealed pycs as in `pyc`, `<root>/<directory>/<module>.<cache tag>.pyc`, those that a start needs first;
+                each begins at a multiple of 16 bytes, which an extra field (0xD935) in its ZIP header sees to
+    index       the member `pycachehook.index`: the listings, one `marshal` object for each directory, then the top
+    directory   the ZIP's central directory and its end record, whose comment is the tail
+    tail        the last 151 bytes, ASCII: `pycachehook archive 1\n`, `index <offset> <size> <hash>\n` of the top in
+                hexadecimal (16 digits each), `blake2b <digest>`: 64 digits, over all bytes before them
+
+    top         (magic number, cache tag, optimization, mode, start, roots): `start` is how many bytes from the file's
+                first on a recorded run used; `roots` has (name, location, listing hash, directories) for each root,
+                and `directories` (offset, size, hash) of the listing of each directory, by its path below the root
+    listing     by each name that can be imported from the directory: (offset, size, is_package) of a source's entry,
+                the size 0 if there is none; an extension module's suffix; or False for what only `PathFinder` can tell
+
+A root is named as `sysconfig` names it, `stdlib`, `purelib`, `platlib`, and then lies where this interpreter has it;
+one of the application's own lies at its `location`, relative to the archive's directory, or absolute. All hashes are
+SipHash under `INDEX_KEY`. The listing hash is that of the names in the root, and stands for its contents in an
+`unchecked-hash` archive: packages come and go with a `*.dist-info` of their own.
+
+Start-up module, where archives are configured: imports nothing at module level that the interpreter has not already
+loaded, but `mmap`.
+"""
+
+import marshal
+import mmap
+import os
+import stat
+import sys
+
+from ._compat import KEY, MAGIC_NUMBER, set_filename, setting, siphash
+from .cachedir import distrust, fault_of, trusted_owners
+from .events import ABSENT, ARCHIVE, CORRUPT, STALE_SOURCE, Miss
+from .pyc import HEADER_SIZE, UNCHECKED_HASH
+from .store import READ_FLAGS, read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import CodeType
+    from typing import Any
+
+    Record = tuple[int, int, bool] | str | bool
+    Listing = dict[str, Record]
+
+FORMAT = b"pycachehook archive 1\n"
+INDEX_NAME = "pycachehook.index"
+INDEX_KEY = int.from_bytes(b"PYCHOOKA", "little")
+TAIL_SIZE = len(FORMAT) + len(b"index 0123456789abcdef 0123456789abcdef 0123456789abcdef\n") + len(b"blake2b ") + 64
+
+# What comes and goes in a root without its modules becoming others: caches, and the activation files.
+_PASSING = ("__pycache__", "_pycachehook_startup.py", "pycachehook.pth", "pycachehook.start")
+
+_CODE_TYPE = type((lambda: None).__code__)
+
+
+class Unusable(Exception):  # noqa: N818 -- no error: the archive is passed over
+    """Says in one sentence why an archive, or a part of it, is not used."""
+
+
+class Refused:
+    """An archive that is not used, and why."""
+
+    __slots__ = ("path_name", "reason")
+
+    usable = False
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path_name = path
+        self.reason = reason
+
+
+class Root:
+    """A directory with all below it, as the archive knows it: where it lies here, and why it is not used, if so."""
+
+    __slots__ = ("directories", "fault", "listing_hash", "location", "name", "place")
+
+    def __init__(self, name: str, location: str, listing_hash: bytes, directories: "dict[str, Any]") -> None:
+        self.name = name
+        self.location = location
+        self.listing_hash = listing_hash
+        self.directories = directories
+        self.place = ""  # "" where there is no such root here
+        self.fault: str | None = None
+
+
+class Archive:
+    """An archive, opened: a place like the store, but one that nothing is written to.
+
+    Raises `Unusable` for a file that cannot be opened, is damaged, not trusted, or another interpreter's.
+    """
+
+    __slots__ = ("_listings", "_view", "mode", "optimization", "path_name", "reason", "roots", "start", "tag")
+
+    name = ARCHIVE
+    heals = False
+    usable = True
+
+    def __init__(self, path: str, owners: tuple[int, ...]) -> None:
+        self.path_name = path
+        self.reason: str | None = None
+        self._view = memoryview(_map(path, owners))
+        try:
+            top = _read_top(self._view)
+            magic, self.tag, self.optimization, self.mode, self.start, roots = top
+            self.roots = [Root(*each) for each in roots]
+        except (ValueError, TypeError, EOFError):
+            raise Unusable(f"The archive {path} is damaged, or is no archive of this format.") from None
+        if (magic, self.tag, self.optimization) != (MAGIC_NUMBER, sys.implementation.cache_tag, sys.flags.optimize):
+            level = f" with -{'O' * self.optimization}" if self.optimization else ""
+            raise Unusable(f"The archive {path} is for {self.tag}{level}, which this interpreter is not.")
+        places = named_roots()
+        for root in self.roots:
+            place = places.get(root.name)
+            if place is None and root.location:
+                place = os.path.normpath(os.path.join(os.path.dirname(path), root.location))
+            root.place = place or ""
+        self.roots.sort(key=lambda root: -len(root.place))  # one can lie in another
+        self.check_roots()
+        self._listings = Listings((self,))
+
+    @property
+    def member_suffix(self) -> str:
+        """The end of every entry's name, after the module's."""
+        return f".{self.tag}{f'.opt-{self.optimization}' if self.optimization else ''}.pyc"
+
+    def check_roots(self) -> None:
+        """Look once whether each root is still what it was, where nobody looks at its sources (`unchecked-hash`)."""
+        for root in self.roots:
+            if self.mode == UNCHECKED_HASH and root.fault is None:
+                root.fault = _changed(root, os.path.basename(self.path_name))
+                if root.fault is not None:
+                    self.reason = f"The archive {self.path_name} is not used for {root.name}: {root.fault}."
+
+    def prefetch(self) -> None:
+        """Have the kernel read what a recorded start used, in one go."""
+        if self.start and hasattr(mmap, "MADV_WILLNEED"):
+            mapping: Any = self._view.obj
+            try:  # noqa: SIM105 -- contextlib is not loaded here
+                mapping.madvise(mmap.MADV_WILLNEED, 0, self.start)
+            except OSError:
+                pass
+
+    def listing(self, directory: str) -> "Listing | None":
+        """Return what the archive knows of an absolute directory; None: nothing, or nothing that holds here."""
+        for root in self.roots:
+            place = root.place
+            if root.fault is None and place and (directory == place or directory.startswith(place + os.sep)):
+                position = root.directories.get(directory[len(place) + 1 :].replace(os.sep, "/"))
+                if position is not None:
+                    return self.read_listing(*position)
+        return None
+
+    def read_listing(self, offset: int, size: int, expected: bytes) -> "Listing | None":
+        """Return the listing that is there, or None if it does not have its hash, which `reason` tells then."""
+        data = self._view[offset : offset + size]
+        if siphash(INDEX_KEY, data) != expected:
+            self.reason = f"The archive {self.path_name} is damaged: the listing at {offset} does not have its hash."
+            return None
+        listing: Listing = marshal.loads(data)
+        return listing
+
+    def data(self, offset: int, size: int) -> memoryview:
+        """Return the bytes there, not copied."""
+        return self._view[offset : offset + size]
+
+    def path(self, source_path: str) -> str:
+        """Return the archive's path with, behind it, the name of the member that the source's entry has or would have."""
+        for root in self.roots:
+            if root.place and source_path.startswith(root.place + os.sep):
+                inside = source_path[len(root.place) + 1 :].replace(os.sep, "/")
+                return f"{self.path_name}/{root.name}/{inside.removesuffix('.py')}{self.member_suffix}"
+        return self.path_name
+
+    def find(self, path: str) -> "CodeType":
+        """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read."""
+        directory, _, name = path.rpartition("/")
+        listing = self._listings[directory]
+        record = None if listing is None else listing.get(name[:-3])
+        if type(record) is not tuple or record[2] or name[-3:] != ".py":
+            raise Miss(ABSENT, self._why_absent(path))
+        offset, size, _ = record
+        if not size:
+            raise Miss(ABSENT)
+        data = self._view[offset : offset + size]
+        if siphash(KEY, data[:-8]) != data[-8:]:
+            raise Miss(CORRUPT, "seal")
+        wish = setting("check_hash_based_pycs")
+        if (self.mode != UNCHECKED_HASH and wish != "never") or wish == "always":
+            found = siphash(KEY, read_file(path, READ_FLAGS)[0])
+            if found != data[8:HEADER_SIZE]:
+                raise Miss(STALE_SOURCE, f"entry has {data[8:HEADER_SIZE].hex()}, source has {found.hex()}")
+        try:
+            code = marshal.loads(data[HEADER_SIZE:])
+        except Exception as error:  # noqa: BLE001 -- marshal raises EOFError, ValueError, TypeError and more
+            raise Miss(CORRUPT, f"body: {error}") from None
+        if type(code) is not _CODE_TYPE:
+            raise Miss(CORRUPT, "body is not a code object")
+        return code if code.co_filename == path else set_filename(code, path)
+
+    def _why_absent(self, path: str) -> str:
+        for root in self.roots:
+            if root.fault is not None and root.place and path.startswith(root.place + os.sep):
+                return f"{root.name} is not used: {root.fault}"
+        return ""
+
+
+class Listings(dict):  # type: ignore[type-arg]  # "dict[str, Listing | None]", which costs something
+    """What archives know of directories, each looked up once: `listings[directory]` is None where they know nothing."""
+
+    __slots__ = ("archives",)
+
+    def __init__(self, archives: "Iterable[Archive]") -> None:
+        self.archives = tuple(archives)
+
+    def __missing__(self, directory: str) -> "Listing | None":
+        listing = None
+        for archive in self.archives:
+            listing = archive.listing(directory)
+            if listing is not None:
+                break
+        self[directory] = listing
+        return listing
+
+    def check(self) -> None:
+        """Look at the roots again, as after `importlib.invalidate_caches()`: something may have been installed."""
+        for archive in self.archives:
+            archive.check_roots()
+        self.clear()
+
+
+def open_all(paths: "Iterable[str]", *, allow_shared: bool, strict: bool) -> "tuple[Archive | Refused, ...]":
+    """Return the archives at `paths`, opened or refused; raises `CacheDirError` under `strict` only."""
+    owners = () if allow_shared else trusted_owners()
+    opened: list[Archive | Refused] = []
+    for path in paths:
+        try:
+            archive = Archive(path, owners)
+            archive.prefetch()
+            opened.append(archive)
+        except Unusable as refusal:
+            opened.append(Refused(path, str(refusal)))
+        if strict and opened[-1].reason is not None:
+            from .errors import CacheDirError
+
+            raise CacheDirError(opened[-1].reason)
+    return tuple(opened)
+
+
+def named_roots() -> dict[str, str]:
+    """Return where the directories lie that `sysconfig`, which is not loaded here, calls `stdlib`, `purelib`, `platlib`."""
+    version = "python{}.{}{}".format(*sys.version_info[:2], "t" if "t" in getattr(sys, "abiflags", "") else "")
+    if os.name == "nt":
+        site = os.path.join(sys.prefix, "Lib", "site-packages")
+        return {"stdlib": os.path.dirname(os.__file__), "purelib": site}
+    roots = {"stdlib": os.path.dirname(os.__file__), "purelib": f"{sys.prefix}/lib/{version}/site-packages"}
+    platlib = f"{sys.exec_prefix}/{sys.platlibdir}/{version}/site-packages"
+    if platlib != roots["purelib"]:
+        roots["platlib"] = platlib
+    return roots
+
+
+def hash_of_names(directory: str, archive_name: str) -> bytes:
+    """Return the listing hash of a root, in which the archive itself may lie; raises OSError."""
+    names = sorted(name for name in os.listdir(directory) if name not in _PASSING and name != archive_name)
+    return siphash(INDEX_KEY, "\0".join(names).encode("utf-8", "surrogateescape"))
+
+
+def tail(top_offset: int, top: bytes, digest: str = "0" * 64) -> bytes:
+    """Return the tail of a file whose top is at `top_offset`; the digest is known last of all."""
+    where = f"index {top_offset:016x} {len(top):016x} {siphash(INDEX_KEY, top).hex()}\n"
+    return FORMAT + f"{where}blake2b {digest}".encode()
+
+
+def _changed(root: Root, archive_name: str) -> str | None:
+    if not root.place:
+        return "there is no such directory here"
+    try:
+        same = hash_of_names(root.place, archive_name) == root.listing_hash
+    except OSError as error:
+        return f"{root.place} cannot be read: {error.strerror or error}"
+    return None if same else f"what is in {root.place} is no longer what it was"
+
+
+def _map(path: str, owners: tuple[int, ...]) -> mmap.mmap:
+    """Return the file's bytes, mapped; raises Unusable. It and the directories above it are trusted as a cache is."""
+    try:
+        fault = distrust(os.path.dirname(path), owners)
+        if fault is not None:
+            raise Unusable(f"The archive {path} is not trusted: {fault}")
+        descriptor = os.open(path, READ_FLAGS)
+        try:
+            status = os.fstat(descriptor)
+            fault = fault_of(status, owners)
+            if fault is not None:
+                raise Unusable(f"The archive {path} is not trusted: it {fault}.")
+            if not stat.S_ISREG(status.st_mode) or status.st_size < TAIL_SIZE:
+                raise Unusable(f"The archive {path} is damaged, or is no archive of this format.")
+            how: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+            return mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ, **how)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise Unusable(f"The archive {path} cannot be opened: {error.strerror or error}.") from None
+
+
+def _read_top(view: memoryview) -> "tuple[Any, ...]":
+    """Return the top of the index; raises ValueError, TypeError or EOFError if it is not what the tail says."""
+    last = bytes(view[-TAIL_SIZE:])
+    if last[: len(FORMAT)] != FORMAT:
+        raise ValueError
+    word, offset, size, expected = last[len(FORMAT) :].split(b"\n")[0].split(b" ")
+    data = view[int(offset, 16) : int(offset, 16) + int(size, 16)]
+    if word != b"index" or siphash(INDEX_KEY, data).hex().encode() != expected:
+        raise ValueError
+    top: tuple[Any, ...] = marshal.loads(data)
+    return top
