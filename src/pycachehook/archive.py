@@ -13,8 +13,8 @@ inside. To the byte:
     top         (magic number, cache tag, optimization, mode, start, roots): `start` is how many bytes from the file's
                 first on a recorded run used; `roots` has (name, location, listing hash, directories) for each root,
                 and `directories` (offset, size, hash) of the listing of each directory, by its path below the root
-    listing     by each name that can be imported from the directory: (offset, size, is_package) of a source's entry,
-                the size 0 if there is none; an extension module's suffix; or False for what only `PathFinder` can tell
+    listing     by each name that can be imported from the directory: (offset, size, is_package) of a source's entry;
+                an extension module's suffix; or False for what `PathFinder` has to be asked for
 
 A root is named as `sysconfig` names it, `stdlib`, `purelib`, `platlib`, and then lies where this interpreter has it;
 one of the application's own lies at its `location`, relative to the archive's directory, or absolute. All hashes are
@@ -183,8 +183,6 @@ class Archive:
         if type(record) is not tuple or record[2] or name[-3:] != ".py":
             raise Miss(ABSENT, self._why_absent(path))
         offset, size, _ = record
-        if not size:
-            raise Miss(ABSENT)
         data = self._view[offset : offset + size]
         if siphash(KEY, data[:-8]) != data[-8:]:
             raise Miss(CORRUPT, "seal")

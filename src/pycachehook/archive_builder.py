@@ -232,34 +232,29 @@ def _listing(
     folder: str, folders: Sequence[str], names: Sequence[str], positions: dict[str, Position]
 ) -> dict[str, Any]:
     """Return what can be imported from a directory, by name, as `FileFinder` would find it there."""
-    present = set(names)
     found: dict[str, Any] = {}
     suffixes = [*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES]  # in the order of `FileFinder`'s loaders
     for suffix in reversed(suffixes):
         for name in names:
-            if name.endswith(suffix):
-                found[name[: -len(suffix)]] = _record(folder, name[: -len(suffix)], suffix, positions)
+            stem = name.removesuffix(suffix)
+            if stem != name and "." not in stem:
+                found[stem] = _record(os.path.join(folder, name), suffix, positions)
     for name in folders:
         inside = os.path.join(folder, name)
         first = next((each for each in suffixes if os.path.isfile(os.path.join(inside, f"__init__{each}"))), None)
-        if first == ".py" and not os.path.islink(inside):
-            offset, size = positions.get(os.path.join(inside, "__init__.py"), (0, 0))
-            found[name] = (offset, size, True)
-        elif (
-            first is not None or name not in found
-        ):  # a part of a namespace package, unless a module of this name is there
-            found[name] = False
-    for name in names:  # what `FileFinder` takes for a directory until it looks
-        if name in found and name in present:
+        if first is not None:
+            position = positions.get(os.path.join(inside, "__init__.py")) if first == ".py" else None
+            found[name] = position is not None and (*position, True)
+        elif name not in found:  # a part of a namespace package
             found[name] = False
     return dict(sorted(found.items()))
 
 
-def _record(folder: str, name: str, suffix: str, positions: dict[str, Position]) -> Any:
-    if suffix == ".py":
-        offset, size = positions.get(os.path.join(folder, name + suffix), (0, 0))
-        return (offset, size, False)
-    return suffix if suffix in EXTENSION_SUFFIXES else False
+def _record(path: str, suffix: str, positions: dict[str, Position]) -> Any:
+    if suffix in EXTENSION_SUFFIXES:
+        return os.path.isfile(path) and suffix
+    position = positions.get(path)
+    return position is not None and (*position, False)
 
 
 def _compiled(plan: _Plan) -> Iterable[tuple[str, bytes, str]]:

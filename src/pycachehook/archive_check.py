@@ -45,7 +45,7 @@ def entries(archive: Archive) -> Iterator[Entry]:
             if listing is None:
                 raise PycacheHookError(str(archive.reason))
             for name, record in listing.items():
-                if isinstance(record, tuple) and record[1] and not record[2]:
+                if isinstance(record, tuple) and not record[2]:
                     source = f"{directory}/{name}.py" if directory else f"{name}.py"
                     found.append(Entry(root, source, record[0], record[1]))
     yield from sorted(found, key=lambda entry: entry.offset)

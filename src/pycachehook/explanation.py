@@ -8,7 +8,7 @@ from typing import Any
 from . import hook, in_force
 from .cachedir import WRITABLE
 from .errors import PycacheHookError
-from .events import ABSENT, IO_ERROR, LOCK_TIMEOUT, UNTRUSTED, Miss
+from .events import ABSENT, ARCHIVE, IO_ERROR, LOCK_TIMEOUT, STORE, UNTRUSTED, Miss
 from .finder import asks_for_its_type
 from .in_force import InForce
 from .inspection import find_module
@@ -94,19 +94,13 @@ def _policy(path: str, values: dict[str, Any]) -> tuple[Policy | None, int | Non
 
 def _places(policy: Policy, path: str, cache_dir: str) -> tuple[list[dict[str, str]], str]:
     """Look everywhere that an import would, and return what was found there and what it would come to."""
-    places = []
+    places: list[dict[str, str]] = []
+    asked = [place for place in policy.places if place.name == ARCHIVE]
     layout = Layout.current()
     if policy.store is None and layout is not None:
-        directory = None if in_force.current is None else in_force.current.cache_dirs.get(cache_dir)
-        exists = os.path.lexists(cache_dir)
-        verdict = UNTRUSTED if exists else ABSENT
-        detail = (directory and directory.reason) or (
-            "the cache directory is refused" if exists else "there is no cache yet"
-        )
-        places.append(
-            {"place": "store", "path": layout.mirrored(cache_dir, path), "verdict": verdict, "detail": detail}
-        )
-    for place in policy.places:
+        asked.append(_Unusable(layout, cache_dir))  # type: ignore[arg-type]
+    asked += [place for place in policy.places if place.name != ARCHIVE]
+    for place in asked:
         where = place.path(path)
         verdict, detail = HIT, ""
         try:
@@ -115,20 +109,35 @@ def _places(policy: Policy, path: str, cache_dir: str) -> tuple[list[dict[str, s
             verdict, detail = miss.reason, miss.detail
         except OSError as error:
             verdict, detail = IO_ERROR, f"the source: {error.strerror or error}"
-        written = _age(where)
-        places.append(
-            {
-                "place": place.name,
-                "path": where,
-                "verdict": verdict,
-                "detail": "; ".join(filter(None, (detail, written))),
-            }
-        )
+        detail = "; ".join(filter(None, (detail, _age(where))))
+        places.append({"place": place.name, "path": where, "verdict": verdict, "detail": detail})
         if verdict == HIT:
             return places, f"loaded from {place.name}"
         if verdict != ABSENT and place.heals:
             break
     return places, _outcome_of_a_miss(policy.store, path, cache_dir)
+
+
+class _Unusable:
+    """Stands for the store where the cache directory is missing, or refused."""
+
+    name = STORE
+    heals = False
+
+    def __init__(self, layout: Layout, cache_dir: str) -> None:
+        self._layout = layout
+        self._cache_dir = cache_dir
+
+    def path(self, source_path: str) -> str:
+        """Return where the entry would lie."""
+        return self._layout.mirrored(self._cache_dir, source_path)
+
+    def find(self, _path: str) -> None:
+        """Raise Miss."""
+        directory = None if in_force.current is None else in_force.current.cache_dirs.get(self._cache_dir)
+        exists = os.path.lexists(self._cache_dir)
+        otherwise = "the cache directory is refused" if exists else "there is no cache yet"
+        raise Miss(UNTRUSTED if exists else ABSENT, (directory and directory.reason) or otherwise)
 
 
 def _outcome_of_a_miss(store: Store | None, path: str, cache_dir: str) -> str:

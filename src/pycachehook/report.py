@@ -61,8 +61,20 @@ def state(config: object = None) -> dict[str, Any]:
         "status": status,
         "writable": status == WRITABLE,
         "reason": reason,
+        "archives": _archives(active, options),
         "options": options.as_dict(),
     }
+
+
+def _archives(active: "hook.Hook | None", options: Any) -> list[dict[str, Any]]:
+    """Return for each archive whether it is used, or would be, and why not."""
+    if active is not None:
+        opened: Any = active.archives
+    else:
+        from .archive import open_all
+
+        opened = open_all(options.archives, allow_shared=options.allow_shared, strict=False)
+    return [{"path": each.path_name, "used": each.usable, "reason": each.reason} for each in opened]
 
 
 def _would_be(values: dict[str, Any]) -> tuple[str, str | None]:

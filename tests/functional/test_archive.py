@@ -1,0 +1,329 @@
+"""An archive in front of a real environment: what is loaded from it, what it does not hide, and when it stands aside."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pycachehook
+from conftest import pip_install
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from conftest import Python
+
+    Tree = Callable[[Mapping[str, str]], Path]
+
+LEFT_OUT = ("*/test/*", "*/tests/*", "*/lib2to3/*", "*/idlelib/*", "*/pip/*", "*/turtledemo/*", "*/tkinter/*")
+IMPORT = """
+import json, sys
+opened = []
+sys.addaudithook(lambda name, args: opened.append(str(args[0])) if name in ("open", "os.listdir", "os.scandir") else None)
+import jinja2.ext, jinja2.sandbox, json.tool, logging.config
+import pycachehook
+hook = pycachehook.active()
+files = [name for name in opened if name.endswith((".py", ".pyc")) and "pycachehook" not in name]
+print(json.dumps({**hook.stats.as_dict(), "reason": hook.reason, "status": hook.status, "files": files}))
+"""
+
+
+@pytest.fixture(scope="module")
+def shared(make_environment: Callable[..., Python]) -> Python:
+    """Return an environment with real packages; whoever changes it changes it back."""
+    return make_environment("jinja2")
+
+
+@pytest.fixture(scope="module")
+def archive(shared: Python, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an `unchecked-hash` archive of it."""
+    return build(shared, tmp_path_factory.mktemp("archive") / "env.pyca", "unchecked-hash")
+
+
+def build(python: Python, out: Path, mode: str, *arguments: str | Path) -> Path:
+    """Build an archive of the interpreter's environment, without what no test imports."""
+    left_out = [word for glob in LEFT_OUT for word in ("--exclude", glob)]
+    command = ("-m", "pycachehook", "archive", "build", "--invalidation-mode", mode)
+    python(*command, *left_out, *arguments, out)
+    return out
+
+
+def start(python: Python, archive: Path, cache: Path, code: str = IMPORT, **environment: str) -> dict[str, Any]:
+    """Run `code` under the hook with the archive, and return what it prints."""
+    options = ("--archives", archive, "--cache-dir", cache)
+    process = python("-m", "pycachehook", "run", *options, "-c", code, check=False, **environment)
+    assert process.returncode == 0, process.stderr
+    said: dict[str, Any] = json.loads(process.stdout)
+    return said
+
+
+def test_no_file_is_opened(shared: Python, archive: Path, cache: Path) -> None:
+    """Everything is in the archive: no source, no pyc, no directory is looked into."""
+    said = start(shared, archive, cache)
+    assert (said["compiled"], said["misses"], said["files"], said["reason"]) == (0, {}, [], None)
+    assert said["hits_by_place"]["archive"] > 50
+    assert not list(cache.rglob("jinja2"))
+
+
+def test_a_cache_directory_is_not_needed(shared: Python, archive: Path) -> None:
+    """Where there is none, the archive is read all the same."""
+    said = start(shared, archive, Path("/proc/self/nowhere"))
+    assert (said["status"], said["compiled"]) == ("disabled", 0)
+
+
+def test_by_activation_and_environment(shared: Python, archive: Path, tmp_path: Path) -> None:
+    """`enable` takes the option, and a variable names several files."""
+    home = {"HOME": str(tmp_path)}
+    shared("-m", "pycachehook", "enable", "--archives", archive, "--pause-gc", **home)
+    try:
+        said = json.loads(shared("-c", IMPORT, **home).stdout)
+        assert (said["compiled"], said["misses"]) == (0, {})
+        status = json.loads(shared("-m", "pycachehook", "status", "--json", **home).stdout)
+        assert status["options"]["archives"]["value"] == [str(archive)]
+        assert status["archives"] == [{"path": str(archive), "used": True, "reason": None}]
+        both = {"PYCACHEHOOK_ARCHIVES": f"{tmp_path / 'none.pyca'}:{archive}", **home}
+        said = json.loads(shared("-c", IMPORT, **both).stdout)
+        assert (said["compiled"], said["misses"], said["status"]) == (0, {}, "writable")
+        assert "none.pyca cannot be opened" in said["reason"]
+        refused = shared("-m", "pycachehook", "run", "--strict", "-c", "", check=False, **both)
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    finally:
+        shared("-m", "pycachehook", "disable", **home)
+
+
+def distribution(folder: Path, version: str) -> str:
+    """Make a wheel of a distribution with one module; return its path."""
+    import zipfile
+
+    path = folder / f"comesandgoes-{version}-py3-none-any.whl"
+    info = f"comesandgoes-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as whole:
+        whole.writestr("comesandgoes.py", f"VERSION = {version!r}\n")
+        whole.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: comesandgoes\nVersion: {version}\n")
+        whole.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        names = ("comesandgoes.py", f"{info}/METADATA", f"{info}/WHEEL", f"{info}/RECORD")
+        whole.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in names))
+    return str(path)
+
+
+def test_pip_is_noticed(shared: Python, archive: Path, cache: Path, tmp_path: Path) -> None:
+    """Installing, upgrading and removing: the next start imports what is there now."""
+    code = """
+import json, pycachehook
+try:
+    from comesandgoes import VERSION
+except ImportError:
+    VERSION = None
+import jinja2
+print(json.dumps([VERSION, pycachehook.active().stats.hits_by_place["archive"] > 0, pycachehook.active().reason]))
+"""
+    executable = Path(shared.executable)
+    assert start(shared, archive, cache, code)[0] is None
+    pip_install(executable, distribution(tmp_path, "1.0"))
+    version, stdlib_is_used, reason = start(shared, archive, cache, code)
+    assert (version, stdlib_is_used) == ("1.0", True)
+    assert "not used for purelib" in reason
+    again = build(shared, tmp_path / "again.pyca", "unchecked-hash")
+    version, _, reason = start(shared, again, cache, code)
+    assert (version, reason) == ("1.0", None)
+    pip_install(executable, distribution(tmp_path, "2.0"))
+    assert start(shared, again, cache, code)[0] == "2.0"
+    shared("-m", "pip", "uninstall", "--yes", "--quiet", "comesandgoes")
+    assert start(shared, again, cache, code)[0] is None
+    assert start(shared, archive, cache, code)[2] is None
+
+
+def test_another_environment_at_another_path(
+    shared: Python, archive: Path, cache: Path, tmp_path: Path, purelib: Callable[[Python], Path]
+) -> None:
+    """One archive serves both, and the code of each names its own sources."""
+    folder = tmp_path / "second"
+    venv.EnvBuilder(with_pip=True, symlinks=True).create(folder)
+    second = type(shared)(folder / "bin" / "python")
+    shutil.rmtree(purelib(second))
+    shutil.copytree(purelib(shared), purelib(second), ignore=shutil.ignore_patterns("__pycache__"))
+    said = start(second, archive, cache)
+    assert (said["compiled"], said["files"], said["reason"]) == (0, [], None)
+    code = """
+import inspect, json, traceback
+import jinja2
+try:
+    jinja2.Template("{% nonsense %}")
+except Exception as error:
+    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+print(json.dumps([jinja2.__file__, jinja2.Template.__new__.__code__.co_filename, inspect.getsource(jinja2)[:10], frames]))
+"""
+    places = start(second, archive, cache, code)
+    assert places[2] == '"""Jinja i'
+    assert all(place.startswith(str(purelib(second))) for place in (*places[:2], *places[3][1:3]))
+
+
+MODULES = {"app.py": "import pk.one\nprint(pk.one.NAME)\n", "pk/__init__.py": "", "pk/one.py": "NAME = 'one'\n"}
+
+
+def run_app(python: Python, root: Path, out: Path, cache: Path, **environment: str) -> str:
+    """Run the application with its archive and return what it prints."""
+    options = ("--archives", out, "--cache-dir", cache)
+    return python("-m", "pycachehook", "run", *options, root / "app.py", **environment).stdout.strip()
+
+
+@pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash"])
+def test_edits_and_additions(python: Python, tree: Tree, cache: Path, tmp_path: Path, mode: str) -> None:
+    """Under checked-hash an edit is seen, and a module that is added; without, what the deployer has promised holds."""
+    root, out = tree(MODULES), tmp_path / "app.pyca"
+    python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", mode, out)
+    assert run_app(python, root, out, cache) == "one"
+    (root / "pk/one.py").write_text("NAME = 'new'\n")
+    assert run_app(python, root, out, cache) == ("new" if mode == "checked-hash" else "one")
+    process = python("-m", "pycachehook", "archive", "verify", "--sources", out, check=False)
+    assert process.returncode == 1
+    assert "application/pk/one.py: stale-source" in process.stdout
+    (root / "pk/one.py").write_text("from pk.two import NAME\n")
+    (root / "pk/two.py").write_text("NAME = 'two'\n")
+    assert run_app(python, root, out, cache) == ("two" if mode == "checked-hash" else "one")
+    front = tmp_path / "front"
+    (front / "pk").mkdir(parents=True)
+    (front / "pk/__init__.py").touch()
+    (front / "pk/one.py").write_text("NAME = 'in front'\n")
+    (root / "app.py").write_text(f"import sys; sys.path.insert(0, {str(front)!r})\n{MODULES['app.py']}")
+    python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", mode, out)
+    assert run_app(python, root, out, cache) == "in front"
+
+
+def test_a_module_made_by_the_program_itself(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
+    """It is found: nothing in the archive has its name. After `invalidate_caches` the root is looked at again."""
+    text = """
+import pathlib, importlib, sys
+here = pathlib.Path(__file__).parent
+(here / "made.py").write_text("NAME = 'made'")
+import made
+importlib.invalidate_caches()
+import pycachehook
+hook = pycachehook.active()
+print(made.NAME, "no longer what it was" in hook.reason)
+"""
+    root, out = tree({"app.py": text}), tmp_path / "app.pyca"
+    python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", "unchecked-hash", out)
+    assert run_app(python, root, out, cache) == "made True"
+
+
+def test_a_tools_own_path_hook(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
+    """Where a tool has its own finders for directories, it is asked, and not the archive."""
+    text = """
+import sys
+from importlib.machinery import FileFinder, SourceFileLoader
+
+class Loader(SourceFileLoader):
+    def get_data(self, path):
+        return b"NAME = 'the tool'"
+    def get_code(self, name):
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+sys.path_hooks.insert(0, FileFinder.path_hook((Loader, [".py"])))
+sys.path_importer_cache.clear()
+import pk.one
+print(pk.one.NAME)
+"""
+    root, out = tree({**MODULES, "app.py": text}), tmp_path / "app.pyca"
+    python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", "unchecked-hash", out)
+    assert run_app(python, root, out, cache) == "the tool"
+
+
+def test_a_recorded_start(python: Python, tree: Tree, tmp_path: Path) -> None:
+    """`run --record` writes the sources in their order, and an archive has them first."""
+    root, profile, out = (
+        tree({**MODULES, "aside.py": "", "app.py": "import pk.one\n"}),
+        tmp_path / "profile",
+        tmp_path / "a",
+    )
+    python("-m", "pycachehook", "run", "--record", profile, root / "app.py")
+    ours = [line for line in profile.read_text().splitlines() if line.startswith(str(root))]
+    assert ours == [str(root / name) for name in ("pk/__init__.py", "pk/one.py")]
+    python("-m", "pycachehook", "archive", "build", "--path", root, "--profile", profile, out)
+    said = json.loads(python("-m", "pycachehook", "archive", "list", "--json", out).stdout)
+    assert [each["source"] for each in said["entries"]] == ["pk/__init__.py", "pk/one.py", "app.py", "aside.py"]
+    assert said["entries"][1]["bytes"] < said["start_bytes"]
+
+
+def test_explain_and_rules(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
+    """`explain` names the member; a rule that excludes a source excludes it from the archive, too."""
+    root, out = tree(MODULES), tmp_path / "app.pyca"
+    python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", "unchecked-hash", out)
+    options = {"PYCACHEHOOK_ARCHIVES": str(out), "PYCACHEHOOK_CACHE_DIR": str(cache), "PYTHONPATH": str(root)}
+    said = json.loads(python("-m", "pycachehook", "explain", "--json", "pk.one", **options).stdout)
+    assert said["outcome"] == "loaded from archive"
+    assert said["places"][0]["path"] == f"{out}/application/pk/one.{sys.implementation.cache_tag}.pyc"
+    (root / "new.py").touch()
+    said = json.loads(python("-m", "pycachehook", "explain", "--json", "pk.one", **options).stdout)
+    assert (said["places"][0]["verdict"], "no longer what it was" in said["places"][0]["detail"]) == ("absent", True)
+    (root / "new.py").unlink()
+    excluded = {**options, "PYCACHEHOOK_RULES": '[{match = "*/one.py", enabled = false}]'}
+    code = "import pk.one, pycachehook; print(type(pk.one.__loader__).__name__, type(pk.__loader__).__name__)"
+    shown = python("-m", "pycachehook", "run", "-c", code, **excluded).stdout.strip()
+    assert shown == "SourceFileLoader CachingLoader"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("archive", "list", "/nowhere/a.pyca"), "The archive /nowhere/a.pyca cannot be opened: "),
+        (("archive", "verify", __file__), "is damaged, or is no archive of this format."),
+        (("archive", "build", "--path", "/nowhere", "a.pyca"), "/nowhere does not exist."),
+        (("archive", "build", "--path", ".", "/nowhere/a.pyca"), "The archive /nowhere/a.pyca cannot be written: "),
+        (
+            ("archive", "build", "--profile", "/nowhere/p", "--path", ".", "a"),
+            "The profile /nowhere/p cannot be read: ",
+        ),
+    ],
+)
+def test_bad_input(python: Python, tree: Tree, arguments: tuple[str, ...], expected: str) -> None:
+    """One sentence says what is wrong, and nothing is left behind."""
+    root = tree(MODULES)
+    process = python("-m", "pycachehook", *arguments, check=False, cwd=root)
+    assert (process.returncode, process.stderr.count("\n"), process.stdout) == (1, 1, "")
+    assert expected in process.stderr
+    assert sorted(each.name for each in root.iterdir() if each.name != "__pycache__") == ["app.py", "pk"]
+
+
+def test_unprivileged_and_read_only(
+    python: Python, tree: Tree, tmp_path: Path, private_mounts: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """The archive of root's image serves another user, in a tree mounted read-only."""
+    root, out = tree(MODULES), tmp_path / "app.pyca"
+    python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", "unchecked-hash", out)
+    tmp_path.chmod(0o755)
+    ours = Path(pycachehook.__file__).parent
+    code = """
+import sys; sys.path.insert(0, sys.argv[1])
+import pycachehook
+hook = pycachehook.install(archives=[sys.argv[2]], cache_dir="/nowhere/cache")
+import pk.one
+print(pk.one.NAME, hook.stats.hits_by_place["archive"], hook.stats.compiled)
+"""
+    process = private_mounts(
+        python, "-c", code, root, out, read_only=[tmp_path], reach=[tmp_path, ours.parent], user=12345
+    )
+    assert process.stdout.strip() == "one 2 0"
+
+
+def test_builds_are_the_same_whatever_the_hash_seed(python: Python, tree: Tree, tmp_path: Path) -> None:
+    """Bytes do not depend on the order of sets, or on the number of processes."""
+    many = {
+        f"m{number}.py": f"names = {{'a', 'b', 'c', 'd{number}'}}\nprint('a' in {{'x', 'y', 'z'}})\n"
+        for number in range(30)
+    }
+    root, out = tree({**MODULES, **many}), tmp_path / "app.pyca"
+    built = set()
+    for seed, jobs in (("0", "1"), ("1", "2"), ("2", "4")):
+        python("-m", "pycachehook", "archive", "build", "--path", root, "-j", jobs, out, PYTHONHASHSEED=seed)
+        built.add(out.read_bytes())
+    assert len(built) == 1

@@ -1,0 +1,69 @@
+"""Whatever is in a directory, an archive of it answers as `PathFinder` does, or has it asked."""
+
+from __future__ import annotations
+
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pycachehook import archive_builder
+from pycachehook._compat import find_in_listings
+from pycachehook.archive import Archive, Listings
+from pycachehook.cachedir import trusted_owners
+
+NAMES = ("a", "b")
+FILES = tuple(
+    f"{name}{rest}"
+    for name in NAMES
+    for rest in (
+        "",
+        ".py",
+        ".pyc",
+        EXTENSION_SUFFIXES[0],
+        EXTENSION_SUFFIXES[-1],
+        "/__init__.py",
+        "/__init__.pyc",
+        "/a.py",
+        "/b/__init__.py",
+    )
+)
+
+
+@given(st.lists(st.sets(st.sampled_from(FILES), max_size=6), min_size=1, max_size=3), st.integers(0, 7))
+@settings(max_examples=150)
+def test_resolution(directories: list[set[str]], covered: int) -> None:
+    """One to three directories, any of which an archive covers, in the order of the path."""
+    with TemporaryDirectory() as folder:
+        roots = []
+        for number, files in enumerate(directories):
+            root = Path(folder, str(number))
+            root.mkdir()
+            roots.append(root)
+            for name in sorted(files, key=len, reverse=True):  # a directory before the file that could have its name
+                path = root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if not path.exists():
+                    path.write_text("")
+        opened = []
+        for number, root in enumerate(roots):
+            sources = sorted(str(path) for path in root.rglob("*.py"))
+            if covered & (1 << number) and sources:
+                out = Path(folder, f"{number}.pyca")
+                archive_builder.build(str(out), sources, paths=[str(root)], mode="unchecked-hash")
+                opened.append(Archive(str(out), trusted_owners()))
+        path = [str(root) for root in roots]
+        sys.path_importer_cache.clear()
+        for name in NAMES:
+            expected = PathFinder.find_spec(name, path)
+            found = find_in_listings(name, path, None, Listings(opened))
+            if found is not None:
+                assert expected is not None
+                assert (found.origin, found.submodule_search_locations) == (
+                    expected.origin,
+                    expected.submodule_search_locations,
+                )
+                assert (type(found.loader), found.has_location) == (type(expected.loader), expected.has_location)

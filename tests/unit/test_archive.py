@@ -1,0 +1,255 @@
+"""The archive's format to the byte, what is refused, and that damage gives the right code or none."""
+
+from __future__ import annotations
+
+import hashlib
+import marshal
+import os
+import random
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pycachehook import archive_builder, archive_check, pyc
+from pycachehook._compat import MAGIC_NUMBER, siphash, source_hash
+from pycachehook.archive import FORMAT, INDEX_KEY, INDEX_NAME, TAIL_SIZE, Archive, Unusable, named_roots, open_all
+from pycachehook.cachedir import trusted_owners
+from pycachehook.errors import CacheDirError, PycacheHookError
+from pycachehook.events import Miss
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Tree = Callable[[Mapping[str, str]], Path]
+
+SOURCES = {
+    "app.py": "import pk.sub.deep\n",
+    "pk/__init__.py": "NAME = 'pk'\n",
+    "pk/sub/__init__.py": "",
+    "pk/sub/deep.py": "def deep():\n    return 'deep'\n",
+    "space/part.py": "PART = 1\n",
+    "both.py": "KIND = 'module'\n",
+    "both/__init__.py": "KIND = 'package'\n",
+    "broken.py": "def (:\n",
+    "bare.pyc": "not looked into",
+    f"native.{sys.implementation.cache_tag}-fake.so": "",
+    "native2.so": "",
+}
+
+
+def build(root: Path, out: Path, mode: str = "unchecked-hash", **options: object) -> Archive:
+    """Write an archive of all that is below `root`, and open it."""
+    files = sorted(str(path) for path in root.rglob("*.py"))
+    archive_builder.build(str(out), files, paths=[str(root)], mode=mode, **options)  # type: ignore[arg-type]
+    return Archive(str(out), trusted_owners())
+
+
+@pytest.fixture
+def root(tree: Tree) -> Path:
+    """Return a directory with modules of every kind."""
+    return tree(SOURCES)
+
+
+@pytest.fixture
+def built(root: Path, tmp_path: Path) -> Archive:
+    """Return an archive of it, opened."""
+    return build(root, tmp_path / "app.pyca")
+
+
+def test_the_format(built: Archive, root: Path) -> None:
+    """Every byte is where the module's docstring says."""
+    data = Path(built.path_name).read_bytes()
+    tail = data[-TAIL_SIZE:].decode()
+    first, index, digest = tail.split("\n")
+    assert first == "pycachehook archive 1"
+    assert digest == f"blake2b {hashlib.blake2b(data[:-64], digest_size=32).hexdigest()}"
+    word, offset, size, expected = index.split()
+    top = data[int(offset, 16) :][: int(size, 16)]
+    assert (word, siphash(INDEX_KEY, top).hex()) == ("index", expected)
+    magic, tag, optimization, mode, start, roots = marshal.loads(top)
+    assert (magic, tag, optimization) == (MAGIC_NUMBER, sys.implementation.cache_tag, sys.flags.optimize)
+    assert (mode, start) == ("unchecked-hash", 0)
+    ((name, location, names, directories),) = roots
+    assert (name, location) == ("application", "tree")
+    assert names == siphash(INDEX_KEY, "\0".join(sorted(os.listdir(root))).encode())
+    assert sorted(directories) == ["", "both", "pk", "pk/sub", "space"]
+    position, length, found = directories[""]
+    listing = data[position:][:length]
+    assert siphash(INDEX_KEY, listing) == found
+    listed = marshal.loads(listing)
+    assert list(listed) == ["app", "bare", "both", "broken", "native2", "pk", "space"]
+    assert [listed[each] for each in ("bare", "broken", "native2", "space")] == [False, False, ".so", False]
+    position, length, is_package = listed["pk"]
+    assert is_package
+    assert position % 16 == 0
+    entry = data[position:][:length]
+    flags, stamp, code = pyc.load(entry, str(root / "pk/__init__.py"))
+    assert (flags, stamp) == (pyc.FLAGS["unchecked-hash"], source_hash(b"NAME = 'pk'\n"))
+    assert code == compile("NAME = 'pk'\n", root / "pk/__init__.py", "exec", dont_inherit=True)
+    assert pyc.is_sealed(entry)
+
+
+def test_it_is_an_ordinary_zip(built: Archive) -> None:
+    """Whoever has no pycachehook can look inside."""
+    suffix = f"{sys.implementation.cache_tag}.pyc"
+    with zipfile.ZipFile(built.path_name) as whole:
+        assert whole.testzip() is None
+        infos = whole.infolist()
+        assert {each.compress_type for each in infos} == {zipfile.ZIP_STORED}
+        assert {each.date_time for each in infos} == {(1980, 1, 1, 0, 0, 0)}
+        names = whole.namelist()
+    assert names[-1] == INDEX_NAME
+    assert f"application/pk/sub/deep.{suffix}" in names
+
+
+def test_a_profile_comes_first(root: Path, tmp_path: Path) -> None:
+    """In its own order, and the top says how far it reaches."""
+    profile = [str(root / "pk/sub/deep.py"), "/gone.py", str(root / "app.py")]
+    opened = build(root, tmp_path / "app.pyca", profile=profile)
+    assert [each.source for each in archive_check.entries(opened)][:2] == ["pk/sub/deep.py", "app.py"]
+    first, second, third = [*archive_check.entries(opened)][:3]
+    assert first.offset + first.size < second.offset + second.size == opened.start < third.offset
+
+
+def test_two_builds_are_the_same_bytes(root: Path, tmp_path: Path) -> None:
+    """Whatever the number of processes."""
+    first, second = tmp_path / "one" / "app.pyca", tmp_path / "two" / "app.pyca"
+    for each, jobs in ((first, 1), (second, 3)):
+        each.parent.mkdir()
+        build(root, each, jobs=jobs)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_code_and_its_file_name(built: Archive, root: Path) -> None:
+    """The code runs, and names its source; what is not there is a miss."""
+    code = built.find(str(root / "pk/sub/deep.py"))
+    assert code.co_filename == str(root / "pk/sub/deep.py")
+    assert built.path(code.co_filename).endswith(f"/application/pk/sub/deep.{sys.implementation.cache_tag}.pyc")
+    for name in ("broken.py", "nothing.py", "pk.py", "bare.pyc", "both.py", "elsewhere/x.py"):
+        with pytest.raises(Miss) as caught:
+            built.find(str(root / name))
+        assert caught.value.reason == "absent"
+    assert built.find(str(root / "both/__init__.py")).co_consts[0] == "package"
+
+
+def test_an_application_moves_with_its_archive(root: Path, tmp_path: Path) -> None:
+    """The location of what lies below the archive's directory is relative to it."""
+    build(root, tmp_path / "app.pyca")
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (tmp_path / "app.pyca").rename(moved / "app.pyca")
+    root.rename(moved / "tree")
+    code = Archive(str(moved / "app.pyca"), trusted_owners()).find(str(moved / "tree/pk/sub/deep.py"))
+    assert code.co_filename == str(moved / "tree/pk/sub/deep.py")
+    function = next(each for each in code.co_consts if hasattr(each, "co_filename"))
+    assert function.co_filename == code.co_filename
+
+
+def test_a_root_that_changed_is_not_used(root: Path, tmp_path: Path) -> None:
+    """Neither by an archive that looks at no sources; one that does, does not care."""
+    unchecked, checked = build(root, tmp_path / "u.pyca"), build(root, tmp_path / "c.pyca", "checked-hash")
+    assert unchecked.reason is None
+    (root / "new.py").touch()
+    for opened in (unchecked, Archive(unchecked.path_name, trusted_owners())):
+        opened.check_roots()
+        with pytest.raises(Miss) as caught:
+            opened.find(str(root / "space/part.py"))
+        assert (caught.value.reason, opened.listing(str(root))) == ("absent", None)
+        assert "no longer what it was" in caught.value.detail
+        assert str(opened.reason).startswith(f"The archive {unchecked.path_name} is not used for application:")
+    assert Archive(checked.path_name, trusted_owners()).find(str(root / "space/part.py"))
+
+
+def test_sources_are_compared_under_checked_hash_alone(root: Path, tmp_path: Path) -> None:
+    """And by `archive verify --sources`."""
+    unchecked, checked = build(root, tmp_path / "u.pyca"), build(root, tmp_path / "c.pyca", "checked-hash")
+    (root / "pk/sub/deep.py").write_text("changed = True\n")
+    (root / "app.py").unlink()
+    assert unchecked.find(str(root / "pk/sub/deep.py"))
+    with pytest.raises(Miss) as caught:
+        checked.find(str(root / "pk/sub/deep.py"))
+    assert caught.value.reason == "stale-source"
+    with pytest.raises(FileNotFoundError):
+        checked.find(str(root / "app.py"))
+    found = archive_check.verify(checked, sources=True)
+    assert [bad[:2] for bad in found.bad] == [
+        ("application/app.py", "orphaned"),
+        ("application/pk/sub/deep.py", "stale-source"),
+    ]
+    assert archive_check.verify(checked, sources=False).bad == []
+
+
+def test_every_flip_and_cut_gives_the_right_code_or_none(root: Path, tmp_path: Path) -> None:
+    """And no other exception: a thousand of them, from a seed."""
+    path = tmp_path / "app.pyca"
+    right = {name: build(root, path).find(str(root / name)) for name in ("app.py", "pk/__init__.py", "pk/sub/deep.py")}
+    whole = path.read_bytes()
+    dice = random.Random(1)
+    refused = missed = 0
+    for number in range(1000):
+        damaged = bytearray(whole)
+        if number % 10 == 0:
+            del damaged[dice.randrange(len(whole)) :]
+        else:
+            damaged[dice.randrange(len(whole))] ^= 1 << dice.randrange(8)
+        path.unlink()  # the old one is still mapped
+        path.write_bytes(damaged)
+        try:
+            opened = Archive(str(path), trusted_owners())
+        except Unusable:
+            refused += 1
+            continue
+        for name, code in right.items():
+            try:
+                assert opened.find(str(root / name)) == code
+            except Miss:
+                missed += 1
+        try:
+            bad = archive_check.verify(opened, sources=False).bad
+        except PycacheHookError:
+            continue
+        assert bad, f"flip {number} went unnoticed"
+    assert refused > 100
+    assert missed > 100
+
+
+def test_refusals(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is one sentence, and an exception under `strict` alone."""
+    path = tmp_path / "app.pyca"
+    for content, expected in ((None, "cannot be opened: No such file"), (b"PK", "is damaged, or is no archive")):
+        if content is not None:
+            path.write_bytes(content)
+        (refused,) = open_all([str(path)], allow_shared=False, strict=False)
+        assert not refused.usable
+        assert expected in str(refused.reason)
+        with pytest.raises(CacheDirError, match=expected):
+            open_all([str(path)], allow_shared=False, strict=True)
+    build(root, path)
+    path.chmod(0o666)
+    (refused,) = open_all([str(path)], allow_shared=False, strict=False)
+    assert "is not trusted: it is writable by everybody" in str(refused.reason)
+    (accepted,) = open_all([str(path)], allow_shared=True, strict=False)
+    assert accepted.usable
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes().replace(FORMAT, b"pycachehook archive 2\n"))
+    (refused,) = open_all([str(path)], allow_shared=False, strict=False)
+    assert "no archive of this format" in str(refused.reason)
+
+
+def test_another_optimization_level(root: Path, tmp_path: Path, python: Callable[..., object]) -> None:
+    """An archive for -O is not for this interpreter."""
+    script = "import sys; from pycachehook.cli import main; sys.exit(main(sys.argv[1:]))"
+    python("-O", "-c", script, "archive", "build", "--path", root / "pk", tmp_path / "app.pyca")
+    with pytest.raises(Unusable, match=f"is for {sys.implementation.cache_tag} with -O, which this interpreter is not"):
+        Archive(str(tmp_path / "app.pyca"), trusted_owners())
+
+
+def test_named_roots_are_sysconfigs() -> None:
+    """As this interpreter has them."""
+    import sysconfig
+
+    for name, place in named_roots().items():
+        assert place == sysconfig.get_path(name)
