@@ -17,6 +17,7 @@ class PausingLoader(CachingLoader):
 
     What modules make, they keep: the collector would only walk it, again and again. It is paused by a threshold that
     nothing reaches, so that a body may turn the collector off and on, or set thresholds of its own, and these stay.
+    What is there after the outermost body goes to the oldest generation at once, as it would have gone in time.
     """
 
     __slots__ = ()
@@ -32,6 +33,9 @@ class PausingLoader(CachingLoader):
         try:
             SourceFileLoader.exec_module(self, module)
         finally:
+            if gc.get_count()[0] > found[0] and gc.get_freeze_count() == 0:
+                gc.freeze()
+                gc.unfreeze()  # which puts everything into the oldest generation
             left = gc.get_threshold()
             if left[0] and left[0] % NEVER == 0:  # ours, or a multiple that the body made of it
                 gc.set_threshold(found[0] * (left[0] // NEVER), *left[1:])

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import activation, aged, cold, concurrent, mtimes, precompile, read_only, warm
+from . import activation, aged, archive, cold, concurrent, mtimes, precompile, read_only, warm
 from .applications import APPLICATIONS
 from .chart import draw
 from .counts import ClaimError
@@ -29,6 +29,7 @@ MEASUREMENTS = {
     "concurrent": concurrent,
     "precompile": precompile,
     "aged": aged,
+    "archive": archive,
 }
 
 

@@ -42,7 +42,7 @@ def _cost(code: str, bare: Variant, checked: Variant, samples: Series) -> Record
     added = statistics.median(ours.wall - theirs.wall for theirs, ours in pairs)
     modules = _modules(checked) - _modules(bare)
     try:
-        calls: int | str = _system_calls(checked) - _system_calls(bare)
+        calls: int | str = system_calls(checked) - system_calls(bare)
     except (FileNotFoundError, subprocess.CalledProcessError):
         calls = "no strace"
     return {
@@ -54,19 +54,19 @@ def _cost(code: str, bare: Variant, checked: Variant, samples: Series) -> Record
     }
 
 
-def _output(variant: Variant, code: str, *tracer: str) -> str:
+def output(variant: Variant, code: str, *tracer: str) -> str:
     command: list[str | Path] = [*tracer, variant.python, "-c", code]
     environment = clean_environment(**variant.environment)
     return subprocess.run(command, env=environment, cwd=variant.cwd, check=True, capture_output=True, text=True).stdout
 
 
 def _modules(variant: Variant) -> set[str]:
-    return set(_output(variant, f"{variant.code}; {_SHOW_MODULES}").split())
+    return set(output(variant, f"{variant.code}; {_SHOW_MODULES}").split())
 
 
-def _system_calls(variant: Variant) -> int:
+def system_calls(variant: Variant) -> int:
     """Return the number of system calls of the whole process, counted once it has run before."""
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "calls")
-        _output(variant, variant.code, "strace", "-f", "-c", "-U", "calls,name", "-o", str(table))
+        output(variant, variant.code, "strace", "-f", "-c", "-U", "calls,name", "-o", str(table))
         return next(int(line.split()[0]) for line in table.read_text().splitlines() if line.endswith(" total"))

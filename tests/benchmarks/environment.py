@@ -33,6 +33,15 @@ from .conditions import sweep
 from .counts import Claim
 from .measure import Condition, Variant, clean_environment
 
+# By the variants of `archive`: the invalidation mode, and further options.
+ARCHIVED = {
+    "checked": ("checked-hash",),
+    "unchecked": ("unchecked-hash",),
+    "paused": ("unchecked-hash", "--pause-gc"),
+    "entries": ("unchecked-hash", "--pause-gc", "--in-tree", "ignore"),
+}
+LEFT_OUT = ("*/test/*", "*/tests/*", "*/lib2to3/*", "*/idlelib/*", "*/turtledemo/*")  # what no start imports
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -81,6 +90,7 @@ class Environment:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._archived: dict[str, Tree] = {}
         self.caches = root / "caches"
         self.compiled = Tree(root / "compiled", root / "compiled")
         self.plain = Tree(root / "plain", root / "plain")
@@ -92,6 +102,33 @@ class Environment:
             Tree(root / mode, self.caches / mode, (*entries_only, mode), hooked=True)
             for mode in ("checked-hash", "unchecked-hash")
         )
+
+    def archived(self) -> dict[str, Tree]:
+        """Return the environments with an archive in front, by the variants of `archive`, made if need be."""
+        if not self._archived:
+            self._archived = {name: self._with_archive(name, *options) for name, options in ARCHIVED.items()}
+        return self._archived
+
+    def _with_archive(self, name: str, mode: str, *options: str) -> Tree:
+        cache = self.caches / f"archive-{name}"
+        out = cache.with_suffix(".pyca")
+        archives = () if name == "entries" else ("--archives", str(out))
+        tree = Tree(
+            self.root / f"archive-{name}", cache, (*archives, "--invalidation-mode", mode, *options), hooked=True
+        )
+        shutil.rmtree(tree.path, ignore_errors=True)
+        shutil.copytree(self.plain.path, tree.path, symlinks=True, copy_function=os.link)
+        _install_project(tree)
+        if archives:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.unlink(missing_ok=True)
+            left_out = [word for glob in LEFT_OUT for word in ("--exclude", glob)]
+            _python(
+                tree.python, "-m", "pycachehook", "archive", "build", "--invalidation-mode", mode, *left_out, out,
+                check=False,  # sources that do not compile
+            )  # fmt: skip
+            out.stat()
+        return tree
 
     @property
     def activated(self) -> tuple[Tree, ...]:
