@@ -52,8 +52,18 @@ _path_search = getattr(PathFinder.find_spec, "__func__", None)
 _directory_finder: "Any" = FileFinder
 _directory_search = getattr(FileFinder, "find_spec", None)
 _zipimporter = getattr(sys.modules.get("zipimport"), "zipimporter", None)
-_path_hooks = [*sys.path_hooks]
-_PLAIN_HOOK = "FileFinder.path_hook.<locals>.path_hook_for_FileFinder"
+_here: "tuple[int, int, int] | None" = None  # the current directory's device, inode and mtime when it was last listed
+_names_here: "set[str]" = set()  # the names in it, up to the first dot
+# The path hooks that every interpreter begins with, unless somebody has been at them already: None.
+_PLAIN_PATH_HOOKS = (
+    [*sys.path_hooks]
+    if [getattr(each, "__qualname__", "") for each in sys.path_hooks]
+    == [
+        "zipimporter",
+        "FileFinder.path_hook.<locals>.path_hook_for_FileFinder",
+    ]
+    else None
+)
 _UNKNOWN = object()
 
 
@@ -96,7 +106,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
         return None
     if _directory_finder.find_spec is not _directory_search:
         return None
-    if archived is not None and sys.path_hooks != _path_hooks:  # a tool has its own finders for directories
+    if archived is not None and sys.path_hooks != _PLAIN_PATH_HOOKS:  # a tool has its own finders for directories
         archived = None
     name = fullname.rpartition(".")[2]
     finders = sys.path_importer_cache
@@ -104,6 +114,8 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
         for entry in path:
             if type(entry) is not str:  # the path finder has its own mind about these
                 return None
+            if archived is not None and not entry and _is_not_here(name):
+                continue
             place = entry or os.getcwd()
             finder: Any = finders.get(place, _UNKNOWN)
             if finder is None:  # nothing can be found there, as the path finder remembers
@@ -166,14 +178,15 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
     return None
 
 
-def plain_path_hooks() -> bool:
-    """Say whether directories are searched by CPython's own finders alone, as far as anybody has told the path finder."""
-    return (
-        _path_hooks == sys.path_hooks
-        and len(_path_hooks) == 2  # noqa: PLR2004 -- zipimport's, and FileFinder's
-        and _path_hooks[0] is _zipimporter
-        and getattr(_path_hooks[1], "__qualname__", "") == _PLAIN_HOOK
-    )
+def _is_not_here(name: str) -> bool:
+    """Say whether nothing in the current directory has this name: one system call; its path alone would cost another."""
+    global _here, _names_here  # noqa: PLW0603
+    status = os.stat(".")
+    now = status.st_dev, status.st_ino, status.st_mtime_ns
+    if now != _here:
+        _names_here = {each.partition(".")[0] for each in os.listdir(".")}
+        _here = now
+    return name not in _names_here
 
 
 def _new_finder(path: str) -> "Any":

@@ -9,7 +9,7 @@ import marshal
 import os
 import pprint
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ FILES = (f"{STARTUP}.py", "pycachehook.start", "pycachehook.pth")  # the one tha
 
 # What a start loads, in an order in which no module needs a later one.
 START_UP_MODULES = ("_compat", "events", "pyc", "paths", "cachedir", "store", "loader", "finder", "in_force")
+OPTIONAL_MODULES = {"archive": "archives", "pausing": "pause_gc"}  # with the option that has them loaded, too
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -58,7 +59,7 @@ def enable(purelib: Path, options: Options) -> list[Path]:
         exec(code, startup)
         (purelib / "__pycache__").mkdir(exist_ok=True)
         _write(Path(layout.in_tree(str(written[0]))), pyc.encode(code, pyc.FLAGS[pyc.CHECKED_HASH], stamp))
-        _write(Path(startup["image_path"]()), build_image())
+        _write(Path(startup["image_path"]()), build_image(options.values()))
     return written
 
 
@@ -73,10 +74,11 @@ def disable(purelib: Path) -> list[Path]:
     return removed
 
 
-def build_image() -> bytes:
-    """Return the start-up image, as the start-up module's `load_image` reads it."""
+def build_image(values: Mapping[str, Any]) -> bytes:
+    """Return the start-up image for these option values, as the start-up module's `load_image` reads it."""
     modules = []
-    for name in ("__init__", *START_UP_MODULES):
+    further = [name for name, option in OPTIONAL_MODULES.items() if values[option]]
+    for name in ("__init__", *START_UP_MODULES, *further):
         path = _PACKAGE / f"{name}.py"
         source = path.read_bytes()
         code = compile(source, path, "exec", dont_inherit=True)

@@ -93,7 +93,19 @@ class Archive:
     Raises `Unusable` for a file that cannot be opened, is damaged, not trusted, or another interpreter's.
     """
 
-    __slots__ = ("_listings", "_view", "mode", "optimization", "path_name", "reason", "roots", "start", "tag")
+    __slots__ = (
+        "_listings",
+        "_read",
+        "_view",
+        "mode",
+        "optimization",
+        "path_name",
+        "reads_ahead",
+        "reason",
+        "roots",
+        "start",
+        "tag",
+    )
 
     name = ARCHIVE
     heals = False
@@ -121,6 +133,8 @@ class Archive:
         self.roots.sort(key=lambda root: -len(root.place))  # one can lie in another
         self.check_roots()
         self._listings = Listings((self,))
+        self._read: tuple[str, bytes] | None = None  # a source that the finder has had read
+        self.reads_ahead = self.mode != UNCHECKED_HASH
 
     @property
     def member_suffix(self) -> str:
@@ -175,6 +189,19 @@ class Archive:
                 return f"{self.path_name}/{root.name}/{inside.removesuffix('.py')}{self.member_suffix}"
         return self.path_name
 
+    def holds(self, path: str) -> bool:
+        """Say whether there is an entry for the source at `path`, and that too. It is read at once, for `find`."""
+        directory, _, name = path.rpartition("/")
+        listing = self._listings[directory]
+        record = None if listing is None else listing.get(name[:-3])
+        if type(record) is not tuple or record[2] or name[-3:] != ".py":
+            return False
+        try:
+            self._read = path, read_file(path, READ_FLAGS)[0]
+        except OSError:
+            return False
+        return True
+
     def find(self, path: str) -> "CodeType":
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read."""
         directory, _, name = path.rpartition("/")
@@ -188,7 +215,9 @@ class Archive:
             raise Miss(CORRUPT, "seal")
         wish = setting("check_hash_based_pycs")
         if (self.mode != UNCHECKED_HASH and wish != "never") or wish == "always":
-            found = siphash(KEY, read_file(path, READ_FLAGS)[0])
+            read, self._read = self._read, None
+            source = read[1] if read is not None and read[0] == path else read_file(path, READ_FLAGS)[0]
+            found = siphash(KEY, source)
             if found != data[8:HEADER_SIZE]:
                 raise Miss(STALE_SOURCE, f"entry has {data[8:HEADER_SIZE].hex()}, source has {found.hex()}")
         try:

@@ -7,12 +7,11 @@ import sys
 
 from ._compat import SourceFileLoader, finished_module, hidden_from_tracebacks, source_to_code
 from .events import ABSENT, IO_ERROR, Miss, Stats
-from .pyc import UNCHECKED_HASH
 from .store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import CodeType
 
     from .archive import Archive, Listings
@@ -78,8 +77,8 @@ class Policies:
         """
         self.default, self.rules = default, rules
         self.archived, self.loader = archived, loader
-        store = None if default is None or rules else default.store
-        self.known = store.holds if store is not None and store.mode == UNCHECKED_HASH else None
+        reading = [] if default is None or rules else [place.holds for place in default.places if place.reads_ahead]
+        self.known = None if not reading else reading[0] if len(reading) == 1 else _first_that_holds(reading)
 
     def of(self, path: str) -> Policy | None:
         """Return the policy for the source at `path`: the first rule's that matches, or the default; None: not ours."""
@@ -87,6 +86,10 @@ class Policies:
             if matches(path):
                 return policy
         return self.default
+
+
+def _first_that_holds(places: "Sequence[Callable[[str], bool]]") -> "Callable[[str], bool]":
+    return lambda path: any(holds(path) for holds in places)
 
 
 _STOCK = Policies()  # nothing is ours

@@ -55,6 +55,7 @@ def _cost(code: str, bare: Variant, checked: Variant, samples: Series) -> Record
 
 
 def output(variant: Variant, code: str, *tracer: str) -> str:
+    """Return what `code` prints where the variant runs, under a tracer if one is given."""
     command: list[str | Path] = [*tracer, variant.python, "-c", code]
     environment = clean_environment(**variant.environment)
     return subprocess.run(command, env=environment, cwd=variant.cwd, check=True, capture_output=True, text=True).stdout
