@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import venv
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -26,9 +27,42 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what 
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+IN_FRONT = "TESTS_ARCHIVE"  # the variable that holds the archive of `--with-archive`
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what runs everything once more with an archive in front."""
+    parser.addoption(
+        "--with-archive", action="store_true", help="have an archive of the test environment in front, in every child"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Build that archive, before there are workers."""
+    if config.getoption("--with-archive") and IN_FRONT not in os.environ:
+        out = Path(tempfile.mkdtemp(prefix="archive-"), "tests.pyca")
+        command = [
+            sys.executable,
+            "-m",
+            "pycachehook",
+            "archive",
+            "build",
+            "--invalidation-mode",
+            "unchecked-hash",
+            out,
+        ]
+        subprocess.run(
+            command, env=clean_environment(), capture_output=True, check=False
+        )  # some sources do not compile
+        assert out.exists()
+        os.environ[IN_FRONT] = str(out)
+
+
 def clean_environment(**extra: str) -> dict[str, str]:
     """Return this process's environment without what steers Python or us, so that a child starts from defaults."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYCACHEHOOK_"))}
+    if IN_FRONT in os.environ:
+        kept["PYCACHEHOOK_ARCHIVES"] = os.environ[IN_FRONT]
     return {**kept, **extra}
 
 
@@ -183,6 +217,8 @@ def no_options(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("PYCACHEHOOK_"):
             monkeypatch.delenv(name)
+    if IN_FRONT in os.environ:
+        monkeypatch.setenv("PYCACHEHOOK_ARCHIVES", os.environ[IN_FRONT])
 
 
 @pytest.fixture

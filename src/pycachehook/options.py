@@ -99,14 +99,10 @@ def _one_of(*allowed: str) -> "Parser":
 
 
 def _directory(name: str, value: object, origin: str) -> str:
-    return _path(name, value, origin, "the path of a directory")
-
-
-def _path(name: str, value: object, origin: str, allowed: str) -> str:
-    value = os.fspath(value) if hasattr(value, "__fspath__") else value
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise _wrong(name, value, origin, allowed)
-    return absolute(value)
+    path = _path(value)
+    if path is None:
+        raise _wrong(name, value, origin, "the path of a directory")
+    return path
 
 
 def _files(name: str, value: object, origin: str) -> tuple[str, ...]:
@@ -114,9 +110,16 @@ def _files(name: str, value: object, origin: str) -> tuple[str, ...]:
     given: Any = value
     if isinstance(given, str):
         given = [each for each in given.split(os.pathsep) if each]
-    if not isinstance(given, (list, tuple)):
-        given = [given]
-    return tuple(_path(name, each, origin, "the path of a file, or a list of them") for each in given)
+    paths = [_path(each) for each in given] if isinstance(given, (list, tuple)) else [_path(given)]
+    if None in paths:
+        raise _wrong(name, value, origin, "the path of a file, or a list of them")
+    return tuple(path for path in paths if path is not None)
+
+
+def _path(value: object) -> str | None:
+    """Return the absolute path that the value is, or None."""
+    value = os.fspath(value) if hasattr(value, "__fspath__") else value
+    return absolute(value) if isinstance(value, str) and value.strip() and "\0" not in value else None
 
 
 def _seconds(name: str, value: object, origin: str) -> float:

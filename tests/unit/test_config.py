@@ -61,9 +61,11 @@ def test_defaults() -> None:
         "read_only": False,
         "in_tree": "read",
         "rules": (),
+        "archives": (),
         "lock_timeout": 5.0,
         "force_write": False,
         "allow_shared": False,
+        "pause_gc": False,
         "strict": False,
     }
     assert {options.origin(name) for name in config.NAMES} == {"default"}

@@ -42,6 +42,7 @@ def test_directories_start_from_the_file(file: Path, monkeypatch: pytest.MonkeyP
     file.write_text(
         "[tool.pycachehook]\n"
         'cache_dir = "below"\n'
+        'archives = ["one.pyca", "/two.pyca", 3]\n'
         'rules = [{match = "a/*", cache_dir = "other"}, {cache_dir = "/abs"}, {cache_dir = "~/c"}, 3]\n',
         encoding="utf-8",
     )
@@ -49,6 +50,7 @@ def test_directories_start_from_the_file(file: Path, monkeypatch: pytest.MonkeyP
     _, table = read_config_file(file)
     assert table == {
         "cache_dir": f"{folder}/below",
+        "archives": [f"{folder}/one.pyca", "/two.pyca", 3],
         "rules": [
             {"match": "a/*", "cache_dir": f"{folder}/other"},
             {"cache_dir": "/abs"},

@@ -11,7 +11,7 @@ from pycachehook.errors import ConfigError
 from pycachehook.options import PER_PROCESS, PER_SOURCE, PREFIX_ORIGIN, Option, Options, boolean
 
 PARSERS = {name: parser for name, (_, parser) in {**PER_SOURCE, **PER_PROCESS}.items()}
-SWITCHES = ["read_only", "force_write", "allow_shared", "strict"]
+SWITCHES = ["read_only", "force_write", "allow_shared", "pause_gc", "strict"]
 TRUE: list[object] = [True, "1", "true", "TRUE", "yes", "on"]
 FALSE: list[object] = [False, "0", "false", "No", "off"]
 
@@ -35,6 +35,10 @@ def test_switch(name: str, value: object, expected: bool) -> None:
         ("invalidation_mode", "timestamp", "timestamp"),
         ("in_tree", "read", "read"),
         ("in_tree", "ignore", "ignore"),
+        ("archives", "/a:/b/../c:", ("/a", "/c")),
+        ("archives", [Path("/a")], ("/a",)),
+        ("archives", Path("/a"), ("/a",)),
+        ("archives", "", ()),
         ("lock_timeout", 0, 0.0),
         ("lock_timeout", 1.5, 1.5),
         ("lock_timeout", "2.5", 2.5),
@@ -54,6 +58,7 @@ def test_home_in_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 WRONG: dict[str, tuple[str, list[object]]] = {
     "cache_dir": ("the path of a directory", ["", "  ", "a\0b", 3, True, b"/bytes", ["/a"]]),
+    "archives": ("the path of a file, or a list of them", [3, [""], ["a\0b"], [None], {"a": 1}, True]),
     "layout": ("must be mirror.", ["", "shared", "Mirror", 3, ["mirror"]]),
     "invalidation_mode": (
         "checked-hash, unchecked-hash or timestamp",
