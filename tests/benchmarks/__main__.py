@@ -13,7 +13,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import activation, aged, archive, cold, concurrent, mtimes, precompile, read_only, warm
+from . import (
+    activation,
+    aged,
+    archive,
+    cold,
+    cold_pages,
+    concurrent,
+    floor,
+    memory,
+    mtimes,
+    precompile,
+    read_only,
+    slow_disk,
+    warm,
+)
 from .applications import APPLICATIONS
 from .chart import draw
 from .counts import ClaimError
@@ -30,6 +44,10 @@ MEASUREMENTS = {
     "precompile": precompile,
     "aged": aged,
     "archive": archive,
+    "floor": floor,
+    "cold_pages": cold_pages,
+    "slow_disk": slow_disk,
+    "memory": memory,
 }
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import itertools
 import os
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .measure import Skipped
@@ -79,6 +82,45 @@ def read_only(folder: Path) -> Iterator[None]:
         if os.access(folder, os.W_OK):
             raise Skipped(f"{folder} stays writable, whatever is done")
         yield
+
+
+@contextmanager
+def slow(*folders: Path, delay: float) -> Iterator[None]:
+    """Have every operation on these trees take `delay` seconds more, as on a network's file system; raises `Skipped`."""
+    if os.geteuid() != 0 or not os.path.exists("/dev/fuse") or importlib.util.find_spec("mfusepy") is None:
+        raise Skipped("a slow file system needs root, /dev/fuse, fuse3 and mfusepy")
+    _own_namespace()
+    with ExitStack() as stack:
+        for folder in folders:
+            stack.enter_context(_slow(folder, delay))
+        yield
+
+
+@contextmanager
+def _slow(folder: Path, delay: float) -> Iterator[None]:
+    before = folder.stat().st_dev
+    command = [sys.executable, Path(__file__).with_name("slow_fs.py"), folder, str(delay)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while folder.stat().st_dev == before:
+            if server.poll() is not None:
+                raise Skipped(f"the slow file system cannot be mounted on {folder}")
+            time.sleep(0.01)
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=False, capture_output=True)
+        server.wait()
+
+
+@contextmanager
+def uncached() -> Iterator[None]:
+    """Have the kernel forget every file's contents first; raises `Skipped` without root."""
+    os.sync()
+    try:
+        Path("/proc/sys/vm/drop_caches").write_text("3\n", encoding="ascii")
+    except OSError as error:
+        raise Skipped(f"the page cache cannot be dropped: {error.strerror}") from None
+    yield
 
 
 @contextmanager

@@ -1,0 +1,120 @@
+"""How far a start from an archive is from what is possible at all: the same imports, of code that is in memory already.
+
+    cpython    CPython's default, as in `archive`
+    floor      all modules' marshalled code in a dictionary, and a finder that looks there and nowhere else
+    archive    ours, an `unchecked-hash` archive
+    floor, paused and archive, paused      the same without cyclic garbage collection
+
+Times are those of the imports alone, taken in the process: what the floor has in memory was put there before. Ours
+begins with its own start-up, the opening of the archive included.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from .activation import output
+from .applications import Application
+from .environment import Environment
+from .measure import Measurement, Record, Sample, Series, Variant, means, ratios, spread, times
+
+DEFAULT = ("sympy", "sqlalchemy", "django", "flask", "boto3", "pandas")
+
+_TIMED = """
+import time
+began = time.perf_counter()
+exec({code!r})
+print(time.perf_counter() - began)
+"""
+_COLLECT = """
+import marshal, sys
+codes = {{}}
+for name, module in list(sys.modules.items()):
+    spec = getattr(module, "__spec__", None)
+    if spec is not None and str(spec.origin).endswith(".py") and hasattr(spec.loader, "get_code"):
+        codes[name] = marshal.dumps(spec.loader.get_code(spec.name)), spec.origin, spec.submodule_search_locations is not None
+with open({out!r}, "wb") as file:
+    marshal.dump(codes, file)
+"""
+_FLOOR = """
+import marshal, sys
+with open({out!r}, "rb") as file:
+    codes = marshal.load(file)
+Spec = type(sys.__spec__)
+
+class Loader:
+    def __init__(self, data):
+        self.data = data
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        exec(marshal.loads(self.data), module.__dict__)
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        found = codes.get(name)
+        if found is None:
+            return None
+        data, origin, is_package = found
+        spec = Spec(name, Loader(data), origin=origin, is_package=is_package)
+        spec.has_location = True
+        if is_package:
+            spec.submodule_search_locations = [origin.rpartition("/")[0]]
+        return spec
+
+sys.meta_path.insert(0, Finder)
+if {paused!r}:
+    import gc
+    gc.disable()
+"""
+
+
+def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
+    """Time imports from archives against the floor."""
+    archived = environment.archived()
+    rows: list[Record] = []
+    samples: dict[str, Series] = {}
+    for case, application in applications.items():
+        print(f"  {case}", file=sys.stderr)
+        out = str(environment.caches / f"{case}.floor")
+        stock, timed = environment.compiled.variant("cpython", ""), _TIMED.format(code=application.code)
+        output(stock, application.code + _COLLECT.format(out=out))
+        programs = {
+            "cpython": (stock, timed),
+            "floor": (stock, _FLOOR.format(out=out, paused=False) + timed),
+            "archive": (archived["unchecked"].variant("archive", ""), timed),
+            "floor, paused": (stock, _FLOOR.format(out=out, paused=True) + timed),
+            "archive, paused": (archived["paused"].variant("archive", ""), timed),
+        }
+        samples[case] = _interleave(programs, rounds)
+        rows += [_row(case, samples[case], name) for name in programs]
+    heading = f"geometric means over {', '.join(applications)}"
+    tables = {
+        "median times of the imports, and medians of ratios": rows,
+        heading: means(samples, ["floor", "floor, paused", "cpython"]),
+    }
+    return Measurement(tables, samples)
+
+
+def _interleave(programs: Mapping[str, tuple[Variant, str]], rounds: int) -> Series:
+    series: Series = {name: [] for name in programs}
+    for number in range(rounds + 1):
+        for name in list(programs)[:: -1 if number % 2 else 1]:
+            seconds = float(output(*programs[name]).split()[-1])
+            if number:  # the first warms up
+                series[name].append(Sample(seconds, seconds))
+    return series
+
+
+def _row(case: str, series: Series, name: str) -> Record:
+    floor = "floor, paused" if name.endswith("paused") else "floor"
+    found = sorted(ratios(series, name, floor))
+    return {
+        "case": case,
+        "variant": name,
+        "wall ms": 1000 * sorted(times(series, name, "wall"))[len(found) // 2],
+        "to its floor": found[len(found) // 2],
+        "iqr": spread(found),
+    }
