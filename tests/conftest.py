@@ -40,7 +40,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Build that archive, before there are workers."""
     if config.getoption("--with-archive") and IN_FRONT not in os.environ:
-        out = Path(tempfile.mkdtemp(prefix="archive-"), "tests.pyca")
+        folder = Path(tempfile.mkdtemp(prefix="archive-"))
+        folder.chmod(0o755)  # other users are to read it, too
+        out = folder / "tests.pyca"
         command = [
             sys.executable,
             "-m",
@@ -113,6 +115,13 @@ def run_tests_module(name: str, *arguments: str | Path, timeout: float = 900) ->
         check=False,
         timeout=timeout,
     )
+
+
+@pytest.fixture(autouse=True)
+def _alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no archive in front of a test that is about what is there without one."""
+    if request.node.get_closest_marker("alone") is not None:
+        monkeypatch.delenv(IN_FRONT, raising=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

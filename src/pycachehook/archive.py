@@ -5,14 +5,17 @@ inside. To the byte:
 
     entries     sealed pycs as in `pyc`, `<root>/<directory>/<module>.<cache tag>.pyc`, those that a start needs first;
                 each begins at a multiple of 16 bytes, which an extra field (0xD935) in its ZIP header sees to
-    index       the member `pycachehook.index`: the listings, one `marshal` object for each directory, then the top
+    index       the member `pycachehook.index`: `marshal` objects, for each directory its listing, for each name at the
+                first level of a root the positions of all listings below, and last the top
     directory   the ZIP's central directory and its end record, whose comment is the tail
     tail        the last 151 bytes, ASCII: `pycachehook archive 1\n`, `index <offset> <size> <hash>\n` of the top in
                 hexadecimal (16 digits each), `blake2b <digest>`: 64 digits, over all bytes before them
 
     top         (magic number, cache tag, optimization, mode, start, roots): `start` is how many bytes from the file's
-                first on a recorded run used; `roots` has (name, location, listing hash, directories) for each root,
-                and `directories` (offset, size, hash) of the listing of each directory, by its path below the root
+                first on a recorded run used; `roots` has (name, location, listing hash, branches) for each root, and
+                `branches`, by the first name of a directory's path below the root, where the positions are: (offset,
+                size, hash); "" is the root itself
+    positions   (offset, size, hash) of the listing of each directory, by its path below the root
     listing     by each name that can be imported from the directory: (offset, size, is_package) of a source's entry;
                 an extension module's suffix; or False for what `PathFinder` has to be asked for
 
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 
     Record = tuple[int, int, bool] | str | bool
     Listing = dict[str, Record]
+    Position = tuple[int, int, bytes]
 
 FORMAT = b"pycachehook archive 1\n"
 INDEX_NAME = "pycachehook.index"
@@ -76,13 +80,13 @@ class Refused:
 class Root:
     """A directory with all below it, as the archive knows it: where it lies here, and why it is not used, if so."""
 
-    __slots__ = ("directories", "fault", "listing_hash", "location", "name", "place")
+    __slots__ = ("branches", "fault", "listing_hash", "location", "name", "place")
 
-    def __init__(self, name: str, location: str, listing_hash: bytes, directories: "dict[str, Any]") -> None:
+    def __init__(self, name: str, location: str, listing_hash: bytes, branches: "dict[str, Position]") -> None:
         self.name = name
         self.location = location
         self.listing_hash = listing_hash
-        self.directories = directories
+        self.branches: dict[str, Position | dict[str, Position] | None] = {**branches}  # loaded when first asked for
         self.place = ""  # "" where there is no such root here
         self.fault: str | None = None
 
@@ -163,19 +167,27 @@ class Archive:
         for root in self.roots:
             place = root.place
             if root.fault is None and place and (directory == place or directory.startswith(place + os.sep)):
-                position = root.directories.get(directory[len(place) + 1 :].replace(os.sep, "/"))
-                if position is not None:
-                    return self.read_listing(*position)
+                inside = directory[len(place) + 1 :].replace(os.sep, "/")
+                positions = self.positions(root, inside.partition("/")[0])
+                if inside in positions:
+                    listing: Listing | None = self.read(*positions[inside])
+                    return listing
         return None
 
-    def read_listing(self, offset: int, size: int, expected: bytes) -> "Listing | None":
-        """Return the listing that is there, or None if it does not have its hash, which `reason` tells then."""
+    def positions(self, root: Root, branch: str) -> "dict[str, Position]":
+        """Return where the listings of a root are whose directories' paths begin with the name `branch`."""
+        found = root.branches.get(branch)
+        if type(found) is tuple:
+            found = root.branches[branch] = self.read(*found)
+        return found or {}  # type: ignore[return-value]
+
+    def read(self, offset: int, size: int, expected: bytes) -> "Any":
+        """Return the object in the index that is there, or None if it does not have its hash, which `reason` tells then."""
         data = self._view[offset : offset + size]
         if siphash(INDEX_KEY, data) != expected:
-            self.reason = f"The archive {self.path_name} is damaged: the listing at {offset} does not have its hash."
+            self.reason = f"The archive {self.path_name} is damaged: what its index has at {offset} is not what it was."
             return None
-        listing: Listing = marshal.loads(data)
-        return listing
+        return marshal.loads(data)
 
     def data(self, offset: int, size: int) -> memoryview:
         """Return the bytes there, not copied."""

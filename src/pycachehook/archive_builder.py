@@ -27,7 +27,8 @@ ALIGNMENT_EXTRA = 0xD935  # the extra field that Android's zipalign made for thi
 EPOCH = (1980, 1, 1, 0, 0, 0)
 PART = 1 << 20  # bytes read at once
 
-Position = tuple[int, int]  # offset and size in bytes
+Position = tuple[int, int, bytes]  # of something in the index: offset, size and hash
+Place = tuple[int, int]  # an entry's offset and size in bytes
 
 
 @dataclass
@@ -151,7 +152,7 @@ def _root_of(path: str, roots: Iterable[Root]) -> Root | None:
 def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built) -> None:
     tag, level = sys.implementation.cache_tag, sys.flags.optimize
     suffix = f".{tag}{f'.opt-{level}' if level else ''}.pyc"
-    positions: dict[str, Position] = {}
+    places: dict[str, Place] = {}
     start = 0
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as whole:
         for number, (path, data, error) in enumerate(_compiled(plan)):
@@ -162,16 +163,20 @@ def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built)
             root = _root_of(path, plan.roots)
             assert root is not None
             name = f"{root.name}/{root.relative(path).removesuffix('.py')}{suffix}"
-            positions[path] = _add(whole, file, name, data), len(data)
+            places[path] = _add(whole, file, name, data), len(data)
             built.entries += 1
             if number < plan.profiled:
                 start = file.tell()
         index = io.BytesIO()
-        listed = [_listings(root, positions, index) for root in plan.roots]
         base = _data_offset(file.tell(), INDEX_NAME)
         tops = tuple(
-            (root.name, root.location, hash_of_names(root.place, os.path.basename(built.path)), _moved(each, base))
-            for root, each in zip(plan.roots, listed, strict=True)
+            (
+                root.name,
+                root.location,
+                hash_of_names(root.place, os.path.basename(built.path)),
+                _branches(root, places, index, base),
+            )
+            for root in plan.roots
         )
         top = marshal.dumps((MAGIC_NUMBER, tag, level, plan.mode, start, tops), 2)
         offset = index.seek(0, os.SEEK_END)
@@ -179,10 +184,6 @@ def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built)
         _add(whole, file, INDEX_NAME, index.getvalue())
         whole.comment = archive.tail(base + offset, top)
     _sign(file)
-
-
-def _moved(directories: dict[str, tuple[int, int, bytes]], base: int) -> dict[str, tuple[int, int, bytes]]:
-    return {name: (offset + base, size, digest) for name, (offset, size, digest) in directories.items()}
 
 
 def _add(whole: zipfile.ZipFile, file: Any, name: str, data: bytes) -> int:
@@ -213,24 +214,26 @@ def _name_bytes(name: str) -> bytes:
     return name.encode("utf-8")
 
 
-def _listings(root: Root, positions: dict[str, Position], index: io.BytesIO) -> dict[str, tuple[int, int, bytes]]:
-    """Add a listing for each directory of the root to `index`; return offset, size and hash by path below the root."""
-    directories = {}
+def _branches(root: Root, places: dict[str, Place], index: io.BytesIO, base: int) -> dict[str, Position]:
+    """Add the listings of the root to `index`, and where they are; return where that is, by the first name of paths."""
+    branches: dict[str, dict[str, Position]] = {}
     for folder, folders, names in os.walk(root.place):
         folders[:] = sorted(each for each in folders if each not in LEFT_OUT)
-        listing = _listing(folder, folders, names, positions)
-        if not listing and folder != root.place:
-            continue
-        data = marshal.dumps(listing, 2)
-        relative = "" if folder == root.place else root.relative(folder)
-        directories[relative] = (index.tell(), len(data), siphash(INDEX_KEY, data))
-        index.write(data)
-    return directories
+        listing = _listing(folder, folders, names, places)
+        if listing or folder == root.place:
+            relative = "" if folder == root.place else root.relative(folder)
+            branches.setdefault(relative.partition("/")[0], {})[relative] = _append(listing, index, base)
+    return {name: _append(listed, index, base) for name, listed in branches.items()}
 
 
-def _listing(
-    folder: str, folders: Sequence[str], names: Sequence[str], positions: dict[str, Position]
-) -> dict[str, Any]:
+def _append(value: Any, index: io.BytesIO, base: int) -> Position:
+    data = marshal.dumps(value, 2)
+    position = base + index.tell(), len(data), siphash(INDEX_KEY, data)
+    index.write(data)
+    return position
+
+
+def _listing(folder: str, folders: Sequence[str], names: Sequence[str], places: dict[str, Place]) -> dict[str, Any]:
     """Return what can be imported from a directory, by name, as `FileFinder` would find it there."""
     found: dict[str, Any] = {}
     suffixes = [*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES]  # in the order of `FileFinder`'s loaders
@@ -238,22 +241,22 @@ def _listing(
         for name in names:
             stem = name.removesuffix(suffix)
             if stem != name and "." not in stem:
-                found[stem] = _record(os.path.join(folder, name), suffix, positions)
+                found[stem] = _record(os.path.join(folder, name), suffix, places)
     for name in folders:
         inside = os.path.join(folder, name)
         first = next((each for each in suffixes if os.path.isfile(os.path.join(inside, f"__init__{each}"))), None)
         if first is not None:
-            position = positions.get(os.path.join(inside, "__init__.py")) if first == ".py" else None
+            position = places.get(os.path.join(inside, "__init__.py")) if first == ".py" else None
             found[name] = position is not None and (*position, True)
         elif name not in found:  # a part of a namespace package
             found[name] = False
     return dict(sorted(found.items()))
 
 
-def _record(path: str, suffix: str, positions: dict[str, Position]) -> Any:
+def _record(path: str, suffix: str, places: dict[str, Place]) -> Any:
     if suffix in EXTENSION_SUFFIXES:
         return os.path.isfile(path) and suffix
-    position = positions.get(path)
+    position = places.get(path)
     return position is not None and (*position, False)
 
 

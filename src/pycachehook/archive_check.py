@@ -40,14 +40,15 @@ def entries(archive: Archive) -> Iterator[Entry]:
     """Yield the entries in the order in which they lie in the file; raises `PycacheHookError` for a damaged listing."""
     found = []
     for root in archive.roots:
-        for directory, position in root.directories.items():
-            listing = archive.read_listing(*position)
-            if listing is None:
-                raise PycacheHookError(str(archive.reason))
+        listed = [pair for branch in list(root.branches) for pair in archive.positions(root, branch).items()]
+        for directory, position in listed:
+            listing = archive.read(*position) or {}
             for name, record in listing.items():
                 if isinstance(record, tuple) and not record[2]:
                     source = f"{directory}/{name}.py" if directory else f"{name}.py"
                     found.append(Entry(root, source, record[0], record[1]))
+    if archive.reason is not None and "is damaged" in archive.reason:
+        raise PycacheHookError(archive.reason)
     yield from sorted(found, key=lambda entry: entry.offset)
 
 

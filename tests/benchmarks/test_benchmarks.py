@@ -14,13 +14,14 @@ import pytest
 
 from conftest import run_tests_module
 
-from .__main__ import main
+from .__main__ import MEASUREMENTS, main
 from .chart import rows
 from .conditions import emptied, protected, restamped, swept
 from .counts import ONCE, WARM, Claim, ClaimError, Counts, our_counts, stock_counts
 from .measure import Sample, Variant, check, clean_environment, interleave, means, median_ms, ratios, sample, spread
 
 PROJECT = Path(__file__).resolve().parents[2]
+QUICK = set(MEASUREMENTS) - {"slow_disk"}
 
 SERIES = {
     "base": [Sample(1.0, 2.0), Sample(2.0, 2.0), Sample(10.0, 2.0)],
@@ -199,23 +200,50 @@ def test_protected_directories_cannot_be_written_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
+def test_a_slow_disk(tmp_path: Path) -> None:
+    """It shows the same files, while it lasts, and other programs see them too."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("text")
+    show = f"import os, sys; print(os.listdir({str(tmp_path)!r}), open({str(tmp_path / 'folder' / 'file')!r}).read())"
+    program = f"""
+import os, subprocess, sys
+from pathlib import Path
+from tests.benchmarks.conditions import slow
+from tests.benchmarks.measure import Skipped
+root = Path({str(tmp_path)!r})
+try:
+    with slow(root, delay=0.01):
+        subprocess.run([sys.executable, "-c", {show!r}], check=True)
+        print(os.path.ismount(root))
+    print(os.path.ismount(root))
+except Skipped as reason:
+    print("skipped:", reason)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=PROJECT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if done.stdout.startswith("skipped: "):
+        pytest.skip(done.stdout.strip())
+    assert done.stdout.split("\n")[:3] == ["['folder'] text", "True", "False"]
+
+
+@pytest.mark.full
 def test_the_command_measures_a_tiny_application(tmp_path: Path) -> None:
-    """One round of everything, on one small package, prints every table and writes every sample."""
+    """One round of everything, on one small package, prints every table and writes every sample.
+
+    But for the slow disk, which takes its time.
+    """
     report = tmp_path / "report.json"
-    options = ("--applications", "tiny", "--rounds", "1", "--environment", tmp_path / "environment")
+    options = ("--applications", "tiny", "--rounds", "1", "--environment", tmp_path / "environment", "--only", *QUICK)
     done = run_tests_module("benchmarks", *options, "--json", report, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     measurements = json.loads(report.read_text())["measurements"]
-    assert set(measurements) == {
-        "warm",
-        "activation",
-        "cold",
-        "read_only",
-        "mtimes",
-        "concurrent",
-        "precompile",
-        "aged",
-    }
+    assert set(measurements) == QUICK
     for name, measurement in measurements.items():
         assert f"\n{name}\n====" in done.stdout
         assert "Skipped" in measurement or measurement["tables"]

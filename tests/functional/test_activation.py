@@ -333,6 +333,7 @@ def bare_start(environment: Python, purelib: Callable[[Python], Path]) -> Iterat
 
 @pytest.mark.usefixtures("bare_start")
 @pytest.mark.parametrize(("program", "allowed"), [("pass", ALLOWED_AT_START), ("import probe", ALLOWED)])
+@pytest.mark.alone
 def test_modules_loaded_by_activation(program: str, allowed: set[str], enabled: Python, application: Path) -> None:
     """Activation loads exactly what is on the list beyond a bare start, and the rest of it at the first import."""
     script = application / "loaded.py"

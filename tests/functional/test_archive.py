@@ -78,6 +78,7 @@ def test_a_cache_directory_is_not_needed(shared: Python, archive: Path) -> None:
     assert (said["status"], said["compiled"]) == ("disabled", 0)
 
 
+@pytest.mark.alone
 def test_by_activation_and_environment(shared: Python, archive: Path, tmp_path: Path) -> None:
     """`enable` takes the option, and a variable names several files."""
     home = {"HOME": str(tmp_path)}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from conftest import Python
 
+pytestmark = pytest.mark.alone
+
 OTHER = bytes([importlib.util.MAGIC_NUMBER[0] ^ 1])  # another interpreter's magic number begins so
 
 

@@ -305,6 +305,7 @@ def test_strict(child: Child) -> None:
         ),
     ],
 )
+@pytest.mark.alone
 def test_no_permission(
     give: str, words: tuple[str, ...], child: Child, environment: Python, private_mounts: PrivateMounts
 ) -> None:

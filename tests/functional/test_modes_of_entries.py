@@ -153,6 +153,7 @@ def test_cache_that_cannot_be_written_from_the_start(
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_part_of_the_cache_that_cannot_be_written(
     environment: Python, private_mounts: PrivateMounts, tree: Callable[[Mapping[str, str]], Path], cache: Path
 ) -> None:
@@ -178,6 +179,7 @@ def test_part_of_the_cache_that_cannot_be_written(
 
 
 @pytest.mark.full
+@pytest.mark.alone
 def test_full_disk(
     environment: Python, private_mounts: PrivateMounts, tree: Callable[[Mapping[str, str]], Path], cache: Path
 ) -> None:

@@ -42,6 +42,7 @@ def precompile(python: Python, *arguments: str | Path, code: int = 0, **environm
     return said
 
 
+@pytest.mark.alone
 def test_a_whole_environment(environment: Python, cache: Path, tmp_path: Path) -> None:
     """After it, imports compile nothing and miss nothing, and a second one compiles nothing."""
     python = environment

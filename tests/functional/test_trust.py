@@ -328,6 +328,7 @@ def cases(of: dict[str, Case]) -> pytest.MarkDecorator:
 
 
 @cases(ACCEPTED)
+@pytest.mark.alone
 def test_accepted_directory(case: Case, world: World) -> None:
     """A directory that only this user or root can write to is used: its entry runs; it is writable if it is ours."""
     report = world.run(case.user, case.build(world))

@@ -198,6 +198,7 @@ def start(purelib: Path, cache: Path, tree: Callable[[Mapping[str, str]], Path],
     return run
 
 
+@pytest.mark.alone
 def test_start(start: Callable[..., str], cache: Path) -> None:
     """A start brings in the hook with the first plain source module, and has the prefix in place before."""
     program = """
@@ -257,6 +258,7 @@ def test_start_without_a_usable_image(damage: str, start: Callable[..., str], pu
     assert start("import probe; print(probe.LOADER)") == "CachingLoader\n"
 
 
+@pytest.mark.alone
 def test_activated_twice(start: Callable[..., str]) -> None:
     """A second activation does nothing: before Python 3.15 virtual environments run `.pth` files twice."""
     program = """
@@ -277,6 +279,7 @@ def test_kill_switch_at_a_start(killed: str, start: Callable[..., str]) -> None:
     assert start(program, PYCACHEHOOK_DISABLE=killed) == expected
 
 
+@pytest.mark.alone
 def test_start_without_the_package(start: Callable[..., str]) -> None:
     """If this package is gone, the files do nothing, silently."""
     assert start('sys.modules["pycachehook"] = None\nimport probe; print(probe.LOADER, sys.pycache_prefix)') == (

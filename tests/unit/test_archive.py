@@ -9,7 +9,7 @@ import random
 import sys
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -72,14 +72,18 @@ def test_the_format(built: Archive, root: Path) -> None:
     magic, tag, optimization, mode, start, roots = marshal.loads(top)
     assert (magic, tag, optimization) == (MAGIC_NUMBER, sys.implementation.cache_tag, sys.flags.optimize)
     assert (mode, start) == ("unchecked-hash", 0)
-    ((name, location, names, directories),) = roots
+    ((name, location, names, branches),) = roots
     assert (name, location) == ("application", "tree")
     assert names == siphash(INDEX_KEY, "\0".join(sorted(os.listdir(root))).encode())
-    assert sorted(directories) == ["", "both", "pk", "pk/sub", "space"]
-    position, length, found = directories[""]
-    listing = data[position:][:length]
-    assert siphash(INDEX_KEY, listing) == found
-    listed = marshal.loads(listing)
+    assert sorted(branches) == ["", "both", "pk", "space"]
+
+    def read(position: int, length: int, found: bytes) -> Any:
+        part = data[position:][:length]
+        assert siphash(INDEX_KEY, part) == found
+        return marshal.loads(part)
+
+    assert sorted(read(*branches["pk"])) == ["pk", "pk/sub"]
+    listed = read(*read(*branches[""])[""])
     assert list(listed) == ["app", "bare", "both", "broken", "native2", "pk", "space"]
     assert [listed[each] for each in ("bare", "broken", "native2", "space")] == [False, False, ".so", False]
     position, length, is_package = listed["pk"]

@@ -246,6 +246,7 @@ def test_status(cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: 
 
 
 @pytest.mark.usefixtures("own_modules")
+@pytest.mark.alone
 def test_status_by_distribution(
     cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LAYERS = ["keyword", "environment", "file", "activation", "prefix", "default"]
 
 
-pytestmark = pytest.mark.usefixtures("no_options")
+pytestmark = [pytest.mark.usefixtures("no_options"), pytest.mark.alone]
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from conftest import Python
 
 
-pytestmark = pytest.mark.usefixtures("no_hook")
+pytestmark = [pytest.mark.usefixtures("no_hook"), pytest.mark.alone]
 
 
 def finders() -> int:
