@@ -194,8 +194,8 @@ def _prune(parsed: argparse.Namespace) -> int:
         for path, reason in outcome.removed:
             print(f"{path}: {reason}")
     verb = "would remove" if parsed.dry_run else "removed"
-    removed = f"{len(outcome.removed)} files, {printing.human(outcome.removed_bytes)}"
-    print(f"{verb} {removed}; {outcome.files} files, {printing.human(outcome.bytes)} stay")
+    removed = f"{printing.counted(len(outcome.removed), 'file')}, {printing.human(outcome.removed_bytes)}"
+    print(f"{verb} {removed}; {printing.counted(outcome.files, 'file')}, {printing.human(outcome.bytes)} stay")
     if limits == prune.Limits():
         print("no limit was given: see --max-size, --max-files, --max-age and --orphans")
     return DONE
@@ -336,7 +336,9 @@ def _archive_build(parsed: argparse.Namespace) -> int:
         for path, error in built.failed:
             print(f"{path}: {error}")
         failed = f", {len(built.failed)} failed" if built.failed else ""
-        print(f"{built.path}: {built.entries} entries, {printing.human(built.bytes)}{failed}")
+        print(
+            f"{built.path}: {printing.counted(built.entries, 'entry', 'entries')}, {printing.human(built.bytes)}{failed}"
+        )
     return FAILED if built.failed else DONE
 
 
@@ -351,7 +353,8 @@ def _archive_list(parsed: argparse.Namespace) -> int:
         return DONE
     level = f" with -{'O' * found['optimization']}" if found["optimization"] else ""
     size = printing.human(sum(each["bytes"] for each in found["entries"]))
-    print(f"{found['path']}: {found['tag']}{level}, {found['mode']}, {len(found['entries'])} entries, {size}")
+    entries = printing.counted(len(found["entries"]), "entry", "entries")
+    print(f"{found['path']}: {found['tag']}{level}, {found['mode']}, {entries}, {size}")
     for root in found["roots"]:
         place = root["place"] or "not here"
         print(f"  {root['name']}: {place}{'' if root['why'] is None else ' (' + root['why'] + ')'}")

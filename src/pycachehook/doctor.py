@@ -52,8 +52,14 @@ def examine(config: object = None) -> Iterator[Finding]:
         and not _told_not_to_write(state)
     ):
         yield Finding(
-            str(state["reason"]), "What is not in the cache yet is compiled at every start.", "see the sentence itself"
+            str(state["reason"]),
+            "What is not in the cache yet is compiled at every start.",
+            "pycachehook precompile, as a user who may write there; or enable --cache-dir with a directory that this one may",
         )
+    for each in state["archives"]:
+        if each["reason"] is not None:
+            mend = f"pycachehook archive build {each['path']}, with the options that it was built with"
+            yield Finding(each["reason"], "What is in it comes from the cache, or is compiled.", mend)
     if os.path.isdir(state["cache_dir"]):
         yield from _file_system(state["cache_dir"])
         yield from _entries(state)

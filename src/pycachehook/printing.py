@@ -20,6 +20,11 @@ def human(size: float) -> str:
     return f"{size:.0f} {units[0]}" if units[0] == "bytes" else f"{size:.1f} {units[0]}"
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return a number with what it counts."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def facts(values: Mapping[str, object]) -> None:
     """Print names and values, one line for each."""
     for name, value in values.items():

@@ -156,3 +156,20 @@ def test_another_finder_in_front(patient: Patient, tmp_path: Path) -> None:
         encoding="utf-8",
     )
     assert "sitecustomize.Mine stands in front" in patient.the_finding(PYTHONPATH=str(tmp_path / "site"))["what"]
+
+
+def test_an_archive_that_is_not_used(patient: Patient, tmp_path: Path) -> None:
+    """The finding says which, and building it again mends that."""
+    source, out = tmp_path / "app", tmp_path / "app.pyca"
+    source.mkdir()
+    (source / "one.py").touch()
+    found = patient.the_finding(PYCACHEHOOK_ARCHIVES=str(out))
+    assert found["what"].startswith(f"The archive {out} cannot be opened: ")
+    build = ("-m", "pycachehook", "archive", "build", "--invalidation-mode", "unchecked-hash", "--path", source, out)
+    patient.python(*build)
+    assert patient.findings(PYCACHEHOOK_ARCHIVES=str(out)) == []
+    (source / "two.py").touch()
+    found = patient.the_finding(PYCACHEHOOK_ARCHIVES=str(out))
+    assert "is not used for application" in found["what"]
+    patient.python(*build)
+    assert patient.findings(PYCACHEHOOK_ARCHIVES=str(out)) == []
