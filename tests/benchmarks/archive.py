@@ -7,21 +7,22 @@
     entries      ours, entries under `unchecked-hash`, with `pause_gc` and without an archive
 
 All files are in the page cache. Each has an environment to itself. System calls are those of the program beyond those
-of a bare start of the same interpreter (`pass`), as strace counts them, all processes' and all kinds'; `modules` are
-those from sources; `native` the system calls that loading its extension modules alone takes, in the same interpreter.
+of a bare start of the same interpreter (`pass`), as strace counts them, all processes' and all kinds'. Of these, `floor`
+are made by the same program with all modules in memory already: by their bodies, by extension modules, for memory. The
+rest, `per module` from a source, is what importing them costs.
 """
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from .activation import output, system_calls
 from .applications import Application
 from .counts import WARM
 from .environment import Environment
+from .floor import floor
 from .measure import Measurement, Record, Variant, means, measure
 
 DEFAULT = ("sympy", "sqlalchemy", "django", "flask", "boto3", "pandas")
@@ -29,18 +30,7 @@ DEFAULT = ("sympy", "sqlalchemy", "django", "flask", "boto3", "pandas")
 _SHOW = """
 import sys
 specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
-origins = [str(spec.origin) for spec in specs if spec]
-print(sum(each.endswith(".py") for each in origins), *(each for each in origins if ".so" in each))
-"""
-_LOAD_NATIVE = """
-import _imp, sys
-from importlib.machinery import ExtensionFileLoader, ModuleSpec
-for path in {paths!r}:
-    name = path.rpartition("/")[2].partition(".")[0]
-    try:
-        _imp.create_dynamic(ModuleSpec(name, ExtensionFileLoader(name, path), origin=path))
-    except Exception:
-        pass
+print(sum(str(spec.origin).endswith(".py") for spec in specs if spec))
 """
 
 
@@ -53,31 +43,29 @@ def run(environment: Environment, applications: Mapping[str, Application], round
     }
     timed = measure(cases, rounds, "cpython")
     heading = f"geometric means over {', '.join(cases)}"
-    calls = [_calls(case, variant) for case, variants in cases.items() for variant in (variants[0], variants[2])]
-    tables = {**timed.tables, heading: means(timed.samples, ["cpython"]), "system calls": calls}
+    calls = [_calls(environment, case, each, cases[case]) for case, each in applications.items()]
+    rows = [row for rows in calls for row in rows]
+    tables = {**timed.tables, heading: means(timed.samples, ["cpython"]), "system calls": rows}
     return Measurement(tables, timed.samples)
 
 
-def _calls(case: str, variant: Variant) -> Record:
-    """Return how many system calls the program makes beyond a bare start, and what its extension modules alone take."""
-    sources, *native = output(variant, variant.code + _SHOW).split()
-    bare = replace(variant, code="pass")
-    loading = replace(variant, code=_LOAD_NATIVE.format(paths=native))
+def _calls(
+    environment: Environment, case: str, application: Application, variants: Sequence[Variant]
+) -> Iterator[Record]:
+    """Yield how many system calls the program makes beyond a bare start, and what of that importing takes."""
+    stock = next(each for each in variants if each.name == "cpython")
     try:
-        calls = system_calls(variant) - system_calls(bare)
-        extensions = system_calls(loading) - system_calls(replace(loading, code=_LOAD_NATIVE.format(paths=[])))
+        before = floor(environment, case, application)
+        least = _beyond(replace(stock, code=before + application.code), replace(stock, code=before))
+        for variant in variants:
+            if variant.name in ("cpython", "checked", "unchecked"):
+                modules = int(output(variant, variant.code + _SHOW))
+                calls = _beyond(variant, replace(variant, code="pass"))
+                row: Record = {"case": case, "variant": variant.name, "modules": modules, "system calls": calls}
+                yield row | {"floor": least, "per module": (calls - least) / modules}
     except (FileNotFoundError, subprocess.CalledProcessError):
-        return {"case": case, "variant": variant.name, "modules": int(sources), "system calls": "no strace"}
-    return {
-        "case": case,
-        "variant": variant.name,
-        "modules": int(sources),
-        "system calls": calls,
-        "native": extensions,
-        "per module": (calls - extensions) / int(sources),
-    }
+        yield {"case": case, "variant": "", "modules": "no strace"}
 
 
-def archive_of(environment: Environment) -> Path:
-    """Return the path of the `unchecked-hash` archive."""
-    return environment.archived()["unchecked"].cache.with_suffix(".pyca")
+def _beyond(variant: Variant, bare: Variant) -> int:
+    return system_calls(variant) - system_calls(bare)

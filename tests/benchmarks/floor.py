@@ -65,10 +65,8 @@ class Finder:
         return spec
 
 sys.meta_path.insert(0, Finder)
-if {paused!r}:
-    import gc
-    gc.disable()
 """
+_PAUSE = "import gc; gc.disable()\n"
 
 
 def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
@@ -78,14 +76,13 @@ def run(environment: Environment, applications: Mapping[str, Application], round
     samples: dict[str, Series] = {}
     for case, application in applications.items():
         print(f"  {case}", file=sys.stderr)
-        out = str(environment.caches / f"{case}.floor")
         stock, timed = environment.compiled.variant("cpython", ""), _TIMED.format(code=application.code)
-        output(stock, application.code + _COLLECT.format(out=out))
+        preamble = floor(environment, case, application)
         programs = {
             "cpython": (stock, timed),
-            "floor": (stock, _FLOOR.format(out=out, paused=False) + timed),
+            "floor": (stock, preamble + timed),
             "archive": (archived["unchecked"].variant("archive", ""), timed),
-            "floor, paused": (stock, _FLOOR.format(out=out, paused=True) + timed),
+            "floor, paused": (stock, preamble + _PAUSE + timed),
             "archive, paused": (archived["paused"].variant("archive", ""), timed),
         }
         samples[case] = _interleave(programs, rounds)
@@ -96,6 +93,14 @@ def run(environment: Environment, applications: Mapping[str, Application], round
         heading: means(samples, ["floor", "floor, paused", "cpython"]),
     }
     return Measurement(tables, samples)
+
+
+def floor(environment: Environment, case: str, application: Application) -> str:
+    """Return what a program begins with that has all modules of an application in memory, for a stock interpreter."""
+    out = str(environment.caches / f"{case}.floor")
+    environment.caches.mkdir(exist_ok=True)
+    output(environment.compiled.variant("cpython", ""), application.code + _COLLECT.format(out=out))
+    return _FLOOR.format(out=out)
 
 
 def _interleave(programs: Mapping[str, tuple[Variant, str]], rounds: int) -> Series:
