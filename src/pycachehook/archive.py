@@ -55,6 +55,9 @@ INDEX_NAME = "pycachehook.index"
 INDEX_KEY = int.from_bytes(b"PYCHOOKA", "little")
 TAIL_SIZE = len(FORMAT) + len(b"index 0123456789abcdef 0123456789abcdef 0123456789abcdef\n") + len(b"blake2b ") + 64
 
+CHUNK = 18  # 2**18 bytes are mapped at once
+MADV_POPULATE_READ = 22  # Linux 5.14; `mmap` does not name it
+
 # What comes and goes in a root without its modules becoming others: caches, and the activation files.
 _PASSING = ("__pycache__", "_pycachehook_startup.py", "pycachehook.pth", "pycachehook.start")
 
@@ -98,7 +101,9 @@ class Archive:
     """
 
     __slots__ = (
+        "_can_populate",
         "_listings",
+        "_mapped",
         "_read",
         "_view",
         "mode",
@@ -137,6 +142,8 @@ class Archive:
         self.roots.sort(key=lambda root: -len(root.place))  # one can lie in another
         self.check_roots()
         self._listings = Listings((self,))
+        self._mapped: set[int] = set()  # numbers of the file's parts that have been asked for
+        self._can_populate = sys.platform == "linux"
         self._read: tuple[str, bytes] | None = None  # a source that the finder has had read
         self.reads_ahead = self.mode != UNCHECKED_HASH
 
@@ -222,6 +229,8 @@ class Archive:
         if type(record) is not tuple or record[2] or name[-3:] != ".py":
             raise Miss(ABSENT, self._why_absent(path))
         offset, size, _ = record
+        if offset >> CHUNK not in self._mapped:
+            self._map_around(offset)
         data = self._view[offset : offset + size]
         if siphash(KEY, data[:-8]) != data[-8:]:
             raise Miss(CORRUPT, "seal")
@@ -239,6 +248,16 @@ class Archive:
         if type(code) is not _CODE_TYPE:
             raise Miss(CORRUPT, "body is not a code object")
         return code if code.co_filename == path else set_filename(code, path)
+
+    def _map_around(self, offset: int) -> None:
+        """Have the kernel map, and read if need be, the part of the file that `offset` is in: else it does so page by page."""
+        self._mapped.add(offset >> CHUNK)
+        if self._can_populate:
+            mapping: Any = self._view.obj
+            try:
+                mapping.madvise(MADV_POPULATE_READ, offset >> CHUNK << CHUNK, 1 << CHUNK)
+            except (OSError, ValueError):  # an old kernel, or the file's end
+                self._can_populate = False
 
     def _why_absent(self, path: str) -> str:
         for root in self.roots:

@@ -2,7 +2,7 @@
 
     cpython    CPython's default, as in `archive`
     floor      all modules' marshalled code in a dictionary, and a finder that looks there and nowhere else
-    archive    ours, an `unchecked-hash` archive
+    archive    ours, an `unchecked-hash` archive; and a `checked-hash` one
     floor, paused and archive, paused      the same without cyclic garbage collection
 
 Times are those of the imports alone, taken in the process: what the floor has in memory was put there before. Ours
@@ -82,6 +82,7 @@ def run(environment: Environment, applications: Mapping[str, Application], round
             "cpython": (stock, timed),
             "floor": (stock, preamble + timed),
             "archive": (archived["unchecked"].variant("archive", ""), timed),
+            "archive, checked": (archived["checked"].variant("archive, checked", ""), timed),
             "floor, paused": (stock, preamble + _PAUSE + timed),
             "archive, paused": (archived["paused"].variant("archive", ""), timed),
         }
@@ -120,6 +121,7 @@ def _row(case: str, series: Series, name: str) -> Record:
         "case": case,
         "variant": name,
         "wall ms": 1000 * sorted(times(series, name, "wall"))[len(found) // 2],
-        "to its floor": found[len(found) // 2],
+        "wall/its floor": found[len(found) // 2],
         "iqr": spread(found),
+        "wall/cpython": sorted(ratios(series, name, "cpython"))[len(found) // 2],
     }

@@ -42,6 +42,7 @@ OURS, STOCK = "CachingLoader\n", "SourceFileLoader\n"
 # What a start has loaded beyond a bare one, before and after it imported its first plain source module.
 ALLOWED_AT_START = {"_pycachehook_startup"}
 ALLOWED = ALLOWED_AT_START | {
+    "gc",
     "pycachehook",
     "pycachehook._compat",
     "pycachehook.cachedir",
