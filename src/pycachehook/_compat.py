@@ -11,7 +11,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from importlib.machinery import ExtensionFileLoader
     from importlib.machinery import FileFinder as FileFinder
     from importlib.machinery import ModuleSpec as ModuleSpec
@@ -88,7 +88,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
     fullname: str,
     path: "Sequence[str]",
     known: "Callable[[str], bool] | None" = None,
-    archived: "Mapping[str, Any] | None" = None,
+    archived: "Any" = None,
 ) -> "Any":
     """Return the spec that `PathFinder` would find on this `path`.
 
@@ -126,17 +126,26 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                     record = listing.get(name)
                     if record is None:
                         continue
-                    loader: Any = SourceFileLoader
+                    loader: Any
                     if type(record) is tuple:
-                        package = [f"{place}/{name}"] if record[2] else None
-                        origin = f"{place}/{name}/__init__.py" if package else f"{place}/{name}.py"
+                        offset, size, is_package = record
+                        base = f"{place}/{name}"
+                        package = [base] if is_package else None
+                        origin = f"{base}/__init__.py" if is_package else f"{base}.py"
+                        if archived.loader is None or name in archived.left_alone:
+                            loader = SourceFileLoader(fullname, origin)
+                        else:
+                            loader = archived.loader(fullname, origin, archived.policies, (listing[""], offset, size))
                     elif record:
-                        package, origin, loader = None, f"{place}/{name}{record}", ExtensionFileLoader
+                        package, origin = None, f"{place}/{name}{record}"
+                        loader = ExtensionFileLoader(fullname, origin)
                     else:
                         return None
-                    spec: Any = ModuleSpec(fullname, loader(fullname, origin), origin=origin)
+                    spec: Any = ModuleSpec(fullname, loader, origin=origin)
                     spec._set_fileattr = True
                     spec.submodule_search_locations = package
+                    if archived.suffix and type(record) is tuple:
+                        spec._cached = f"{archived.prefix}{origin[:-2]}{archived.suffix}"
                     return spec
             if finder is _UNKNOWN:
                 finder = _new_finder(place)

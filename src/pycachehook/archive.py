@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Record = tuple[int, int, bool] | str | bool
-    Listing = dict[str, Record]
+    Listing = dict[str, Record | "Archive"]
     Position = tuple[int, int, bytes]
 
 FORMAT = b"pycachehook archive 1\n"
@@ -178,6 +178,8 @@ class Archive:
                 positions = self.positions(root, inside.partition("/")[0])
                 if inside in positions:
                     listing: Listing | None = self.read(*positions[inside])
+                    if listing is not None:
+                        listing[""] = self  # whose it is; no module has this name
                     return listing
         return None
 
@@ -228,7 +230,10 @@ class Archive:
         record = None if listing is None else listing.get(name[:-3])
         if type(record) is not tuple or record[2] or name[-3:] != ".py":
             raise Miss(ABSENT, self._why_absent(path))
-        offset, size, _ = record
+        return self.load(record[0], record[1], path)
+
+    def load(self, offset: int, size: int, path: str) -> "CodeType":
+        """Return the code of the entry that is there, for the source at `path`; raises Miss or OSError as `find` does."""
         if offset >> CHUNK not in self._mapped:
             self._map_around(offset)
         data = self._view[offset : offset + size]
@@ -267,12 +272,21 @@ class Archive:
 
 
 class Listings(dict):  # type: ignore[type-arg]  # "dict[str, Listing | None]", which costs something
-    """What archives know of directories, each looked up once: `listings[directory]` is None where they know nothing."""
+    """What archives know of directories, each looked up once: `listings[directory]` is None where they know nothing.
 
-    __slots__ = ("archives",)
+    For the finder there is also how to make a `loader`, whose `policies` decide, for all modules but those whose last
+    name is in `left_alone`; and of what the path of a source's entry in the store is put together.
+    """
+
+    __slots__ = ("archives", "left_alone", "loader", "policies", "prefix", "suffix")
 
     def __init__(self, archives: "Iterable[Archive]") -> None:
         self.archives = tuple(archives)
+        self.loader: Any = None
+        self.policies: Any = None
+        self.left_alone: tuple[str, ...] = ()
+        self.prefix = ""
+        self.suffix: str | None = None
 
     def __missing__(self, directory: str) -> "Listing | None":
         listing = None

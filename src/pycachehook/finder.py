@@ -8,18 +8,13 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import sys
 
 from ._compat import ModuleSpec, PathFinder, SourceFileLoader, find_in_listings, hidden_from_tracebacks
-from .loader import CachingLoader, Policies
+from .loader import ASKED_FOR_THEIR_TYPE, CachingLoader, Policies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
     from typing import Any
-
-
-# Packages that look their own loader up by its exact type. pip has a copy of distlib, and some pips do so at every use:
-# an environment in which pip no longer installs is worse than one `__init__` that is not cached.
-_ASKED_FOR_THEIR_TYPE = ("distlib",)
 
 
 class CachingFinder:
@@ -57,7 +52,7 @@ class CachingFinder:
             if type(loader) is SourceFileLoader:
                 place = loader.path
                 policy = policies.of(place) if policies.rules else policies.default
-                if policy is not None and fullname.rpartition(".")[2] not in _ASKED_FOR_THEIR_TYPE:
+                if policy is not None and fullname.rpartition(".")[2] not in ASKED_FOR_THEIR_TYPE:
                     spec.loader = (policies.loader or CachingLoader)(loader.name, place, policies)
                     if policy.store is not None and place[-3:] == ".py":  # others have none, by spec_from_file_location
                         # The property that would find it out takes three times as long, for every module.
@@ -73,4 +68,4 @@ class CachingFinder:
 
 def asks_for_its_type(fullname: str) -> bool:
     """Say whether a package looks its own loader up by its exact type, and is left to the stock one therefore."""
-    return fullname.rpartition(".")[2] in _ASKED_FOR_THEIR_TYPE
+    return fullname.rpartition(".")[2] in ASKED_FOR_THEIR_TYPE

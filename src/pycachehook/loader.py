@@ -6,7 +6,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import sys
 
 from ._compat import SourceFileLoader, finished_module, hidden_from_tracebacks, source_to_code
-from .events import ABSENT, IO_ERROR, Miss, Stats
+from .events import ABSENT, ARCHIVE, IO_ERROR, Miss, Stats
 from .store import Store
 
 TYPE_CHECKING = False
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from .store import InTree
 
     Rule = tuple[Callable[[str], bool], "Policy | None"]
+
+
+# Packages that look their own loader up by its exact type. pip has a copy of distlib, and some pips do so at every use:
+# an environment in which pip no longer installs is worse than one `__init__` that is not cached.
+ASKED_FOR_THEIR_TYPE = ("distlib",)
 
 
 class Policy:
@@ -77,6 +82,14 @@ class Policies:
         """
         self.default, self.rules = default, rules
         self.archived, self.loader = archived, loader
+        if archived is not None and default is not None and not rules:
+            archived.loader, archived.policies, archived.left_alone = (
+                loader or CachingLoader,
+                self,
+                ASKED_FOR_THEIR_TYPE,
+            )
+            if default.store is not None:
+                archived.prefix, archived.suffix = default.store.prefix, default.store.suffix
         reading = [] if default is None or rules else [place.holds for place in default.places if place.reads_ahead]
         self.known = None if not reading else reading[0] if len(reading) == 1 else _first_that_holds(reading)
 
@@ -102,12 +115,19 @@ class CachingLoader(SourceFileLoader):
     one of the same module, and is one if made by a tool that knows of no policies.
     """
 
-    __slots__ = ("_policies",)
+    __slots__ = ("_entry", "_policies")
 
-    def __init__(self, fullname: str, path: str, policies: Policies = _STOCK) -> None:
+    def __init__(
+        self,
+        fullname: str,
+        path: str,
+        policies: Policies = _STOCK,
+        entry: "tuple[Archive, int, int] | None" = None,
+    ) -> None:
         self.name = fullname
         self.path = path
         self._policies = policies
+        self._entry = entry  # where the finder has seen it in an archive: offset and size in bytes
 
     def __eq__(self, other: object) -> bool:
         alike = isinstance(other, CachingLoader) or type(other) is SourceFileLoader
@@ -130,6 +150,15 @@ class CachingLoader(SourceFileLoader):
         policy = policies.of(path) if policies.rules else policies.default
         if policy is None:
             return SourceFileLoader.get_code(self, fullname)
+        if self._entry is not None:
+            archive, offset, size = self._entry
+            try:
+                loaded = archive.load(offset, size, path)
+            except (Miss, OSError):
+                pass  # the look-up below will say why
+            else:
+                policy.stats.hit(ARCHIVE, fullname, path)
+                return loaded
         code, outcome = policy.look_up(path)
         if code is not None:
             policy.stats.hit(outcome, fullname, path)

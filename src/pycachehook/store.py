@@ -104,14 +104,14 @@ class Store:
         "_last",
         "_layout",
         "_owners",
-        "_prefix",
         "_read",
         "_root",
-        "_suffix",
         "_yesterday",
         "directory",
         "mode",
+        "prefix",
         "reads_ahead",
+        "suffix",
     )
 
     name = STORE
@@ -126,8 +126,8 @@ class Store:
         self._read: tuple[str, bytes, os.stat_result] | None = None  # an entry that the finder has had read
         self._layout = layout
         self._root = directory.path
-        self._prefix = directory.path.rstrip("/")
-        self._suffix = layout.plain_suffix
+        self.prefix = directory.path.rstrip("/")
+        self.suffix = layout.plain_suffix
         self._owners = directory.owners
 
     @property
@@ -140,14 +140,14 @@ class Store:
         known, entry = self._last
         if known != source_path:
             if (
-                self._suffix is not None
+                self.suffix is not None
                 and source_path[:1] == "/"
                 and source_path[-3:] == ".py"
                 and source_path[-4:] != "/.py"
                 and ".." not in source_path
                 and "//" not in source_path
             ):
-                entry = f"{self._prefix}{source_path[:-2]}{self._suffix}"
+                entry = f"{self.prefix}{source_path[:-2]}{self.suffix}"
             else:
                 entry = self._layout.mirrored(self._root, source_path)
             if source_path[:1] == "/":  # else it depends on the current directory
