@@ -1,0 +1,96 @@
+"""Every command's `--json` prints one JSON object, whose keys the README tells of."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conftest import PROJECT
+from pycachehook import config
+from pycachehook.arguments import parser
+from pycachehook.cli import COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from conftest import Python
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+DOCUMENTED = set(re.findall(r"\w+", README.partition("Exit codes: ")[2].partition("### Activation")[0]))
+
+# What is under these keys has names of its own for keys: options, distributions, verdicts, reasons.
+OPEN = {"options", "distributions", "counts", "rule"}
+
+ARGUMENTS = {
+    "precompile": ("{root}",),
+    "explain": ("one",),
+    "inspect": ("{entry}",),
+    "verify": (),
+    "prune": ("--max-files", "1", "--dry-run"),
+    "doctor": (),
+    "status": (),
+    "archive build": ("--path", "{root}", "{archive}"),
+    "archive list": ("{archive}",),
+    "archive verify": ("{archive}",),
+}
+
+
+def keys(value: object) -> Iterator[str]:
+    """Yield every key in a JSON value, but for names that are data."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            below = inner.values() if key in OPEN and isinstance(inner, dict) else [inner]
+            for each in below:
+                yield from keys(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from keys(each)
+
+
+def commands_with_json() -> Iterator[str]:
+    """Yield the names of the commands that take `--json`."""
+    (commands,) = (
+        action.choices for action in parser()._actions if hasattr(action, "choices") and action.dest == "==SUPPRESS=="
+    )
+    for name, command in commands.items():  # type: ignore[union-attr]
+        inner = [action.choices for action in command._actions if isinstance(action.choices, dict)]
+        for verb, each in (inner[0] if inner else {"": command}).items():
+            if any("--json" in action.option_strings for action in each._actions):
+                yield f"{name} {verb}".strip()
+
+
+def test_all_are_tried() -> None:
+    """No command that takes `--json` is left out here."""
+    assert set(commands_with_json()) == set(ARGUMENTS)
+    assert {name.partition(" ")[0] for name in ARGUMENTS} < set(COMMANDS)
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("command", ARGUMENTS)
+def test_keys_are_documented(
+    command: str, python: Python, tree: Callable[[Mapping[str, str]], Path], cache: Path, tmp_path: Path
+) -> None:
+    """One object, with nothing around it, and no key that the README does not name."""
+    root = tree({"one.py": "def f():\n    pass\n", "two.py": "", "broken.py": "def (\n"})
+    options = {"PYCACHEHOOK_CACHE_DIR": str(cache), "PYTHONPATH": str(root)}
+    options["PYCACHEHOOK_STATS"] = str(tmp_path / "stats")
+    archive = tmp_path / "a.pyca"
+    python("-m", "pycachehook", "archive", "build", "--path", root, archive, check=False)
+    python("-m", "pycachehook", "run", "-c", "import one, two", **options)
+    options["PYCACHEHOOK_ARCHIVES"] = str(archive)
+    (root / "two.py").write_text("changed = 1\n")
+    entry = next(cache.rglob("one.*.pyc"))
+    words = [word.format(root=root, entry=entry, archive=archive) for word in ARGUMENTS[command]]
+    process = python("-m", "pycachehook", *command.split(), "--json", *words, check=False, **options)
+    assert process.stderr == ""
+    said: dict[str, Any] = json.loads(process.stdout)
+    assert isinstance(said, dict)
+    assert process.stdout.count("\n") == 1
+    found = set(keys(said))
+    assert found
+    assert found - DOCUMENTED - set(config.NAMES) == set()
