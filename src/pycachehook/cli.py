@@ -156,12 +156,13 @@ def _status(parsed: argparse.Namespace) -> int:
     return DONE
 
 
-def _cache_dir(parsed: argparse.Namespace) -> str:
+def _existing_cache(parsed: argparse.Namespace) -> Options:
+    """Return the options in force, of which `cache_dir` is the directory that the command is about."""
     options = in_force.resolve({"cache_dir": parsed.cache_dir}, "flag", parsed.config)
     _refuse_file(options)
     if not os.path.isdir(options.cache_dir):
         raise PycacheHookError(f"The cache directory {options.cache_dir} does not exist.")
-    return str(options.cache_dir)
+    return options
 
 
 def _verify(parsed: argparse.Namespace) -> int:
@@ -169,14 +170,14 @@ def _verify(parsed: argparse.Namespace) -> int:
 
     from . import verification
 
-    cache_dir = _cache_dir(parsed)
-    outcome = verification.verify(cache_dir, fix=parsed.fix)
+    options = _existing_cache(parsed)
+    outcome = verification.verify(options.cache_dir, allow_shared=options.allow_shared, fix=parsed.fix)
     if parsed.json:
         print(json.dumps(outcome.as_dict()))
     else:
         for path, verdict, detail in outcome.bad:
             print(f"{path}: {verdict}{detail and f' ({detail})'}{', removed' if parsed.fix else ''}")
-        print(f"{cache_dir}: " + ", ".join(f"{count} {verdict}" for verdict, count in outcome.counts.items()))
+        print(f"{options.cache_dir}: " + ", ".join(f"{count} {verdict}" for verdict, count in outcome.counts.items()))
     return FAILED if outcome.bad else DONE
 
 
@@ -186,7 +187,7 @@ def _prune(parsed: argparse.Namespace) -> int:
     from . import prune
 
     limits = prune.Limits(parsed.max_size, parsed.max_files, parsed.max_age, parsed.orphans)
-    outcome = prune.prune(_cache_dir(parsed), limits, dry_run=parsed.dry_run)
+    outcome = prune.prune(_existing_cache(parsed).cache_dir, limits, dry_run=parsed.dry_run)
     if parsed.json:
         print(json.dumps(outcome.as_dict()))
         return DONE

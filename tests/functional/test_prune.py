@@ -12,6 +12,7 @@ import filelock  # noqa: F401 -- before there is a hook, which would load it aga
 import pytest
 
 import pycachehook
+import pycachehook.compiling  # before there is a hook, as filelock
 from pycachehook.cli import main
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ def test_wrong_limits(arguments: list[str], sentence: str, capsys: pytest.Captur
 IMPORT = """
 import importlib, json, sys
 import pycachehook
+import pycachehook.compiling  # before there is a hook, as filelock
 hook = pycachehook.install(sys.argv[1], in_tree="ignore")
 wrong = 0
 for round in range(15):

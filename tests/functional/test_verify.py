@@ -14,6 +14,7 @@ import filelock  # noqa: F401 -- before there is a hook, which would load it aga
 import pytest
 
 import pycachehook
+import pycachehook.compiling  # before there is a hook, as filelock
 from pycachehook.cli import main
 from pycachehook.pyc import SEAL_SIZE
 
@@ -136,6 +137,16 @@ def test_program_of_another_name(
 
 
 @pytest.mark.usefixtures("no_hook")
+def test_allow_shared(
+    filled: dict[Path, Path], verify: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries that others may write to are untrusted, unless that is what the options say."""
+    next(iter(filled)).chmod(0o666)
+    assert verify()["counts"] == {"untrusted": 1, "sound": ENTRIES - 1}
+    monkeypatch.setenv("PYCACHEHOOK_ALLOW_SHARED", "1")
+    assert verify()["counts"] == {"sound": ENTRIES}
+
+
 def test_no_cache(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A directory that is not there is named in one sentence."""
     assert main(["verify", "--cache-dir", str(cache)]) == 1
