@@ -171,6 +171,8 @@ class Archive:
 
     def listing(self, directory: str) -> "Listing | None":
         """Return what the archive knows of an absolute directory; None: nothing, or nothing that holds here."""
+        if directory[-1:] == os.sep:  # the path finder has names of its own for what is in there
+            return None
         for root in self.roots:
             place = root.place
             if root.fault is None and place and (directory == place or directory.startswith(place + os.sep)):

@@ -167,6 +167,12 @@ def test_a_root_that_changed_is_not_used(root: Path, tmp_path: Path) -> None:
     assert Archive(checked.path_name, trusted_owners()).find(str(root / "space/part.py"))
 
 
+def test_a_directory_named_with_a_slash_at_its_end(built: Archive, root: Path) -> None:
+    """It is the path finder's: modules in it are named as without the slash."""
+    assert built.listing(str(root)) is not None
+    assert built.listing(f"{root}/") is None
+
+
 def test_sources_are_compared_under_checked_hash_alone(root: Path, tmp_path: Path) -> None:
     """And by `archive verify --sources`."""
     unchecked, checked = build(root, tmp_path / "u.pyca"), build(root, tmp_path / "c.pyca", "checked-hash")
