@@ -135,7 +135,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                         if archived.loader is None or name in archived.left_alone:
                             loader = SourceFileLoader(fullname, origin)
                         else:
-                            loader = archived.loader(fullname, origin, archived.policies, (listing[""], offset, size))
+                            loader = archived.loader(fullname, origin, archived.policies, (listing["."], offset, size))
                     elif record:
                         package, origin = None, f"{place}/{name}{record}"
                         loader = ExtensionFileLoader(fullname, origin)

@@ -181,7 +181,7 @@ class Archive:
                 if inside in positions:
                     listing: Listing | None = self.read(*positions[inside])
                     if listing is not None:
-                        listing[""] = self  # whose it is; no module has this name
+                        listing["."] = self  # whose it is; no module's last name has a dot in it
                     return listing
         return None
 

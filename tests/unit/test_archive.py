@@ -14,8 +14,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pycachehook import archive_builder, archive_check, pyc
-from pycachehook._compat import MAGIC_NUMBER, siphash, source_hash
-from pycachehook.archive import FORMAT, INDEX_KEY, INDEX_NAME, TAIL_SIZE, Archive, Unusable, named_roots, open_all
+from pycachehook._compat import MAGIC_NUMBER, find_in_listings, siphash, source_hash
+from pycachehook.archive import (
+    FORMAT,
+    INDEX_KEY,
+    INDEX_NAME,
+    TAIL_SIZE,
+    Archive,
+    Listings,
+    Unusable,
+    named_roots,
+    open_all,
+)
 from pycachehook.cachedir import trusted_owners
 from pycachehook.errors import CacheDirError, PycacheHookError
 from pycachehook.events import Miss
@@ -171,6 +181,13 @@ def test_a_directory_named_with_a_slash_at_its_end(built: Archive, root: Path) -
     """It is the path finder's: modules in it are named as without the slash."""
     assert built.listing(str(root)) is not None
     assert built.listing(f"{root}/") is None
+
+
+def test_a_name_that_ends_with_a_dot(built: Archive, root: Path) -> None:
+    """Its last part is empty, and nothing is found by it."""
+    archived = Listings((built,))
+    assert find_in_listings("pk.sub", [str(root / "pk")], archived=archived).origin == str(root / "pk/sub/__init__.py")
+    assert find_in_listings("pk.", [str(root / "pk")], archived=archived) is None
 
 
 def test_sources_are_compared_under_checked_hash_alone(root: Path, tmp_path: Path) -> None:
