@@ -61,6 +61,8 @@ MADV_POPULATE_READ = 22  # Linux 5.14; `mmap` does not name it
 # What comes and goes in a root without its modules becoming others: caches, and the activation files.
 _PASSING = ("__pycache__", "_pycachehook_startup.py", "pycachehook.pth", "pycachehook.start")
 
+TEMPORARY = (".pycachehook-", ".tmp")  # how the name of an archive that is being written begins and ends
+
 _CODE_TYPE = type((lambda: None).__code__)
 
 
@@ -338,8 +340,14 @@ def named_roots() -> dict[str, str]:
 
 
 def hash_of_names(directory: str, archive_name: str) -> bytes:
-    """Return the listing hash of a root, in which the archive itself may lie; raises OSError."""
-    names = sorted(name for name in os.listdir(directory) if name not in _PASSING and name != archive_name)
+    """Return the listing hash of a root, in which the archive itself may lie, or be being written; raises OSError."""
+    names = sorted(
+        name
+        for name in os.listdir(directory)
+        if name not in _PASSING
+        and name != archive_name
+        and not (name[:13] == TEMPORARY[0] and name[-4:] == TEMPORARY[1])
+    )
     return siphash(INDEX_KEY, "\0".join(names).encode("utf-8", "surrogateescape"))
 
 

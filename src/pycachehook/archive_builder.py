@@ -14,7 +14,7 @@ from typing import Any
 
 from . import archive, pyc
 from ._compat import MAGIC_NUMBER, siphash, source_hash, source_to_code
-from .archive import INDEX_KEY, INDEX_NAME, hash_of_names, named_roots
+from .archive import INDEX_KEY, INDEX_NAME, TEMPORARY, hash_of_names, named_roots
 from .errors import PycacheHookError
 from .precompile import in_processes
 from .pyc import CHECKED_HASH, UNCHECKED_HASH
@@ -93,7 +93,7 @@ def build(
     plan = _Plan([*dict.fromkeys([*first, *files])], len(first), roots, mode, jobs)
     built = Built(out)
     try:
-        descriptor, temporary = tempfile.mkstemp(".tmp", ".pycachehook-", os.path.dirname(out))
+        descriptor, temporary = tempfile.mkstemp(TEMPORARY[1], TEMPORARY[0], os.path.dirname(out))
         try:
             with os.fdopen(descriptor, "w+b") as file:
                 _write(file, plan, progress, built)

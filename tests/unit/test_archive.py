@@ -190,6 +190,14 @@ def test_a_name_that_ends_with_a_dot(built: Archive, root: Path) -> None:
     assert find_in_listings("pk.", [str(root / "pk")], archived=archived) is None
 
 
+def test_an_archive_in_its_own_root(root: Path) -> None:
+    """Neither it nor the file that it was while it was written changes the root; it can be built again."""
+    for _ in range(2):
+        opened = build(root, root / "app.pyca")
+        assert opened.reason is None
+        assert opened.find(str(root / "pk/__init__.py"))
+
+
 def test_sources_are_compared_under_checked_hash_alone(root: Path, tmp_path: Path) -> None:
     """And by `archive verify --sources`."""
     unchecked, checked = build(root, tmp_path / "u.pyca"), build(root, tmp_path / "c.pyca", "checked-hash")
