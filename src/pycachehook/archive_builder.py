@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES, SourceFileLoader
 from typing import Any
@@ -174,7 +174,7 @@ def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built)
                 root.name,
                 root.location,
                 hash_of_names(root.place, os.path.basename(built.path)),
-                _branches(root, places, index, base),
+                _branches(root, places, index, base, {each.place for each in plan.roots}),
             )
             for root in plan.roots
         )
@@ -214,12 +214,21 @@ def _name_bytes(name: str) -> bytes:
     return name.encode("utf-8")
 
 
-def _branches(root: Root, places: dict[str, Place], index: io.BytesIO, base: int) -> dict[str, Position]:
-    """Add the listings of the root to `index`, and where they are; return where that is, by the first name of paths."""
+def _branches(
+    root: Root, places: dict[str, Place], index: io.BytesIO, base: int, roots: Collection[str]
+) -> dict[str, Position]:
+    """Add the listings of the root to `index`, and where they are; return where that is, by the first name of paths.
+
+    What lies in another of the `roots` is for that one alone to say: it may no longer be what it was.
+    """
     branches: dict[str, dict[str, Position]] = {}
     for folder, folders, names in os.walk(root.place):
         folders[:] = sorted(each for each in folders if each not in LEFT_OUT)
+        others = [each for each in folders if os.path.join(folder, each) in roots]
         listing = _listing(folder, folders, names, places)
+        if others:
+            listing = dict(sorted({**listing, **dict.fromkeys(others, False)}.items()))
+            folders[:] = [each for each in folders if each not in others]
         if listing or folder == root.place:
             relative = "" if folder == root.place else root.relative(folder)
             branches.setdefault(relative.partition("/")[0], {})[relative] = _append(listing, index, base)

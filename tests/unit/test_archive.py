@@ -198,6 +198,31 @@ def test_an_archive_in_its_own_root(root: Path) -> None:
         assert opened.find(str(root / "pk/__init__.py"))
 
 
+def test_a_root_in_another_that_changed(root: Path, tmp_path: Path) -> None:
+    """The root around it does not answer in its place, and has none of its entries."""
+    files = sorted(str(path) for path in root.rglob("*.py"))
+    paths = [str(root / "pk"), str(root)]
+    archive_builder.build(str(tmp_path / "app.pyca"), files, paths=paths, mode="unchecked-hash")
+    opened = Archive(str(tmp_path / "app.pyca"), trusted_owners())
+    listed = [each.source for each in archive_check.entries(opened)]
+    assert sorted(listed) == [
+        "__init__.py",
+        "app.py",
+        "both/__init__.py",
+        "space/part.py",
+        "sub/__init__.py",
+        "sub/deep.py",
+    ]
+    assert opened.find(str(root / "pk/sub/deep.py"))
+    (root / "pk/new.py").touch()
+    changed = Archive(str(tmp_path / "app.pyca"), trusted_owners())
+    assert changed.listing(str(root)) is not None
+    assert changed.listing(str(root / "pk/sub")) is None
+    archived = Listings((changed,))
+    assert find_in_listings("app", [str(root)], archived=archived).origin == str(root / "app.py")
+    assert find_in_listings("pk", [str(root)], archived=archived) is None
+
+
 def test_sources_are_compared_under_checked_hash_alone(root: Path, tmp_path: Path) -> None:
     """And by `archive verify --sources`."""
     unchecked, checked = build(root, tmp_path / "u.pyca"), build(root, tmp_path / "c.pyca", "checked-hash")
