@@ -142,8 +142,8 @@ class Archive:
                 place = os.path.normpath(os.path.join(os.path.dirname(path), root.location))
             root.place = place or ""
         self.roots.sort(key=lambda root: -len(root.place))  # one can lie in another
-        self.check_roots()
         self._listings = Listings((self,))
+        self.check_roots()
         self._mapped: set[int] = set()  # numbers of the file's parts that have been asked for
         self._can_populate = sys.platform == "linux"
         self._read: tuple[str, bytes] | None = None  # a source that the finder has had read
@@ -160,6 +160,7 @@ class Archive:
             if self.mode == UNCHECKED_HASH and root.fault is None:
                 root.fault = _changed(root, os.path.basename(self.path_name))
                 if root.fault is not None:
+                    self._listings.clear()  # what `find` remembers
                     self.reason = f"The archive {self.path_name} is not used for {root.name}: {root.fault}."
 
     def prefetch(self) -> None:

@@ -166,6 +166,7 @@ def test_a_root_that_changed_is_not_used(root: Path, tmp_path: Path) -> None:
     """Neither by an archive that looks at no sources; one that does, does not care."""
     unchecked, checked = build(root, tmp_path / "u.pyca"), build(root, tmp_path / "c.pyca", "checked-hash")
     assert unchecked.reason is None
+    assert unchecked.find(str(root / "space/part.py"))  # which it must not remember
     (root / "new.py").touch()
     for opened in (unchecked, Archive(unchecked.path_name, trusted_owners())):
         opened.check_roots()
