@@ -371,7 +371,9 @@ def _changed(root: Root, archive_name: str) -> str | None:
 def _map(path: str, owners: tuple[int, ...]) -> mmap.mmap:
     """Return the file's bytes, mapped; raises Unusable. It and the directories above it are trusted as a cache is."""
     try:
-        fault = distrust(os.path.dirname(path), owners)
+        fault = distrust(
+            path if os.path.islink(path) else os.path.dirname(path), owners
+        )  # or all that the link leads to
         if fault is not None:
             raise Unusable(f"The archive {path} is not trusted: {fault}")
         descriptor = os.open(path, READ_FLAGS)

@@ -295,6 +295,16 @@ def test_refusals(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (accepted,) = open_all([str(path)], allow_shared=True, strict=False)
     assert accepted.usable
     path.chmod(0o644)
+    link, open_to_all = tmp_path / "link.pyca", tmp_path / "open"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    (open_to_all / "app.pyca").write_bytes(path.read_bytes())
+    for target, usable in ((path, True), (open_to_all / "app.pyca", False)):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        (refused,) = open_all([str(link)], allow_shared=False, strict=False)
+        assert refused.usable == usable
+    assert f"{open_to_all} is writable by everybody" in str(refused.reason)
     path.write_bytes(path.read_bytes().replace(FORMAT, b"pycachehook archive 2\n"))
     (refused,) = open_all([str(path)], allow_shared=False, strict=False)
     assert "no archive of this format" in str(refused.reason)
