@@ -388,8 +388,8 @@ def _map(path: str, owners: tuple[int, ...]) -> mmap.mmap:
             return mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ, **how)
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise Unusable(f"The archive {path} cannot be opened: {error.strerror or error}.") from None
+    except (OSError, ValueError) as error:  # no path at all; or cut off meanwhile
+        raise Unusable(f"The archive {path} cannot be opened: {getattr(error, 'strerror', None) or error}.") from None
 
 
 def _read_top(view: memoryview) -> "tuple[Any, ...]":
