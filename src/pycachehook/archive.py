@@ -228,6 +228,10 @@ class Archive:
             return False
         return True
 
+    def forget(self) -> None:
+        """Forget the source that was read at once: it may be another by now."""
+        self._read = None
+
     def find(self, path: str) -> "CodeType":
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read."""
         directory, _, name = path.rpartition("/")

@@ -328,3 +328,29 @@ def test_builds_are_the_same_whatever_the_hash_seed(python: Python, tree: Tree, 
         python("-m", "pycachehook", "archive", "build", "--path", root, "-j", jobs, out, PYTHONHASHSEED=seed)
         built.add(out.read_bytes())
     assert len(built) == 1
+
+
+def test_a_spec_found_before_an_edit(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
+    """An archive that checks sources compares what is there when the body runs, however long ago the module was found."""
+    text = """
+import importlib.util, pathlib, sys
+here = pathlib.Path(__file__).parent
+names = []
+for lazy in (False, True):
+    (here / "made.py").write_text("NAME = 'old'")
+    spec = importlib.util.find_spec("made")
+    if lazy:
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+    made = sys.modules["made"] = importlib.util.module_from_spec(spec)
+    if lazy:
+        spec.loader.exec_module(made)
+    (here / "made.py").write_text("NAME = 'new'")
+    if not lazy:
+        spec.loader.exec_module(made)
+    names.append(made.NAME)
+    del sys.modules["made"]
+print(*names)
+"""
+    root, out = tree({"app.py": text, "made.py": "NAME = 'old'"}), tmp_path / "app.pyca"
+    python("-m", "pycachehook", "archive", "build", "--path", root, out)
+    assert run_app(python, root, out, cache) == "new new"
