@@ -287,10 +287,13 @@ class Listings(dict):  # type: ignore[type-arg]  # "dict[str, Listing | None]", 
     name is in `left_alone`; and of what the path of a source's entry in the store is put together.
     """
 
-    __slots__ = ("archives", "left_alone", "loader", "policies", "prefix", "suffix")
+    __slots__ = ("archives", "for_finder", "left_alone", "loader", "policies", "prefix", "suffix")
 
-    def __init__(self, archives: "Iterable[Archive]") -> None:
+    def __init__(self, archives: "Iterable[Archive]", *, for_finder: bool = False) -> None:
         self.archives = tuple(archives)
+        self.for_finder = (
+            for_finder  # then directories of which an archive knows that checks sources are to be looked at
+        )
         self.loader: Any = None
         self.policies: Any = None
         self.left_alone: tuple[str, ...] = ()
@@ -302,6 +305,8 @@ class Listings(dict):  # type: ignore[type-arg]  # "dict[str, Listing | None]", 
         for archive in self.archives:
             listing = archive.listing(directory)
             if listing is not None:
+                if self.for_finder and archive.mode != UNCHECKED_HASH:
+                    listing = None
                 break
         self[directory] = listing
         return listing

@@ -238,12 +238,12 @@ def _listen(stats: Stats) -> None:
 
 def _archived(archives: "tuple[Any, ...]") -> "Listings | None":
     """Return what archives know of directories, if there are any whose sources nobody looks at."""
-    unchecked = [each for each in archives if each.usable and each.mode == UNCHECKED_HASH]
-    if not unchecked:
+    usable = [each for each in archives if each.usable]
+    if not any(each.mode == UNCHECKED_HASH for each in usable):
         return None
     from .archive import Listings
 
-    return Listings(unchecked)
+    return Listings(usable, for_finder=True)
 
 
 def _loader_of(values: "Values") -> "type[CachingLoader] | None":

@@ -200,6 +200,16 @@ def test_edits_and_additions(python: Python, tree: Tree, cache: Path, tmp_path: 
     assert run_app(python, root, out, cache) == "in front"
 
 
+def test_the_first_archive_wins(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
+    """Also where it checks sources, and the one behind it does not."""
+    root, checked, unchecked = tree(MODULES), tmp_path / "checked.pyca", tmp_path / "unchecked.pyca"
+    python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", "unchecked-hash", unchecked)
+    (root / "pk/one.py").write_text("NAME = 'new'\n")
+    python("-m", "pycachehook", "archive", "build", "--path", root, checked)
+    for archives, name in (((checked, unchecked), "new"), ((unchecked, checked), "one")):
+        assert run_app(python, root, Path(":".join(map(str, archives))), cache) == name
+
+
 def test_a_module_made_by_the_program_itself(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
     """It is found: nothing in the archive has its name. After `invalidate_caches` the root is looked at again."""
     text = """
