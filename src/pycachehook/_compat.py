@@ -198,6 +198,12 @@ def _is_not_here(name: str) -> bool:
     return name not in _names_here
 
 
+def look_again_here() -> None:
+    """Forget the names in the current directory: one may have been added within what its mtime tells apart."""
+    global _here  # noqa: PLW0603
+    _here = None
+
+
 def _new_finder(path: str) -> "Any":
     """Return the finder for a directory that no finder is known for yet, and have `PathFinder` know it, too.
 

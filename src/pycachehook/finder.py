@@ -7,7 +7,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 import sys
 
-from ._compat import ModuleSpec, PathFinder, SourceFileLoader, find_in_listings, hidden_from_tracebacks
+from ._compat import ModuleSpec, PathFinder, SourceFileLoader, find_in_listings, hidden_from_tracebacks, look_again_here
 from .loader import ASKED_FOR_THEIR_TYPE, CachingLoader, Policies
 
 TYPE_CHECKING = False
@@ -64,6 +64,7 @@ class CachingFinder:
         """Look again whether archives still answer for their directories; the finders behind this one do the rest."""
         if self._policies.archived is not None:
             self._policies.archived.check()
+            look_again_here()
 
 
 def asks_for_its_type(fullname: str) -> bool:

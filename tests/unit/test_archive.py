@@ -29,6 +29,8 @@ from pycachehook.archive import (
 from pycachehook.cachedir import trusted_owners
 from pycachehook.errors import CacheDirError, PycacheHookError
 from pycachehook.events import Miss
+from pycachehook.finder import CachingFinder
+from pycachehook.loader import Policies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -222,6 +224,24 @@ def test_a_root_in_another_that_changed(root: Path, tmp_path: Path) -> None:
     archived = Listings((changed,))
     assert find_in_listings("app", [str(root)], archived=archived).origin == str(root / "app.py")
     assert find_in_listings("pk", [str(root)], archived=archived) is None
+
+
+def test_the_current_directory_after_invalidate_caches(
+    built: Archive, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is listed again, also where its mtime tells nothing."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    policies = Policies()
+    policies.archived = Listings((built,))
+    path = ["", str(root)]
+    assert find_in_listings("app", path, archived=policies.archived).origin == str(root / "app.py")
+    before = here.stat().st_mtime_ns
+    (here / "app.py").touch()
+    os.utime(here, ns=(before, before))
+    CachingFinder(policies).invalidate_caches()
+    assert find_in_listings("app", path, archived=policies.archived).origin == str(here / "app.py")
 
 
 def test_sources_are_compared_under_checked_hash_alone(root: Path, tmp_path: Path) -> None:
