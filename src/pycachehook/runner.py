@@ -79,13 +79,21 @@ def record_at_exit(path: str) -> None:
 
 
 def _record(path: str) -> None:
-    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
-    sources = dict.fromkeys(str(spec.origin) for spec in specs if spec is not None and str(spec.origin).endswith(".py"))
+    origins = [getattr(_spec_of(module), "origin", None) for module in list(sys.modules.values())]
+    sources = dict.fromkeys(origin for origin in origins if isinstance(origin, str) and origin.endswith(".py"))
     try:
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.writelines(f"{source}\n" for source in sources)
     except OSError as error:
         print(f"pycachehook: warning: the profile {path} cannot be written: {error.strerror}.", file=sys.stderr)
+
+
+def _spec_of(module: object) -> object:
+    """Return the module's spec, or None, without a question to the module itself: a lazy one would run its body now."""
+    try:
+        return object.__getattribute__(module, "__spec__")
+    except AttributeError:
+        return None
 
 
 def _compile_string(text: str) -> types.CodeType:

@@ -249,6 +249,24 @@ print(pk.one.NAME)
     assert run_app(python, root, out, cache) == "the tool"
 
 
+def test_a_recorded_start_of_odd_modules(python: Python, tree: Tree, tmp_path: Path) -> None:
+    """At the end no lazy module is run, and what is no module at all does no harm."""
+    text = """
+import importlib.util, sys
+spec = importlib.util.find_spec("lazy")
+spec.loader = importlib.util.LazyLoader(spec.loader)
+module = sys.modules["lazy"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+class Odd:
+    __spec__ = object()
+sys.modules["odd"] = Odd()
+"""
+    root, profile = tree({"app.py": text, "lazy.py": "print('run')\n"}), tmp_path / "profile"
+    process = python("-m", "pycachehook", "run", "--record", profile, root / "app.py")
+    assert (process.stdout, process.stderr) == ("", "")
+    assert str(root / "lazy.py") in profile.read_text().splitlines()
+
+
 def test_a_recorded_start(python: Python, tree: Tree, tmp_path: Path) -> None:
     """`run --record` writes the sources in their order, and an archive has them first."""
     root, profile, out = (
