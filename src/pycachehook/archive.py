@@ -217,7 +217,7 @@ class Archive:
 
     def holds(self, path: str) -> bool:
         """Say whether there is an entry for the source at `path`, and that too. It is read at once, for `find`."""
-        directory, _, name = path.rpartition("/")
+        directory, _, name = path.rpartition(os.sep)
         listing = self._listings[directory]
         record = None if listing is None else listing.get(name[:-3])
         if type(record) is not tuple or record[2] or name[-3:] != ".py":
@@ -234,7 +234,7 @@ class Archive:
 
     def find(self, path: str) -> "CodeType":
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read."""
-        directory, _, name = path.rpartition("/")
+        directory, _, name = path.rpartition(os.sep)
         listing = self._listings[directory]
         record = None if listing is None else listing.get(name[:-3])
         if type(record) is not tuple or record[2] or name[-3:] != ".py":

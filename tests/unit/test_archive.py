@@ -244,6 +244,14 @@ def test_the_current_directory_after_invalidate_caches(
     assert find_in_listings("app", path, archived=policies.archived).origin == str(here / "app.py")
 
 
+def test_paths_of_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With their own separator: what the members' names have is `/`."""
+    built.roots[0].place = "C:\\app"
+    monkeypatch.setattr(os, "sep", "\\")
+    assert built.find("C:\\app\\pk\\sub\\deep.py").co_filename == "C:\\app\\pk\\sub\\deep.py"
+    assert built.path("C:\\app\\pk\\sub\\deep.py").endswith(f"/application/pk/sub/deep{built.member_suffix}")
+
+
 def test_sources_are_compared_under_checked_hash_alone(root: Path, tmp_path: Path) -> None:
     """And by `archive verify --sources`."""
     unchecked, checked = build(root, tmp_path / "u.pyca"), build(root, tmp_path / "c.pyca", "checked-hash")
