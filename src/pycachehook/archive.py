@@ -133,7 +133,13 @@ class Archive:
         except (ValueError, TypeError, EOFError):
             raise Unusable(f"The archive {path} is damaged, or is no archive of this format.") from None
         if (magic, self.tag, self.optimization) != (MAGIC_NUMBER, sys.implementation.cache_tag, sys.flags.optimize):
-            level = f" with -{'O' * self.optimization}" if self.optimization else ""
+            level = (
+                f" with -{'O' * self.optimization}"
+                if self.optimization
+                else " without -O"
+                if sys.flags.optimize
+                else ""
+            )
             raise Unusable(f"The archive {path} is for {self.tag}{level}, which this interpreter is not.")
         places = named_roots()
         for root in self.roots:

@@ -348,6 +348,14 @@ def test_another_optimization_level(root: Path, tmp_path: Path, python: Callable
         Archive(str(tmp_path / "app.pyca"), trusted_owners())
 
 
+def test_an_archive_without_o_under_o(root: Path, tmp_path: Path, python: Callable[..., Any]) -> None:
+    """The reason is not that it is another Python's."""
+    build(root / "pk", tmp_path / "app.pyca")
+    script = "import sys; from pycachehook.cli import main; sys.exit(main(sys.argv[1:]))"
+    process = python("-O", "-c", script, "archive", "list", tmp_path / "app.pyca", check=False)
+    assert f"is for {sys.implementation.cache_tag} without -O, which this interpreter is not" in process.stderr
+
+
 def test_named_roots_are_sysconfigs() -> None:
     """As this interpreter has them."""
     import sysconfig
