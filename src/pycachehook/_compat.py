@@ -242,7 +242,7 @@ def source_to_code(loader: "Any", data: bytes, path: str, fullname: str) -> "Cod
 def being_imported(packages: tuple[str, ...]) -> bool:
     """Say whether any thread is halfway through a module of the standard library or of `packages`."""
     for name, module in list(sys.modules.items()):
-        if is_halfway(module):
+        if _is_halfway(module):
             top = name.partition(".")[0]
             if top in sys.stdlib_module_names or top in packages:
                 return True
@@ -258,9 +258,9 @@ def finished_module(name: str) -> "ModuleType | None":
         except Exception:  # noqa: BLE001 -- the package has been removed under us
             return None
         module = sys.modules[name]
-    return None if is_halfway(module) else module
+    return None if _is_halfway(module) else module
 
 
-def is_halfway(module: object) -> bool:
+def _is_halfway(module: object) -> bool:
     """Say whether an import statement has found this module and is not through with its body."""
     return getattr(getattr(module, "__spec__", None), "_initializing", False)

@@ -106,12 +106,10 @@ class Archive:
         "_can_populate",
         "_listings",
         "_mapped",
-        "_read",
         "_view",
         "mode",
         "optimization",
         "path_name",
-        "reads_ahead",
         "reason",
         "roots",
         "start",
@@ -152,8 +150,6 @@ class Archive:
         self.check_roots()
         self._mapped: set[int] = set()  # numbers of the file's parts that have been asked for
         self._can_populate = sys.platform == "linux"
-        self._read: tuple[str, bytes] | None = None  # a source that the finder has had read
-        self.reads_ahead = self.mode != UNCHECKED_HASH
 
     @property
     def member_suffix(self) -> str:
@@ -221,23 +217,6 @@ class Archive:
                 return f"{self.path_name}/{root.name}/{inside.removesuffix('.py')}{self.member_suffix}"
         return self.path_name
 
-    def holds(self, path: str) -> bool:
-        """Say whether there is an entry for the source at `path`, and that too. It is read at once, for `find`."""
-        directory, _, name = path.rpartition(os.sep)
-        listing = self._listings[directory]
-        record = None if listing is None else listing.get(name[:-3])
-        if type(record) is not tuple or record[2] or name[-3:] != ".py":
-            return False
-        try:
-            self._read = path, read_file(path, READ_FLAGS)[0]
-        except OSError:
-            return False
-        return True
-
-    def forget(self) -> None:
-        """Forget the source that was read at once: it may be another by now."""
-        self._read = None
-
     def find(self, path: str) -> "CodeType":
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read."""
         directory, _, name = path.rpartition(os.sep)
@@ -256,9 +235,7 @@ class Archive:
             raise Miss(CORRUPT, "seal")
         wish = setting("check_hash_based_pycs")
         if (self.mode != UNCHECKED_HASH and wish != "never") or wish == "always":
-            read, self._read = self._read, None
-            source = read[1] if read is not None and read[0] == path else read_file(path, READ_FLAGS)[0]
-            found = siphash(KEY, source)
+            found = siphash(KEY, read_file(path, READ_FLAGS)[0])
             if found != data[8:HEADER_SIZE]:
                 raise Miss(STALE_SOURCE, f"entry has {data[8:HEADER_SIZE].hex()}, source has {found.hex()}")
         try:

@@ -5,13 +5,14 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 import sys
 
-from ._compat import SourceFileLoader, finished_module, hidden_from_tracebacks, is_halfway, source_to_code
+from ._compat import SourceFileLoader, finished_module, hidden_from_tracebacks, source_to_code
 from .events import ABSENT, ARCHIVE, IO_ERROR, Miss, Stats
+from .pyc import UNCHECKED_HASH
 from .store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from types import CodeType
 
     from .archive import Archive, Listings
@@ -57,7 +58,7 @@ class Policy:
 class Policies:
     """The policy for every source. Emptied by `uninstall`, and then loaders do as the stock loader does."""
 
-    __slots__ = ("archived", "default", "forgetting", "known", "loader", "rules", "unstored")
+    __slots__ = ("archived", "default", "known", "loader", "rules", "unstored")
 
     def __init__(self) -> None:
         self.default: Policy | None = None
@@ -66,7 +67,6 @@ class Policies:
             tuple[Store, str, bytes, CodeType]
         ] = []  # what was compiled before anything could be stored
         self.known: Callable[[str], bool] | None = None  # what says, without a look at it, that a source is there
-        self.forgetting: tuple[Archive, ...] = ()  # the places that have read a source when the finder asked
         self.archived: Listings | None = None  # what answers for whole directories
         self.loader: type[CachingLoader] | None = None  # the class of loaders, if it is another one
 
@@ -91,15 +91,8 @@ class Policies:
             )
             if default.store is not None:
                 archived.prefix, archived.suffix = default.store.prefix, default.store.suffix
-        reading = () if default is None or rules else tuple(place for place in default.places if place.reads_ahead)
-        self.forgetting = tuple(place for place in reading if place.name == ARCHIVE)  # type: ignore[misc]
-        asked = [place.holds for place in reading]
-        self.known = None if not asked else asked[0] if len(asked) == 1 else _first_that_holds(asked)
-
-    def forget(self) -> None:
-        """Have sources read again: a spec that was found some time ago, as `LazyLoader` keeps it, is being loaded now."""
-        for place in self.forgetting:
-            place.forget()
+        store = None if default is None or rules else default.store
+        self.known = store.holds if store is not None and store.mode == UNCHECKED_HASH else None
 
     def of(self, path: str) -> Policy | None:
         """Return the policy for the source at `path`: the first rule's that matches, or the default; None: not ours."""
@@ -107,10 +100,6 @@ class Policies:
             if matches(path):
                 return policy
         return self.default
-
-
-def _first_that_holds(places: "Sequence[Callable[[str], bool]]") -> "Callable[[str], bool]":
-    return lambda path: any(holds(path) for holds in places)
 
 
 _STOCK = Policies()  # nothing is ours
@@ -167,8 +156,6 @@ class CachingLoader(SourceFileLoader):
             else:
                 policy.stats.hit(ARCHIVE, fullname, path)
                 return loaded
-        if policies.forgetting and not is_halfway(sys.modules.get(fullname)):
-            policies.forget()
         code, outcome = policy.look_up(path)
         if code is not None:
             policy.stats.hit(outcome, fullname, path)

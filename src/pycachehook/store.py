@@ -59,7 +59,6 @@ class InTree:
 
     name = IN_TREE
     heals = False
-    reads_ahead = False
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -67,10 +66,6 @@ class InTree:
     def path(self, source_path: str) -> str:
         """Return where the pyc of the source would lie."""
         return self._layout.in_tree(source_path)
-
-    def holds(self, _path: str) -> bool:
-        """Do not read ahead."""
-        return False
 
     def find(self, path: str) -> "CodeType":
         """Return the code of a pyc that CPython would accept for the source at `path`; raises Miss, or OSError from it.
@@ -110,7 +105,6 @@ class Store:
         "directory",
         "mode",
         "prefix",
-        "reads_ahead",
         "suffix",
     )
 
@@ -120,7 +114,6 @@ class Store:
         self.directory = directory
         self.mode = mode
         self._checked = mode == pyc.CHECKED_HASH
-        self.reads_ahead = mode == pyc.UNCHECKED_HASH  # whether `holds` saves a look at the source
         self._yesterday = time.time() - DAY
         self._last = ("", "")  # the finder and the loader ask for one place in turn
         self._read: tuple[str, bytes, os.stat_result] | None = None  # an entry that the finder has had read
