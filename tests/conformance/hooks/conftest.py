@@ -208,7 +208,7 @@ def activated(tools: Path, tmp_path: Path) -> Workbench:
 def _workbench(tools: Path, root: Path, order: str) -> Workbench:
     folder, home, tree = root / "environment", root / "home", root / "tree"
     venv.EnvBuilder(symlinks=True).create(folder)
-    (_purelib(folder) / "tools.pth").write_text(f"import site; site.addsitedir({str(tools)!r})\n", encoding="utf-8")
+    (_purelib(folder) / "A-tools.pth").write_text(f"import site; site.addsitedir({str(tools)!r})\n", encoding="utf-8")
     home.mkdir()
     tree.mkdir()
     path = f"{tools.parents[2] / 'bin'}{os.pathsep}{os.environ['PATH']}"  # for meson, cmake and ninja
