@@ -116,7 +116,7 @@ def read_profile(path: str) -> list[str]:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read().splitlines()
     except (OSError, ValueError) as error:
-        raise PycacheHookError(f"The profile {path} cannot be read: {error}.") from None
+        raise PycacheHookError(f"The profile {path} cannot be read: {getattr(error, 'strerror', error)}.") from None
 
 
 def _roots(out: str, files: Iterable[str], paths: Iterable[str]) -> list[Root]:

@@ -319,13 +319,14 @@ def _archive_build(parsed: argparse.Namespace) -> int:
     from . import archive_builder, precompile
 
     files = precompile.sources(parsed.path, parsed.distribution, parsed.module, parsed.exclude)
+    paths = [*parsed.path, *precompile.site_packages()]
     profile = archive_builder.read_profile(parsed.profile) if parsed.profile else []
     jobs = parsed.jobs or precompile.usable_processors()
     with printing.progress("compiling", len(files), quiet=parsed.json) as advance:
         built = archive_builder.build(
             parsed.archive,
             files,
-            paths=parsed.path,
+            paths=paths,
             mode=parsed.invalidation_mode,
             profile=profile,
             jobs=jobs,

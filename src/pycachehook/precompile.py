@@ -52,7 +52,7 @@ def sources(
     `PycacheHookError` for what is not there.
     """
     if not (paths or distributions or modules):
-        paths = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+        paths = site_packages()
         standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     else:
         standard = set()
@@ -66,6 +66,11 @@ def sources(
     for name in modules:
         found.update(_of_module(name))
     return sorted(path for path in found if not any(fnmatchcase(path, each) for each in exclude))
+
+
+def site_packages() -> list[str]:
+    """Return the directories that packages are installed into here, which some systems have in places of their own."""
+    return sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 
 
 def precompile(

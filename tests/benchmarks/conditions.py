@@ -108,7 +108,8 @@ def _slow(folder: Path, delay: float) -> Iterator[None]:
             time.sleep(0.01)
         yield
     finally:
-        subprocess.run(["umount", folder], check=False, capture_output=True)
+        subprocess.run(["umount", "--lazy", folder], check=False, capture_output=True)  # the kernel may not be done yet
+        server.terminate()
         server.wait()
 
 

@@ -361,4 +361,25 @@ def test_named_roots_are_sysconfigs() -> None:
     import sysconfig
 
     for name, place in named_roots().items():
-        assert place == sysconfig.get_path(name)
+        assert place == sysconfig.get_path(name, "venv")
+
+
+def test_packages_in_a_place_of_the_systems_own(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_hook: None
+) -> None:
+    """Where `site-packages` is not where Python itself has it, as on Debian, it is a root all the same."""
+    import sysconfig
+
+    from pycachehook.cli import main
+
+    found = sysconfig.get_path
+    own = {
+        "purelib": str(root),
+        "platlib": str(root),
+        "stdlib": str(tmp_path / "empty"),
+        "platstdlib": str(tmp_path / "empty"),
+    }
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setattr(sysconfig, "get_path", lambda name, *more: own.get(name) or found(name, *more))
+    assert main(["archive", "build", "-j", "1", "--exclude", "*/broken.py", str(tmp_path / "app.pyca")]) == 0
+    assert Archive(str(tmp_path / "app.pyca"), trusted_owners()).find(str(root / "pk/sub/deep.py"))
