@@ -14,9 +14,9 @@ import filelock  # noqa: F401 -- before there is a hook, so that it is not among
 import pytest
 
 import pycachehook
-import pycachehook.hook  # before a test takes the path finder away
 import pycachehook.compiling
 import pycachehook.config
+import pycachehook.hook  # before a test takes the path finder away
 import pycachehook.journal
 import pycachehook.rules
 from pycachehook import in_force
