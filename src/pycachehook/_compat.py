@@ -5,6 +5,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 """
 
 import _imp
+import builtins
 import os
 import stat
 import sys
@@ -44,6 +45,16 @@ siphash = _imp.source_hash  # the C function behind `importlib.util.source_hash`
 # "never" (PEP 552), or None; asked at every import, as importlib does.
 setting = vars(_imp).get
 _fix_filename = getattr(_imp, "_fix_co_filename", None)
+
+# What the stock loader compiles with, and whether that is CPython's own and not what some tool has put in its place.
+_source_to_code: "Any" = SourceFileLoader.source_to_code
+_compile: "Any" = builtins.compile
+_its_code = getattr(_source_to_code, "__code__", None)
+_KNOWN_COMPILATION = (
+    getattr(_its_code, "co_filename", "").startswith("<frozen importlib")
+    and type(_compile) is type(len)
+    and getattr(_compile, "__self__", None) is builtins
+)
 
 # CPython's own path search, which `find_in_listings` follows, unless names are looked up without regard to case (there
 # `FileFinder` has rules of its own) or somebody wants to read of every step (`-v`).
@@ -237,6 +248,43 @@ def source_to_code(loader: "Any", data: bytes, path: str, fullname: str) -> "Cod
     if sys.version_info >= (3, 15):
         return loader.source_to_code(data, path, fullname)  # type: ignore[no-any-return]
     return loader.source_to_code(data, path)  # type: ignore[no-any-return]
+
+
+def compiles_plainly(loader: "Any") -> bool:
+    """Say whether `loader` compiles as CPython's `SourceFileLoader` does: no tool has changed a step of it meanwhile."""
+    return (
+        _KNOWN_COMPILATION
+        and type(loader).source_to_code is _source_to_code
+        and _source_to_code.__code__ is _its_code
+        and builtins.compile is _compile
+        and "compile" not in _source_to_code.__globals__
+        and "source_to_code" not in loader.__dict__
+    )
+
+
+def records_columns() -> bool:
+    """Say whether this interpreter compiles columns into code, as it does without `-X no_debug_ranges`."""
+    return next(_compile("0", "", "exec").co_positions())[2] is not None
+
+
+def is_standard_codec(name: str) -> bool:
+    """Say whether Python itself brings the codec of this name; the codecs that come after those can be any tool's."""
+    import encodings  # loaded already
+
+    search = getattr(encodings, "search_function", None)
+    return search is not None and search(name.lower()) is not None
+
+
+def new_digest(prefix: bytes, size: int) -> "Any":
+    """Return a BLAKE2b hash object for digests of `size` bytes that has been fed `prefix`.
+
+    `_blake2` is what `hashlib` takes it from, which loads OpenSSL, too.
+    """
+    try:
+        from _blake2 import blake2b
+    except ImportError:
+        from hashlib import blake2b
+    return blake2b(prefix, digest_size=size)
 
 
 def being_imported(packages: tuple[str, ...]) -> bool:

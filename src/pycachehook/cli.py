@@ -207,8 +207,8 @@ def _inspect(parsed: argparse.Namespace) -> int:
 
     from . import inspection
 
-    path = parsed.pyc if os.path.lexists(parsed.pyc) else _pyc_of(parsed)
-    found = inspection.inspect(path)
+    path, source = (parsed.pyc, None) if os.path.lexists(parsed.pyc) else _pyc_of(parsed)
+    found = inspection.inspect(path, source)
     if parsed.json:
         print(json.dumps(found))
         return DONE
@@ -227,20 +227,28 @@ def _inspect(parsed: argparse.Namespace) -> int:
     return DONE
 
 
-def _pyc_of(parsed: argparse.Namespace) -> str:
-    """Return the first pyc that there is for a module, in the order in which an import looks."""
+def _pyc_of(parsed: argparse.Namespace) -> tuple[str, str]:
+    """Return the first pyc that there is for a module, in the order in which an import looks, and its source."""
     from . import inspection
-    from .paths import Layout
+    from .paths import SHARED, Layout
+    from .rules import matches
+    from .shared import Names
 
     source = inspection.source_of_module(parsed.pyc)
     layout = Layout.current()
     places = []
     if layout is not None:
         options = in_force.resolve({}, "flag", parsed.config)
-        places = [layout.mirrored(options.cache_dir, source), layout.in_tree(source)]
+        rule: dict[str, Any] = next((each for each in options.rules if matches(each["match"], source)), {})
+        values = {**options.values(), **rule}
+        if values["layout"] == SHARED:
+            place = Names(layout).entry(values["cache_dir"], inspection.read(source))
+        else:
+            place = layout.mirrored(values["cache_dir"], source)
+        places = [place, layout.in_tree(source)]
     for place in places:
         if os.path.lexists(place):
-            return place
+            return place, source
     raise PycacheHookError(f"{parsed.pyc} has no pyc: neither {' nor '.join(places)} is there.")
 
 

@@ -73,17 +73,19 @@ def compile_and_store(
     if found is not None:
         stats.hit(store.name, fullname, source.path)
         return found
-    _data(source)  # while there is a file descriptor for it: the lock will take one
-    with SingleFlight(store.directory, store.path(source.path), stats) as flight:
-        found = store.found_meanwhile(source.path) if flight.may_write else None
+    data = _data(source)  # while there is a file descriptor for it: the lock will take one
+    entry = store.path(source.path) if data is None else store.entry(source.path, data)
+    with SingleFlight(store.directory, entry, stats) as flight:
+        found = store.found_meanwhile(source.path, data) if flight.may_write else None
         if found is not None:
             stats.hit(store.name, fullname, source.path)
             return found
         data = _data(source)
-        if data is None:
-            data = loader.get_data(source.path)  # raises what the stock loader would have raised
-        code = source_to_code(loader, data, source.path, fullname)
-        stored = flight.may_write and _write(store, source, code, stats)
+        # What is raised is what the stock loader would have raised. What is not, has no known source to be stored with.
+        text = loader.get_data(source.path) if data is None else data
+        code = source_to_code(loader, text, source.path, fullname)
+        may_write = flight.may_write and data is not None and store.refusal(loader, data) is None
+        stored = may_write and _write(store, source, code, stats)
     stats.miss(LOCK_TIMEOUT if flight.timed_out else reason, fullname, source.path, stored=stored)
     return code
 
@@ -116,7 +118,8 @@ def _data(source: Source) -> bytes | None:
 
 def _write(store: "Store", source: Source, code: "CodeType", stats: "Stats") -> bool:
     try:
+        text = source.data()  # the very bytes that were compiled: it is read once
         data, mode = encode(store, code, source), source.status().st_mode
     except (OSError, ValueError):
         return False
-    return write_entry(store.directory, store.path(source.path), data, mode, stats)
+    return write_entry(store.directory, store.entry(source.path, text), data, mode, stats)

@@ -7,7 +7,8 @@ import os
 
 from .errors import ConfigError
 from .options import DEFAULT, PER_PROCESS, PER_SOURCE, PREFIX_ORIGIN, Option, Options
-from .paths import absolute, default_cache_dir
+from .paths import SHARED, absolute, default_cache_dir
+from .pyc import CHECKED_HASH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def resolve(
     5. for `cache_dir`, CPython's own cache prefix (`prefix`)
     6. the default
 
-    Raises `ConfigError` for the first wrong value, whether or not a stronger one hides it.
+    Raises `ConfigError` for the first wrong value, whether or not a stronger one hides it, and for values in force
+    that do not go together.
     """
     found: dict[str, Option] = {}
     layers = [_from_keywords(keywords, keyword_origin), _from_environment()]
@@ -71,7 +73,29 @@ def resolve(
             found["cache_dir"] = Option(absolute(prefix), PREFIX_ORIGIN)
         else:
             found["cache_dir"] = Option(default_cache_dir(), DEFAULT)
-    return Options({name: found.get(name) or Option(OPTIONS[name][0], DEFAULT) for name in OPTIONS})
+    options = Options({name: found.get(name) or Option(OPTIONS[name][0], DEFAULT) for name in OPTIONS})
+    _check_together(options)
+    return options
+
+
+def _check_together(options: Options) -> None:
+    """Raise `ConfigError` if the options, or those of a rule over them, do not go together."""
+    names = ("layout", "invalidation_mode")
+    base = {name: (name, getattr(options, name), options.origin(name)) for name in names}
+    found = [base]
+    for number, rule in enumerate(options.rules):
+        if rule.get("enabled", True):
+            origin = options.origin("rules")
+            own = {name: (f"rules[{number}].{name}", rule[name], origin) for name in names if name in rule}
+            found.append({**base, **own})
+    for each in found:
+        (layout, place, place_origin), (mode, check, check_origin) = (each[name] for name in names)
+        if place == SHARED and check != CHECKED_HASH:
+            raise ConfigError(
+                f"{layout} = {place!r} ({place_origin}) does not go with {mode} = {check!r} ({check_origin}): "
+                f"a shared entry is found by what is in its source, which is read every time, so the mode can only be "
+                f"{CHECKED_HASH}."
+            )
 
 
 def _from_activation(activation: "Mapping[str, Any]", origin: str) -> dict[str, Option]:

@@ -9,22 +9,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from .errors import PycacheHookError
-from .paths import OWN_DIR, TAG_FILE
+from .paths import OWN_DIR, SHARED_DIR, TAG_FILE
 from .pyc import HEADER_SIZE, is_sealed, read_header
 from .writer import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 ENTRY = "entry"  # a pyc of this interpreter's, ours or CPython's
+SHARED = "shared"  # the same, but by what is in its source; it has no other relation to any
 FOREIGN = "foreign"  # what other tools and other interpreters keep here; never judged
 TEMPORARY = "temporary"  # an entry being written, or left by a process that was killed meanwhile
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """A file in a cache: what `kind` it is, its `size` in bytes, and when it was last written or used, in seconds.
 
-    `source` is the path of the source that has an entry here; empty for what is no entry.
+    `source` is the path of the source that has an entry here; empty for what is no entry, or is shared.
     """
 
     path: str
@@ -35,11 +36,14 @@ class Found:
 
 
 def walk(cache_dir: str) -> Iterator[Found]:
-    """Yield every file in a cache but our own, in the order of their names.
+    """Yield every file in a cache but our own, in the order of their names; `shared` entries are in a folder of ours.
 
     Links are not followed and what vanishes meanwhile is passed over. Raises OSError if `cache_dir` cannot be read.
     """
-    name = re.compile(rf"(.+)\.{re.escape(sys.implementation.cache_tag or '')}(?:\.opt-[12])?\.pyc", re.DOTALL)
+    suffix = rf"\.{re.escape(sys.implementation.cache_tag or '')}(?:\.opt-\d+)?\.pyc"
+    name, digest = re.compile(rf"(.+){suffix}", re.DOTALL), re.compile(rf"[0-9a-f]{{37}}{suffix}")
+    own = os.path.join(cache_dir, OWN_DIR)
+    shared = os.path.join(own, SHARED_DIR)
     with os.scandir(cache_dir):
         pass  # a folder below may vanish, but not the cache
     folders = [cache_dir]
@@ -51,6 +55,9 @@ def walk(cache_dir: str) -> Iterator[Found]:
         except OSError:
             continue
         below = [one.path for one in each if one.is_dir(follow_symlinks=False) and one.name != OWN_DIR]
+        if folder == cache_dir and not os.path.islink(own) and not os.path.islink(shared):
+            below.insert(0, shared)
+        by_content = folder.startswith(shared)
         folders.extend(reversed(below))
         for one in each:
             if one.is_dir(follow_symlinks=False) or (folder == cache_dir and one.name == TAG_FILE):
@@ -63,6 +70,8 @@ def walk(cache_dir: str) -> Iterator[Found]:
             matched = name.fullmatch(one.name)
             if one.name.startswith(TEMPORARY_PREFIX) and one.name.endswith(TEMPORARY_SUFFIX):
                 kind = TEMPORARY
+            elif by_content:
+                kind = SHARED if digest.fullmatch(one.name) and one.is_file(follow_symlinks=False) else FOREIGN
             elif matched and one.is_file(follow_symlinks=False):
                 kind, source = ENTRY, f"{folder[len(cache_dir.rstrip('/')) :]}/{matched[1]}.py"
             yield Found(one.path, kind, source, status.st_size, status.st_mtime)
@@ -77,8 +86,14 @@ def source_of(data: bytes, likely: str) -> str:
     read_header(data)
     if os.path.lexists(likely) or not is_sealed(data):
         return likely
-    path: str = marshal.loads(memoryview(data)[HEADER_SIZE:]).co_filename
+    path = origin_of(data)
     return path if os.path.lexists(path) else likely
+
+
+def origin_of(data: bytes) -> str:
+    """Return the path of the source that an entry was compiled from, as its code has it; only for a seal that holds."""
+    path: str = marshal.loads(memoryview(data)[HEADER_SIZE:]).co_filename
+    return path
 
 
 def remove(cache_dir: str, found: Found) -> bool:

@@ -6,6 +6,7 @@ from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImpo
 from typing import Any
 
 from . import hook, in_force
+from ._compat import compiles_plainly
 from .cachedir import WRITABLE
 from .errors import PycacheHookError
 from .events import ABSENT, ARCHIVE, IO_ERROR, LOCK_TIMEOUT, STORE, UNTRUSTED, Miss
@@ -13,9 +14,10 @@ from .finder import asks_for_its_type
 from .in_force import InForce
 from .inspection import find_module
 from .loader import CachingLoader, Policy
-from .paths import Layout
+from .paths import SHARED, Layout
 from .report import NOT_ACTIVE
-from .store import Store
+from .shared import Names, SharedStore, Unshared
+from .store import READ_FLAGS, Store, read_file
 from .writer import being_compiled
 
 HIT = "hit"
@@ -55,7 +57,7 @@ def explain(name: str, config: object = None) -> dict[str, Any]:
         return found
     found["ours"] = True
     found["why"] = None if active is not None else NOT_ACTIVE
-    found["places"], found["outcome"] = _places(policy, path, found["options"]["cache_dir"]["value"])
+    found["places"], found["outcome"] = _places(policy, loader, found["options"])
     return found
 
 
@@ -92,16 +94,21 @@ def _policy(path: str, values: dict[str, Any]) -> tuple[Policy | None, int | Non
     return default, None
 
 
-def _places(policy: Policy, path: str, cache_dir: str) -> tuple[list[dict[str, str]], str]:
+def _places(policy: Policy, loader: Any, options: dict[str, Any]) -> tuple[list[dict[str, str]], str]:
     """Look everywhere that an import would, and return what was found there and what it would come to."""
+    path, cache_dir = str(loader.path), options["cache_dir"]["value"]
+    store = policy.store
+    if policy.unshared is not None and not compiles_plainly(loader):
+        policy = policy.unshared
     places: list[dict[str, str]] = []
     asked = [place for place in policy.places if place.name == ARCHIVE]
     layout = Layout.current()
-    if policy.store is None and layout is not None:
-        asked.append(_Unusable(layout, cache_dir))  # type: ignore[arg-type]
+    if store is None and layout is not None:
+        names = Names(layout) if options["layout"]["value"] == SHARED else None
+        asked.append(_Unusable(layout, cache_dir, names))  # type: ignore[arg-type]
     asked += [place for place in policy.places if place.name != ARCHIVE]
     for place in asked:
-        where = place.path(path)
+        where = _where(place, path)
         verdict, detail = HIT, ""
         try:
             place.find(path)
@@ -115,7 +122,17 @@ def _places(policy: Policy, path: str, cache_dir: str) -> tuple[list[dict[str, s
             return places, f"loaded from {place.name}"
         if verdict != ABSENT and place.heals:
             break
-    return places, _outcome_of_a_miss(policy.store, path, cache_dir)
+    return places, _outcome_of_a_miss(store, loader, cache_dir)
+
+
+def _where(place: Any, path: str) -> str:
+    """Return where a place has its entry for a source, or where it would lie by its path if the source cannot be read."""
+    if isinstance(place, (SharedStore, Unshared, _Unusable)):
+        try:
+            return place.entry(path, read_file(path, READ_FLAGS)[0])
+        except OSError:
+            pass
+    return str(place.path(path))
 
 
 class _Unusable:
@@ -124,13 +141,18 @@ class _Unusable:
     name = STORE
     heals = False
 
-    def __init__(self, layout: Layout, cache_dir: str) -> None:
+    def __init__(self, layout: Layout, cache_dir: str, names: Names | None) -> None:
         self._layout = layout
         self._cache_dir = cache_dir
+        self._names = names  # of `layout = "shared"`
 
     def path(self, source_path: str) -> str:
         """Return where the entry would lie."""
         return self._layout.mirrored(self._cache_dir, source_path)
+
+    def entry(self, source_path: str, source: bytes) -> str:
+        """Return where the entry would lie of a source with these bytes."""
+        return self.path(source_path) if self._names is None else self._names.entry(self._cache_dir, source)
 
     def find(self, _path: str) -> None:
         """Raise Miss."""
@@ -140,7 +162,7 @@ class _Unusable:
         raise Miss(UNTRUSTED if exists else ABSENT, (directory and directory.reason) or otherwise)
 
 
-def _outcome_of_a_miss(store: Store | None, path: str, cache_dir: str) -> str:
+def _outcome_of_a_miss(store: Store | None, loader: Any, cache_dir: str) -> str:  # noqa: PLR0911 -- one for each case
     if not os.path.lexists(cache_dir) and in_force.current is None:
         return "compiled, and stored if the cache directory can be made"
     if store is None:
@@ -149,7 +171,14 @@ def _outcome_of_a_miss(store: Store | None, path: str, cache_dir: str) -> str:
         return f"compiled, not stored: {store.directory.reason}"
     if not store.heals:
         return "compiled, not stored: Python was told to write no bytecode"
-    if being_compiled(store.directory, store.path(path)):
+    path = str(loader.path)
+    try:
+        refusal = store.refusal(loader, read_file(path, READ_FLAGS)[0])
+    except OSError:
+        refusal = None
+    if refusal is not None:
+        return f"compiled, not stored: {refusal}"
+    if being_compiled(store.directory, _where(store, path)):
         patience = store.directory.patience
         return f"loaded from store if the process that is compiling it ends within {patience:g} s; else {LOCK_TIMEOUT}"
     return "compiled and stored"

@@ -15,7 +15,7 @@ from .cachedir import DISABLED, CacheDir
 from .events import Stats
 from .finder import CachingFinder
 from .loader import Policies, Policy
-from .paths import Layout
+from .paths import SHARED, Layout
 from .pyc import UNCHECKED_HASH
 from .store import InTree, Store
 
@@ -137,6 +137,12 @@ class InForce:
         in_tree = (InTree(layout),) if values["in_tree"] == "read" else ()
         if directory.status == DISABLED:
             return Policy((*archives, *in_tree), None, self.stats)
+        if values["layout"] == SHARED:
+            from .shared import SharedStore, Unshared  # for those who ask for it
+
+            shared = SharedStore(directory, layout)
+            unshared = Policy((*archives, Unshared(shared), *in_tree), None, self.stats)
+            return Policy((*archives, shared, *in_tree), shared, self.stats, unshared)
         store = Store(directory, layout, values["invalidation_mode"])
         return Policy((*archives, store, *in_tree), store, self.stats)
 

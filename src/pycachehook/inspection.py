@@ -40,9 +40,12 @@ def version_of(magic: bytes) -> str | None:
     return next((version for first, version in _BEFORE_3_12 if number >= first), None)
 
 
-def inspect(path: str) -> dict[str, Any]:
-    """Return what is in the pyc at `path` as plain data; the README documents the keys. Raises `PycacheHookError`."""
-    data = _read(path)
+def inspect(path: str, source: str | None = None) -> dict[str, Any]:
+    """Return what is in the pyc at `path` as plain data; the README documents the keys. Raises `PycacheHookError`.
+
+    `source` is the path of the source that it is to be compared with; None: what the code in it says.
+    """
+    data = read(path)
     magic = data[:4]
     python = version_of(magic)
     if python is None or len(data) < HEADER_SIZE:
@@ -52,6 +55,8 @@ def inspect(path: str) -> dict[str, Any]:
     flags = int.from_bytes(data[4:8], "little") if has_flags else 0
     stamp = data[8:16] if has_flags else data[4:12]
     code = code_of(data) if own else None
+    if source is None and code is not None:
+        source = code.co_filename
     found: dict[str, Any] = {
         "path": path,
         "bytes": len(data),
@@ -61,7 +66,7 @@ def inspect(path: str) -> dict[str, Any]:
         "flags": flags,
         "mode": MODES.get(flags),
         "seal": _seal(data),
-        "source": None if code is None else code.co_filename,
+        "source": None if code is None else source,
     }
     if flags & HASH_BASED:
         found["source_hash"] = stamp.hex()
@@ -70,7 +75,7 @@ def inspect(path: str) -> dict[str, Any]:
         found["source_mtime"] = datetime.fromtimestamp(mtime, UTC).isoformat()
         has_size = _SIZE_SINCE <= number < _PYTHON_2
         found["source_bytes"] = int.from_bytes(stamp[4:], "little") if has_size else None
-    found["source_state"] = "unknown" if code is None else _source_state(code.co_filename, flags, stamp)
+    found["source_state"] = "unknown" if code is None or source is None else _source_state(source, flags, stamp)
     found["code"] = None if code is None else _tree(code)
     return found
 
@@ -117,7 +122,8 @@ def _find(name: str, path: Any) -> ModuleSpec | None:
     return None
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
+    """Return a file's bytes; raises `PycacheHookError`."""
     try:
         return read_file(path, READ_FLAGS)[0]
     except OSError as error:

@@ -5,7 +5,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 import sys
 
-from ._compat import SourceFileLoader, finished_module, hidden_from_tracebacks, source_to_code
+from ._compat import SourceFileLoader, compiles_plainly, finished_module, hidden_from_tracebacks, source_to_code
 from .events import ABSENT, ARCHIVE, IO_ERROR, Miss, Stats
 from .pyc import UNCHECKED_HASH
 from .store import Store
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from .archive import Archive, Listings
+    from .shared import Unshared
     from .store import InTree
 
     Rule = tuple[Callable[[str], bool], "Policy | None"]
@@ -27,14 +28,25 @@ ASKED_FOR_THEIR_TYPE = ("distlib",)
 
 
 class Policy:
-    """The places for some sources, in the order in which they are asked, and the store that a new entry goes to."""
+    """The places for some sources, in the order in which they are asked, and the store that a new entry goes to.
 
-    __slots__ = ("places", "stats", "store")
+    `unshared` takes its place for a loader that does not compile plainly: an entry that goes by what is in its source
+    must depend on nothing else. None: it takes no other.
+    """
 
-    def __init__(self, places: "tuple[Archive | Store | InTree, ...]", store: Store | None, stats: Stats) -> None:
+    __slots__ = ("places", "stats", "store", "unshared")
+
+    def __init__(
+        self,
+        places: "tuple[Archive | Store | InTree | Unshared, ...]",
+        store: Store | None,
+        stats: Stats,
+        unshared: "Policy | None" = None,
+    ) -> None:
         self.places = places
         self.store = store
         self.stats = stats
+        self.unshared = unshared
 
     def look_up(self, path: str) -> "tuple[CodeType | None, str]":
         """Return `(code, place)`; or `(None, reason)`, the reason of the first place that held anything.
@@ -156,6 +168,8 @@ class CachingLoader(SourceFileLoader):
             else:
                 policy.stats.hit(ARCHIVE, fullname, path)
                 return loaded
+        if policy.unshared is not None and not compiles_plainly(self):
+            policy = policy.unshared
         code, outcome = policy.look_up(path)
         if code is not None:
             policy.stats.hit(outcome, fullname, path)
@@ -172,6 +186,7 @@ class CachingLoader(SourceFileLoader):
         code = source_to_code(self, data, path, fullname)
         policy.stats.miss(outcome, fullname, path, stored=False)
         # It is halfway through its own import, and will be there soon; else it is gone for good.
-        if store is not None and store.heals and "pycachehook.compiling" in sys.modules:
+        may_store = store is not None and store.heals and store.refusal(self, data) is None
+        if store is not None and may_store and "pycachehook.compiling" in sys.modules:
             policies.unstored.append((store, path, data, code))
         return code

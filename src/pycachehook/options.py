@@ -6,7 +6,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import os
 
 from .errors import ConfigError
-from .paths import absolute
+from .paths import MIRROR, SHARED, absolute
 from .pyc import CHECKED_HASH, TIMESTAMP, UNCHECKED_HASH
 
 DEFAULT = "default"
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Parser = Callable[[str, object, str], Any]
 
 INVALIDATION_MODES = (CHECKED_HASH, UNCHECKED_HASH, TIMESTAMP)
-LAYOUTS = ("mirror",)
+LAYOUTS = (MIRROR, SHARED)
 IN_TREE = ("read", "ignore")
 
 _DAY = 86400.0
@@ -136,7 +136,7 @@ def _seconds(name: str, value: object, origin: str) -> float:
 # What a rule may set, and what it may not.
 PER_SOURCE: "dict[str, tuple[Any, Parser]]" = {
     "cache_dir": (None, _directory),
-    "layout": ("mirror", _one_of(*LAYOUTS)),
+    "layout": (MIRROR, _one_of(*LAYOUTS)),
     "invalidation_mode": (CHECKED_HASH, _one_of(*INVALIDATION_MODES)),
     "read_only": (False, boolean),
     "in_tree": ("read", _one_of(*IN_TREE)),

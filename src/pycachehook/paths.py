@@ -7,6 +7,8 @@ import os
 import sys
 
 OWN_DIR = ".pycachehook"  # our own files, below the cache directory
+MIRROR, SHARED = "mirror", "shared"  # layouts
+SHARED_DIR = "shared"  # in it: the entries that go by what is in their source
 TAG_FILE = "CACHEDIR.TAG"
 
 
@@ -17,9 +19,11 @@ class Layout:
     normal form, and the root of a cache goes in front: that is what `mirrored` gives for nearly all of them. None: never.
     """
 
-    __slots__ = ("_suffix", "_windows", "plain_suffix")
+    __slots__ = ("_suffix", "_windows", "cache_tag", "optimization", "plain_suffix")
 
     def __init__(self, cache_tag: str, optimization: int = 0, *, windows: bool | None = None) -> None:
+        self.cache_tag = cache_tag
+        self.optimization = optimization
         opt = f".opt-{optimization}" if optimization else ""
         self._suffix = f"{cache_tag}{opt}.pyc"
         self._windows = os.name == "nt" if windows is None else windows
@@ -52,6 +56,14 @@ class Layout:
             head = _kept_inside(head)
         root = root.rstrip("/")
         return f"{root}/{head}/{self.entry_name(tail)}" if head else f"{root}/{self.entry_name(tail)}"
+
+    def by_digest(self, root: str, digest: str) -> str:
+        """Return the place below `root` of the entry that goes by a hexadecimal digest, for `layout = "shared"`.
+
+        One digit, then two: 4,096 directories at most, which at a million entries have some 244 names each.
+        """
+        folder = f"{root.rstrip('/')}/{OWN_DIR}/{SHARED_DIR}"
+        return f"{folder}/{digest[0]}/{digest[1:3]}/{digest[3:]}.{self._suffix}"
 
     def in_tree(self, source: str) -> str:
         """Return the place in the source's own `__pycache__`."""

@@ -9,12 +9,13 @@ from typing import Any
 
 from . import __version__, hook, in_force
 from .cachedir import DISABLED, WRITABLE, CacheDir
-from .entries import ENTRY, TEMPORARY, walk
+from .entries import ENTRY, SHARED, TEMPORARY, walk
 
 NOT_ACTIVE = "The hook is not active in this process: `pycachehook enable` turns it on in this environment."
 
 # What `_by_distribution` calls what belongs to none.
 STANDARD_LIBRARY, ELSEWHERE, OTHERS = "(standard library)", "(elsewhere)", "(other interpreters and tools)"
+BY_CONTENT = "(shared)"
 
 SHOWN_RUNS = 10
 LONGEST_LINE = 4096  # bytes of a line of statistics, for all that can be expected
@@ -95,7 +96,7 @@ def _by_distribution(cache_dir: str) -> dict[str, dict[str, int]]:
         for each in walk(cache_dir):
             if each.kind == TEMPORARY:
                 continue
-            name = owner(each.source) if each.kind == ENTRY else OTHERS
+            name = owner(each.source) if each.kind == ENTRY else BY_CONTENT if each.kind == SHARED else OTHERS
             counts = found.setdefault(name, {"entries": 0, "bytes": 0})
             counts["entries"] += 1
             counts["bytes"] += each.size

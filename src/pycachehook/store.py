@@ -11,7 +11,7 @@ import stat
 import time
 
 from . import pyc
-from ._compat import KEY, setting, siphash
+from ._compat import KEY, SourceFileLoader, setting, siphash
 from .cachedir import DISABLED, CacheDir, fault_of
 from .events import ABSENT, IN_TREE, IO_ERROR, OTHER_MODE, STALE_SOURCE, STORE, UNTRUSTED, Miss
 from .paths import Layout
@@ -25,7 +25,7 @@ DAY = 86400.0  # seconds: how long an entry's mtime, which says when it was last
 
 # A FIFO must not be waited for, and a link not be followed out of the cache.
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-_ENTRY_FLAGS = READ_FLAGS | getattr(os, "O_NOFOLLOW", 0)
+ENTRY_FLAGS = READ_FLAGS | getattr(os, "O_NOFOLLOW", 0)
 
 
 def read_file(path: str, flags: int) -> tuple[bytes, os.stat_result]:
@@ -76,7 +76,7 @@ class InTree:
         try:
             data, status = read_file(self.path(path), READ_FLAGS)
         except OSError as error:
-            raise _unread(error) from None
+            raise unread(error) from None
         flags, stamp, code = pyc.load(data, path)
         if flags & HASH_BASED:
             wish = setting("check_hash_based_pycs")
@@ -147,28 +147,37 @@ class Store:
                 self._last = (source_path, entry)
         return entry
 
+    def entry(self, source_path: str, _source: bytes) -> str:
+        """Return where the entry lies of a source with these bytes: here wherever its path says."""
+        return self.path(source_path)
+
+    def refusal(self, _loader: SourceFileLoader, _source: bytes) -> str | None:
+        """Return why no entry may hold what `loader` compiles from these bytes, in a few words, or None."""
+        return None
+
     def holds(self, path: str) -> bool:
         """Say whether there is an entry for the source at `path`. It is read at once, for the `find` that follows."""
         if self.directory.status == DISABLED:
             return False
         entry = self.path(path)
         try:
-            self._read = (entry, *read_file(entry, _ENTRY_FLAGS))
+            self._read = (entry, *read_file(entry, ENTRY_FLAGS))
         except OSError:
             return False
         return True
 
-    def found_meanwhile(self, path: str) -> "CodeType | None":
+    def found_meanwhile(self, path: str, source: bytes | None = None) -> "CodeType | None":
         """As `find`, but None for what it raises: whether another process has compiled just this file.
 
-        It stands here for those who drop our modules from `sys.modules`: what is loaded after that has another `Miss`.
+        `source` are its bytes, if they have been read already. It stands here for those who drop our modules from
+        `sys.modules`: what is loaded after that has another `Miss`.
         """
         try:
-            return self.find(path)
+            return self.find(path, source)
         except (Miss, OSError):
             return None
 
-    def find(self, path: str) -> "CodeType":  # noqa: C901, PLR0912 -- see below
+    def find(self, path: str, _source: bytes | None = None) -> "CodeType":  # noqa: C901, PLR0912 -- see below
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read.
 
         This is the way of nearly every import, and long for the reason that `find_in_listings` gives.
@@ -183,16 +192,16 @@ class Store:
             _, data, status = read
         else:
             try:
-                descriptor = os.open(entry, _ENTRY_FLAGS)
+                descriptor = os.open(entry, ENTRY_FLAGS)
                 try:
                     status = os.fstat(descriptor)
                     data = os.read(descriptor, status.st_size + 1)
                 finally:
                     os.close(descriptor)
                 if len(data) != status.st_size or not stat.S_ISREG(status.st_mode):
-                    data, status = read_file(entry, _ENTRY_FLAGS)  # which reads on to the end, or says what it is
+                    data, status = read_file(entry, ENTRY_FLAGS)  # which reads on to the end, or says what it is
             except OSError as error:
-                raise _unread(error) from None
+                raise unread(error) from None
         if status.st_mode & 0o022 or status.st_uid not in self._owners:  # a few of these are all right
             fault = fault_of(status, self._owners)
             if fault is not None:
@@ -237,7 +246,8 @@ def _compare(stamp: bytes, found: bytes) -> None:
         raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {found.hex()}")
 
 
-def _unread(error: OSError) -> Miss:
+def unread(error: OSError) -> Miss:
+    """Return the miss that an entry which cannot be read is."""
     return Miss(
         ABSENT if isinstance(error, (FileNotFoundError, NotADirectoryError)) else IO_ERROR, error.strerror or str(error)
     )

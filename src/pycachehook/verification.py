@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -12,9 +13,11 @@ from typing import Any
 from . import pyc
 from .cachedir import fault_of, trusted_owners
 from .compiling import Source
-from .entries import ENTRY, FOREIGN, TEMPORARY, Found, remove, source_of, walk
+from .entries import ENTRY, FOREIGN, SHARED, TEMPORARY, Found, origin_of, remove, source_of, walk
 from .errors import PycacheHookError
-from .events import ABSENT, CORRUPT, IO_ERROR, STALE_SOURCE, UNTRUSTED, Miss
+from .events import ABSENT, CORRUPT, IO_ERROR, OTHER_MODE, STALE_SOURCE, UNTRUSTED, Miss
+from .paths import Layout
+from .shared import Names
 from .store import READ_FLAGS, read_file
 
 SOUND = "sound"
@@ -72,11 +75,14 @@ def verify(cache_dir: str, *, allow_shared: bool = False, fix: bool = False) -> 
 def _verdicts(cache_dir: str, owners: tuple[int, ...]) -> Iterator[tuple[Found, str, str]]:
     unsealed = []
     for found in walk(cache_dir):
-        if found.kind != ENTRY:
+        if found.kind not in (ENTRY, SHARED):
             yield found, found.kind, ""
             continue
         try:
-            sealed = _check(found.path, found.source, owners)
+            if found.kind == SHARED:
+                sealed = _check_shared(cache_dir, found.path, owners)
+            else:
+                sealed = _check(found.path, found.source, owners)
         except Miss as miss:
             if miss.reason != ABSENT:
                 yield found, miss.reason, miss.detail
@@ -90,15 +96,7 @@ def _verdicts(cache_dir: str, owners: tuple[int, ...]) -> Iterator[tuple[Found, 
 
 def _check(path: str, source: str, owners: tuple[int, ...]) -> bool:
     """Say whether the entry is sealed; raise `Miss` with the verdict if something is wrong with it."""
-    try:
-        data, status = read_file(path, READ_FLAGS)
-    except FileNotFoundError:  # removed since it was listed
-        raise Miss(ABSENT) from None
-    except OSError as error:
-        raise Miss(IO_ERROR, error.strerror or str(error)) from None
-    fault = fault_of(status, owners)
-    if fault is not None:
-        raise Miss(UNTRUSTED, fault)
+    data = _read(path, owners)
     flags, stamp = pyc.read_header(data)
     source = source_of(data, source)
     try:
@@ -114,6 +112,44 @@ def _check(path: str, source: str, owners: tuple[int, ...]) -> bool:
     if stamp != expected:
         raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {expected.hex()}")
     return pyc.is_sealed(data)
+
+
+def _check_shared(cache_dir: str, path: str, owners: tuple[int, ...]) -> bool:
+    """As `_check`. Of the source no more is asked than that the entry's name is right, if it is still where it was."""
+    data = _read(path, owners)
+    flags, stamp = pyc.read_header(data)
+    if flags != pyc.FLAGS[pyc.CHECKED_HASH]:
+        raise Miss(OTHER_MODE, "a shared entry is checked-hash")
+    if not pyc.is_sealed(data):
+        raise Miss(CORRUPT, "no seal")
+    source = Source(origin_of(data))
+    try:
+        same = source.hash() == stamp
+    except OSError:
+        return True
+    if same and os.path.normpath(path) not in _names_of(cache_dir, path, source.data()):
+        raise Miss(CORRUPT, f"its name is not that of {source.path}")
+    return True
+
+
+def _names_of(cache_dir: str, path: str, source: bytes) -> list[str]:
+    """Return where an entry of this interpreter's for this source may lie, at the optimization level that its name says."""
+    level = re.search(r"\.opt-(\d+)\.pyc$", path)
+    layout = Layout(sys.implementation.cache_tag or "", int(level[1]) if level else 0)
+    return [os.path.normpath(Names(layout, columns=columns).entry(cache_dir, source)) for columns in (True, False)]
+
+
+def _read(path: str, owners: tuple[int, ...]) -> bytes:
+    try:
+        data, status = read_file(path, READ_FLAGS)
+    except FileNotFoundError:  # removed since it was listed
+        raise Miss(ABSENT) from None
+    except OSError as error:
+        raise Miss(IO_ERROR, error.strerror or str(error)) from None
+    fault = fault_of(status, owners)
+    if fault is not None:
+        raise Miss(UNTRUSTED, fault)
+    return data
 
 
 def _read_bodies(entries: list[Found]) -> Iterator[tuple[Found, str, str]]:

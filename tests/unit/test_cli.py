@@ -59,7 +59,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
 COMMANDS = {"run": ["-c", "raise SystemExit(99)"], "status": [], "enable": []}
 WRONG_FLAGS = [
     ("cache_dir", "", "must be the path of a directory."),
-    ("layout", "shared", "must be mirror."),
+    ("layout", "Shared", "must be mirror or shared."),
     ("invalidation_mode", "hash", "must be checked-hash, unchecked-hash or timestamp."),
     ("in_tree", "write", "must be read or ignore."),
     ("lock_timeout", "soon", "must be a number of seconds from 0 to 86400."),
@@ -105,7 +105,7 @@ FAULTY_FILES: dict[str, tuple[bytes | None, str]] = {
     "binary": (b"\xff\xfe\0", "is not valid TOML: "),
     "no table": (b"[project]\n", "has no table [tool.pycachehook]."),
     "unknown": (b"[tool.pycachehook]\ncachedir = 3\n", "is not an option: the options are cache_dir, "),
-    "wrong": (b"[tool.pycachehook]\nlayout = 3\n", "is not valid: it must be mirror."),
+    "wrong": (b"[tool.pycachehook]\nlayout = 3\n", "is not valid: it must be mirror or shared."),
     "directory": (b"", "cannot be read: Is a directory."),
 }
 

@@ -133,7 +133,7 @@ def test_hidden_wrong_value_is_an_error(layer: str, tmp_path: Path, monkeypatch:
     origin = {"keyword": "keyword", "environment": "PYCACHEHOOK_LAYOUT", "file": str(toml)}[layer]
     with pytest.raises(ConfigError) as caught:
         config.resolve({"layout": "wrong" if layer == "keyword" else "mirror"}, config=toml)
-    assert str(caught.value) == f"layout = 'wrong' ({origin}) is not valid: it must be mirror."
+    assert str(caught.value) == f"layout = 'wrong' ({origin}) is not valid: it must be mirror or shared."
 
 
 @pytest.mark.parametrize("source", ["keyword", "file"])

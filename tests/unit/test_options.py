@@ -59,7 +59,7 @@ def test_home_in_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
 WRONG: dict[str, tuple[str, list[object]]] = {
     "cache_dir": ("the path of a directory", ["", "  ", "a\0b", 3, True, b"/bytes", ["/a"]]),
     "archives": ("the path of a file, or a list of them", [3, [""], ["a\0b"], [None], {"a": 1}, True]),
-    "layout": ("must be mirror.", ["", "shared", "Mirror", 3, ["mirror"]]),
+    "layout": ("must be mirror or shared.", ["", "Shared", "Mirror", 3, ["mirror"]]),
     "invalidation_mode": (
         "checked-hash, unchecked-hash or timestamp",
         ["", "CHECKED_HASH", "checked_hash", None, 1, ["timestamp"]],
