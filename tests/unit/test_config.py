@@ -158,3 +158,56 @@ def test_rules_from_every_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert config.resolve({}, config=toml).rules == expected
     monkeypatch.setenv("PYCACHEHOOK_RULES", text)
     assert config.resolve({}).rules == expected
+
+
+WHY = (
+    "a shared entry is found by what is in its source, which is read every time, so the mode can only be checked-hash."
+)
+
+
+@pytest.mark.parametrize("mode", ["unchecked-hash", "timestamp"])
+def test_shared_is_checked(mode: str, no_options: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`shared` with another mode than checked-hash is an error that names both, where they came from, and why."""
+    monkeypatch.setenv("PYCACHEHOOK_INVALIDATION_MODE", mode)
+    with pytest.raises(ConfigError) as caught:
+        config.resolve({"layout": "shared"})
+    assert str(caught.value) == (
+        f"layout = 'shared' (keyword) does not go with invalidation_mode = {mode!r} (PYCACHEHOOK_INVALIDATION_MODE): {WHY}"
+    )
+    assert config.resolve({"layout": "shared", "invalidation_mode": "checked-hash"}).layout == "shared"
+
+
+@pytest.mark.parametrize(
+    ("base", "rule", "names"),
+    [
+        (
+            {"invalidation_mode": "unchecked-hash"},
+            {"layout": "shared"},
+            "rules[1].layout = 'shared' (keyword) does not go with invalidation_mode = 'unchecked-hash' (keyword)",
+        ),
+        (
+            {"layout": "shared"},
+            {"invalidation_mode": "timestamp"},
+            "layout = 'shared' (keyword) does not go with rules[1].invalidation_mode = 'timestamp' (keyword)",
+        ),
+        (
+            {},
+            {"layout": "shared", "invalidation_mode": "timestamp"},
+            "rules[1].layout = 'shared' (keyword) does not go with rules[1].invalidation_mode = 'timestamp' (keyword)",
+        ),
+        ({"layout": "shared"}, {"layout": "mirror", "invalidation_mode": "timestamp"}, None),
+        ({"invalidation_mode": "timestamp"}, {"layout": "shared", "invalidation_mode": "checked-hash"}, None),
+        ({"layout": "shared"}, {"enabled": False, "invalidation_mode": "timestamp"}, None),
+    ],
+)
+def test_shared_is_checked_by_rule(
+    base: dict[str, object], rule: dict[str, object], names: str | None, no_options: None
+) -> None:
+    """The same holds for a rule over what is in force for all, unless the rule leaves its sources alone."""
+    options = {**base, "rules": [{"match": "*", "read_only": True}, {"match": "*", **rule}]}
+    if names is None:
+        assert len(config.resolve(options).rules) == 2
+        return
+    with pytest.raises(ConfigError) as caught:
+        config.resolve(options)
+    assert str(caught.value) == f"{names}: {WHY}"
