@@ -58,15 +58,18 @@ def prune(cache_dir: str, limits: Limits, *, dry_run: bool = False) -> Pruned:
     _refuse_others(cache_dir)
     now = time.time()
     outcome = Pruned()
-    kept = []
+    ranked = limits.size is not None or limits.files is not None
+    kept = []  # only if it has to be put in order: there may be a million
+    files = size = 0
     for found in walk(cache_dir):
         reason = _reason(found, limits, now)
         if reason:
             _remove(cache_dir, found, reason, outcome, dry_run=dry_run)
         elif _BYTECODE.fullmatch(found.path):
-            kept.append(found)
+            files, size = files + 1, size + found.size
+            if ranked:
+                kept.append(found)
     kept.sort(key=lambda found: found.used)
-    files, size = len(kept), sum(found.size for found in kept)
     for found in kept:
         over_size = limits.size is not None and size > limits.size
         if not over_size and (limits.files is None or files <= limits.files):

@@ -297,7 +297,8 @@ def _lock_function() -> "Callable[..., bool] | None":
 
 
 def _lock_path(directory: CacheDir, entry: str) -> str:
-    number = source_hash(os.fsencode(entry))[0] % LOCKS
+    below = entry[len(directory.path) :]  # the cache may be mounted elsewhere for others who want this entry
+    number = source_hash(os.fsencode(below))[0] % LOCKS
     return f"{directory.path}/{OWN_DIR}/locks/{number:02x}"
 
 
