@@ -193,8 +193,9 @@ class _Worker:
             return path, EXCLUDED, ""
         hits, stored = stats.hits, stats.stored
         name = os.path.basename(path).removesuffix(".py")
+        loader = CachingLoader(name, path, self._setting.policies)
         try:
-            CachingLoader(name, path, self._setting.policies).get_code(name)
+            loader.get_code(name)
         except SyntaxError as error:
             return path, FAILED, f"line {error.lineno}: {error.msg}"
         except (OSError, ValueError, RecursionError, MemoryError, OverflowError) as error:
@@ -203,12 +204,17 @@ class _Worker:
             return path, VALID, ""
         if stats.stored > stored:
             return path, COMPILED, ""
-        return path, FAILED, self._why_not_stored()
+        return path, FAILED, self._why_not_stored(loader)
 
-    def _why_not_stored(self) -> str:
-        policies = self._setting.policies
-        store = policies.default and policies.default.store
-        return (store and store.directory.reason) or "it could not be stored"
+    def _why_not_stored(self, loader: CachingLoader) -> str:
+        path = str(loader.path)
+        policy = self._setting.policies.of(path)
+        store = policy and policy.store
+        try:
+            refusal = store and store.refusal(loader, loader.get_data(path))
+        except OSError:
+            refusal = None
+        return (store and (store.directory.reason or refusal)) or "it could not be stored"
 
 
 _worker: "_Worker | None" = None

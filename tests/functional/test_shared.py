@@ -326,6 +326,22 @@ def test_precompile(jobs: str, python: Python, tree: Tree, cache: Path, measure:
     assert (stats["compiled"], stats["hits_by_place"]["store"]) == (0, len(PACK))
 
 
+def test_precompile_says_what_is_not_shared(python: Python, tree: Tree, cache: Path) -> None:
+    """A source whose codec is a package's own is compiled, not stored, and the command says why."""
+    root = tree({"own.py": "# coding: own\nx = 1\n", "plain.py": "x = 1\n"})
+    codec = """
+import codecs, runpy, sys
+utf_8 = codecs.lookup("utf-8")
+codecs.register(lambda name: utf_8 if name == "own" else None)
+runpy.run_module("pycachehook", run_name="__main__")
+"""
+    run = ("precompile", "--layout", "shared", "--cache-dir", cache, "-j", "1", "--json", root)
+    process = python("-c", codec, *run, check=False, PYCACHEHOOK_IN_TREE="ignore")
+    said = json.loads(process.stdout)
+    assert (process.returncode, said["compiled"]) == (1, 1)
+    assert [each["error"] for each in said["failed"]] == ["its encoding 'own' is not one of Python's own"]
+
+
 def test_config_error(python: Python, cache: Path) -> None:
     """The command line says in one sentence what does not go together."""
     run = ("-m", "pycachehook", "run", "--cache-dir", cache, "--layout", "shared")
