@@ -124,7 +124,6 @@ class Unshared:
     __slots__ = ("_store",)
 
     heals = False
-    reads_ahead = False
 
     def __init__(self, store: SharedStore) -> None:
         self._store = store
@@ -141,10 +140,6 @@ class Unshared:
     def entry(self, source_path: str, source: bytes) -> str:
         """As of the store that it stands for."""
         return self._store.entry(source_path, source)
-
-    def holds(self, _path: str) -> bool:
-        """Hold nothing."""
-        return False
 
     def find(self, _path: str) -> "CodeType":
         """Raise Miss."""

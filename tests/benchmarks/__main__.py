@@ -22,9 +22,11 @@ from . import (
     concurrent,
     floor,
     memory,
+    million,
     mtimes,
     precompile,
     read_only,
+    shared,
     slow_disk,
     warm,
 )
@@ -48,6 +50,8 @@ MEASUREMENTS = {
     "cold_pages": cold_pages,
     "slow_disk": slow_disk,
     "memory": memory,
+    "shared": shared,
+    "million": million,
 }
 
 

@@ -109,6 +109,18 @@ class Environment:
             self._archived = {name: self._with_archive(name, *options) for name, options in ARCHIVED.items()}
         return self._archived
 
+    def sharing(self) -> tuple[Tree, Tree]:
+        """Return two environments at different paths, alike to the byte, that share a cache with `layout = "shared"`."""
+        options = ("--layout", "shared", "--in-tree", "ignore")
+        one, two = (
+            Tree(self.root / f"sharing-{number}", self.caches / "sharing", options, hooked=True) for number in (1, 2)
+        )
+        for tree in (one, two):
+            shutil.rmtree(tree.path, ignore_errors=True)
+            shutil.copytree(self.plain.path, tree.path, symlinks=True, copy_function=os.link)
+        _install_project(one, two)
+        return one, two
+
     def _with_archive(self, name: str, mode: str, *options: str) -> Tree:
         cache = self.caches / f"archive-{name}"
         out = cache.with_suffix(".pyca")
