@@ -191,6 +191,38 @@ def test_entry_of_a_private_source(private_mounts: PrivateMounts, python: Python
     assert ["same: miss (io-error)" in lines[0], "own: miss (absent)" in lines[1], len(lines)] == [True, True, 2]
 
 
+@pytest.mark.full
+@pytest.mark.alone
+def test_several_users(private_mounts: PrivateMounts, python: Python, tmp_path: Path) -> None:
+    """Another user's entries are found under `allow_shared` only, and who may not write there goes on without."""
+    tmp_path.chmod(0o755)
+    root = tmp_path / "trees"
+    for name in ("one", "two"):
+        (root / name).mkdir(parents=True)
+        (root / name / "same.py").write_text("VALUE = 'same'\n")
+        (root / name / "own.py").write_text(f"VALUE = {name!r}\n")
+    cache = root / "cache"
+    cache.mkdir()
+    os.chown(cache, NOBODY, NOBODY)
+    reach = [root, Path(pycachehook.__file__).parents[2]]
+
+    def outcomes(tree: str, user: int, **options: str) -> list[str]:
+        code = "import same, own; assert own.VALUE == " + repr(tree)
+        run = ("-m", "pycachehook", "run", "--layout", "shared", "--cache-dir", cache, "-c", code)
+        told = {"PYCACHEHOOK_LOG": "stderr", "PYTHONPATH": str(root / tree), **options}
+        process = private_mounts(python, *run, user=user, reach=reach, **told)
+        return [line.partition(": ")[2] for line in process.stderr.splitlines() if str(root / tree) in line]
+
+    compiled = [f"miss (absent) {root}/one/{name}.py, compiled and stored" for name in ("same", "own")]
+    assert outcomes("one", NOBODY) == [f"{name}: {told}" for name, told in zip(("same", "own"), compiled, strict=True)]
+    refused, _ = outcomes("two", NOBODY - 1)
+    assert refused == f"same: miss (absent) {root}/two/same.py, compiled"
+    assert outcomes("two", NOBODY - 1, PYCACHEHOOK_ALLOW_SHARED="1") == [
+        f"same: hit (store) {root}/two/same.py",
+        f"own: miss (absent) {root}/two/own.py, compiled",
+    ]
+
+
 @pytest.fixture
 def filled(no_hook: None, cache: Path, tree: Tree) -> dict[str, Path]:
     """Return the entries of a package's sources by their names, in a cache that the hook has filled."""

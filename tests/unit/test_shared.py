@@ -517,3 +517,25 @@ def test_names_of_directories(setting: Setting) -> None:
     assert len(places) == 200
     assert all(re.fullmatch(r"[0-9a-f]/[0-9a-f]{2}/[0-9a-f]{37}\.[^/]+\.pyc", place) for place in places)
     assert len({place[0] for place in places}) == 16
+
+
+def test_what_a_hit_costs(python: Python, cache: Path, tmp_path: Path) -> None:
+    """A hit reads the source once and the entry once, has one digest made and no hash of the source."""
+    tmp_path.joinpath("m.py").write_text(TEXT)
+    program = f"""
+import json, sys
+import pycachehook, pycachehook.compiling, pycachehook.store, pycachehook.shared
+hook = pycachehook.install({str(cache)!r}, layout="shared")
+made = []
+digest = pycachehook.shared.Names.digest
+pycachehook.shared.Names.digest = lambda names, source: made.append("digest") or digest(names, source)
+for module in (pycachehook.store, pycachehook.compiling):
+    siphash = module.siphash
+    module.siphash = lambda *arguments, siphash=siphash: made.append("siphash") or siphash(*arguments)
+sys.addaudithook(lambda event, arguments: made.append(arguments[0]) if event == "open" else None)
+import m
+print(json.dumps(made))
+"""
+    python("-c", program, PYTHONPATH=str(tmp_path))
+    made = json.loads(python("-c", program, PYTHONPATH=str(tmp_path)).stdout)
+    assert made == [str(tmp_path / "m.py"), "digest", NAMES.entry(str(cache), TEXT.encode())]
