@@ -37,6 +37,19 @@ def test_ci_cache(run_example: Callable[[str], str]) -> None:
     assert (third["compiled"], third["from what was kept"]) == ("1", str(int(modules) - 1))
 
 
+@pytest.mark.alone
+def test_shared_environments(run_example: Callable[[str], str]) -> None:
+    """Three environments: each compiles all that CPython does, but in the shared layout only the first one does."""
+    found = rows(run_example("shared_environments"), "environment", "compiled", "from the cache", "its own paths")
+    mirror, shared, stock = (found[start : start + 3] for start in (0, 3, 6))
+    assert {row["its own paths"] for row in found} == {"yes"}
+    (compiled,) = {row["compiled"] for row in stock}
+    assert int(compiled) > 50
+    assert all(int(row["compiled"]) >= int(compiled) for row in (*mirror, shared[0]))
+    assert [row["compiled"] for row in shared[1:]] == ["0", "0"]
+    assert all(int(row["from the cache"]) >= int(compiled) for row in shared[1:])
+
+
 @pytest.mark.full
 def test_gunicorn_workers(run_example: Callable[[str], str]) -> None:
     """Each worker of stock CPython's compiles everything; of all workers with the hook one compiles each module."""

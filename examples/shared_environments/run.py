@@ -1,0 +1,78 @@
+"""Start the same program in three new environments: with CPython alone, and with either layout of the cache."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.dont_write_bytecode = True  # of this program itself
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from packages import copy_packages  # noqa: E402
+from steps import compiled_by_cpython, finish, run, table, take_stats  # noqa: E402
+
+ENVIRONMENTS = 3
+PROGRAM = """
+import rich.console, rich.markdown, rich.table
+print(rich.console.Console.print.__code__.co_filename)
+"""
+QUIET = {"PYTHONDONTWRITEBYTECODE": 1}
+
+
+class Environment:
+    """A virtual environment with packages of its own, which came without bytecode."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.stats = folder, folder / "stats.jsonl"
+        run(sys.executable, "-m", "venv", "--without-pip", folder)
+        self.python = folder / "bin" / "python"
+        self.site = Path(run(self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+        copy_packages(self.site, "pycachehook", "rich")
+
+    def enable(self, *options: object) -> None:
+        """Turn the hook on."""
+        run(self.python, "-m", "pycachehook", "enable", *options, **QUIET)
+
+    def disable(self) -> None:
+        """Turn the hook off again."""
+        run(self.python, "-m", "pycachehook", "disable", **QUIET)
+
+    def start(self) -> tuple[int, int, str]:
+        """Start the program; return how many files were compiled, how many came from the cache, and what it said."""
+        said = run(self.python, "-c", PROGRAM, PYCACHEHOOK_STATS=self.stats)
+        (stats,) = take_stats(self.stats)
+        return stats["compiled"], stats["hits_by_place"]["store"], said
+
+    def start_alone(self) -> tuple[int, int, str]:
+        """As `start`, with CPython alone."""
+        done = finish(self.python, "-c", PROGRAM, PYTHONVERBOSE=1)
+        return len(compiled_by_cpython(done.stderr, self.site)), 0, done.stdout
+
+    def own(self, said: str) -> str:
+        """Say whether a path is this environment's."""
+        return "yes" if said.strip() == str(self.site / "rich" / "console.py") else "no"
+
+
+def starts(folder: Path) -> Iterator[tuple[object, ...]]:
+    """Yield, for each layout and at last for CPython alone, what a start comes to in one environment after the other."""
+    environments = [Environment(folder / f"environment-{number + 1}") for number in range(ENVIRONMENTS)]
+    for layout in ("mirror", "shared"):
+        for number, each in enumerate(environments, start=1):
+            each.enable("--layout", layout, "--cache-dir", folder / layout)
+            compiled, found, said = each.start()
+            yield f"pycachehook, {layout}", number, compiled, found, each.own(said)
+            each.disable()
+    for number, each in enumerate(environments, start=1):
+        compiled, found, said = each.start_alone()
+        yield "CPython", number, compiled, found, each.own(said)
+
+
+def main() -> None:
+    """Print what was compiled in each environment."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows = list(starts(Path(folder).resolve()))
+    table(("", "environment", "compiled", "from the cache", "its own paths"), rows)
+
+
+if __name__ == "__main__":
+    main()
