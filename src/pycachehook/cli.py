@@ -144,6 +144,8 @@ def _status(parsed: argparse.Namespace) -> int:
         "bytes": printing.human(state["bytes"]),
         **{name: f"{each['value']}  ({each['origin']})" for name, each in state["options"].items()},
     }
+    if state["bytes_saved"]:
+        shown["bytes saved"] = f"{printing.human(state['bytes_saved'])} (shared entries, over all recorded uses)"
     for each in state["archives"]:
         shown[f"archive {each['path']}"] = each["reason"] or "in use"
     if not state["active"]:

@@ -38,10 +38,11 @@ class Stats:
     """The counters of one process.
 
     `hits_by_place` counts lookups that an entry answered, `misses` those that none did, by reason; `compiled` the
-    files compiled, `stored` the entries written, `errors` the faults met on the way.
+    files compiled, `stored` the entries written, `errors` the faults met on the way, `shared_bytes` the bytes of all
+    shared entries that were loaded.
     """
 
-    __slots__ = ("compiled", "errors", "hits_by_place", "log", "misses", "stored")
+    __slots__ = ("compiled", "errors", "hits_by_place", "log", "misses", "shared_bytes", "stored")
 
     def __init__(self) -> None:
         self.log: Callable[[str], None] | None = None  # takes one line of text
@@ -54,6 +55,7 @@ class Stats:
         self.compiled = 0
         self.stored = 0
         self.errors = 0
+        self.shared_bytes = 0
 
     @property
     def hits(self) -> int:
@@ -85,6 +87,7 @@ class Stats:
 
     def as_dict(self) -> dict[str, object]:
         """Return the counters under the names that `PYCACHEHOOK_STATS` writes."""
+        shared = {"shared_bytes": self.shared_bytes} if self.shared_bytes else {}
         return {
             "hits": self.hits,
             "hits_by_place": dict(self.hits_by_place),
@@ -92,4 +95,5 @@ class Stats:
             "stored": self.stored,
             "misses": dict(self.misses),
             "errors": self.errors,
+            **shared,
         }

@@ -140,7 +140,7 @@ class InForce:
         if values["layout"] == SHARED:
             from .shared import SharedStore, Unshared  # for those who ask for it
 
-            shared = SharedStore(directory, layout)
+            shared = SharedStore(directory, layout, self.stats)
             unshared = Policy((*archives, Unshared(shared), *in_tree), None, self.stats)
             return Policy((*archives, shared, *in_tree), shared, self.stats, unshared)
         store = Store(directory, layout, values["invalidation_mode"])

@@ -21,7 +21,7 @@ from ._compat import (
     records_columns,
 )
 from .cachedir import DISABLED, CacheDir, fault_of
-from .events import CORRUPT, OTHER_MODE, UNTRUSTED, Miss
+from .events import CORRUPT, OTHER_MODE, UNTRUSTED, Miss, Stats
 from .paths import Layout
 from .store import ENTRY_FLAGS, READ_FLAGS, Store, read_file, unread
 
@@ -68,11 +68,12 @@ class SharedStore(Store):
     `path` stays what it is for `mirror`: it is what `spec.cached` says, for which no source is read.
     """
 
-    __slots__ = ("_names",)
+    __slots__ = ("_names", "_stats")
 
-    def __init__(self, directory: CacheDir, layout: Layout) -> None:
+    def __init__(self, directory: CacheDir, layout: Layout, stats: Stats | None = None) -> None:
         super().__init__(directory, layout, pyc.CHECKED_HASH)
         self._names = Names(layout)
+        self._stats = stats  # which are told how many bytes were loaded
 
     def entry(self, _source_path: str, source: bytes) -> str:
         """Return where the entry lies of a source with these bytes."""
@@ -115,6 +116,8 @@ class SharedStore(Store):
             raise Miss(OTHER_MODE, "a shared entry is checked-hash")
         if status.st_mtime < self._yesterday:
             self._note_use(entry)
+        if self._stats is not None:
+            self._stats.shared_bytes += len(data)
         return code
 
 

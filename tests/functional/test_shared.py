@@ -395,3 +395,27 @@ def test_another_reader(python: Python, tree: Tree, cache: Path) -> None:
         if entry.read_bytes()[8:16] == pyc.source_hash(b"print('run')\n")
     }
     assert outputs == {"run\n"}
+
+
+def test_bytes_saved(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
+    """`status` adds up what processes have loaded of shared entries, if they were counted."""
+    root = tree({"one.py": "ONE = 1\n"})
+    options = {**OPTIONS, "PYCACHEHOOK_CACHE_DIR": str(cache), "PYTHONPATH": str(root)}
+    rules = {"PYCACHEHOOK_RULES": '[{match = "*/one.py", layout = "shared"}, {match = "*", enabled = false}]'}
+    counted = {"PYCACHEHOOK_STATS": str(tmp_path / "stats")}
+    code = "import pycachehook; pycachehook.install(); import one"
+    for _ in range(3):
+        python("-c", code, **options, **rules, **counted)
+    (entry,) = (cache / ".pycachehook" / "shared").rglob("*.pyc")
+    lines = (tmp_path / "stats").read_text().splitlines()
+    assert [json.loads(line).get("shared_bytes", 0) for line in lines] == [
+        0,
+        entry.stat().st_size,
+        entry.stat().st_size,
+    ]
+    with (tmp_path / "stats").open("a") as file:
+        file.write('{"shared_bytes": \n')
+    status = python("-m", "pycachehook", "status", "--json", **options, **counted)
+    assert json.loads(status.stdout)["bytes_saved"] == 2 * entry.stat().st_size
+    assert "bytes saved" in python("-m", "pycachehook", "status", **options, **counted).stdout
+    assert json.loads(python("-m", "pycachehook", "status", "--json", **options).stdout)["bytes_saved"] == 0
