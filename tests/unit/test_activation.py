@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -301,9 +302,16 @@ print(sys.pycache_prefix)
 @pytest.mark.parametrize(
     ("before", "shown", "expected"),
     [
-        ("gc.set_threshold(100_000)", "gc.get_count()[0] < 500, gc.get_freeze_count()", "True 0"),
+        pytest.param(
+            "gc.set_threshold(100_000)",
+            "gc.get_count()[0] < 500, gc.get_freeze_count()",
+            "True 0",
+            marks=pytest.mark.skipif(
+                gc.get_freeze_count() > 0, reason="needs a Python that begins with nothing frozen"
+            ),
+        ),
         ("gc.freeze(); found = gc.get_freeze_count()", "gc.get_freeze_count() > found // 2 > 0", "True"),
-        ("gc.disable()", "gc.isenabled(), gc.get_freeze_count()", "False 0"),
+        ("gc.disable(); found = gc.get_freeze_count()", "gc.isenabled(), gc.get_freeze_count() - found", "False 0"),
     ],
 )
 def test_the_collector_after_a_start(start: Callable[..., str], before: str, shown: str, expected: str) -> None:
