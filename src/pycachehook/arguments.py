@@ -98,13 +98,12 @@ def _add_archive(commands: Any) -> None:
         commands, "archive", "put a whole environment's bytecode into one file", "pycachehook archive build app.pyca"
     )
     verbs = archive.add_subparsers(required=True, metavar="build|list|verify", dest="verb")
-    build = _command(
-        verbs, "build", "write an archive", "pycachehook archive build --profile start.txt --path src app.pyca"
-    )
+    build = _command(verbs, "build", "write an archive", "pycachehook archive build --environment --path src app.pyca")
     build.add_argument("archive", metavar="OUT", help="the file to write")
     build.add_argument(
         "--path", action="append", default=[], metavar="DIR", help="a directory of sources (default: the environment)"
     )
+    build.add_argument("--environment", action="store_true", help="the whole environment, beside what else is named")
     build.add_argument(
         "--invalidation-mode",
         choices=("checked-hash", "unchecked-hash"),

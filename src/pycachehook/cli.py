@@ -329,6 +329,8 @@ def _archive_build(parsed: argparse.Namespace) -> int:
     from . import archive_builder, precompile
 
     files = precompile.sources(parsed.path, parsed.distribution, parsed.module, parsed.exclude)
+    if parsed.environment:
+        files = sorted({*files, *precompile.sources((), (), (), parsed.exclude)})
     paths = [*parsed.path, *precompile.site_packages()]
     profile = archive_builder.read_profile(parsed.profile) if parsed.profile else []
     jobs = parsed.jobs or precompile.usable_processors()

@@ -72,6 +72,15 @@ def test_no_file_is_opened(shared: Python, archive: Path, cache: Path) -> None:
     assert not list(cache.rglob("jinja2"))
 
 
+def test_an_application_with_its_environment(shared: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
+    """One file can have both."""
+    root = tree(MODULES)
+    out = build(shared, tmp_path / "both.pyca", "unchecked-hash", "--environment", "--path", root)
+    code = IMPORT.replace("import jinja2.ext", f"sys.path.append({str(root)!r}); import pk.one, jinja2.ext")
+    said = start(shared, out, cache, code)
+    assert (said["compiled"], said["misses"], said["files"], said["reason"]) == (0, {}, [], None)
+
+
 def test_a_cache_directory_is_not_needed(shared: Python, archive: Path) -> None:
     """Where there is none, the archive is read all the same."""
     said = start(shared, archive, Path("/proc/self/nowhere"))

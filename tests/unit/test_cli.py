@@ -19,6 +19,7 @@ import pytest
 
 import pycachehook
 import pycachehook.activation
+import pycachehook.compiling  # before there is a hook
 import pycachehook.report
 import pycachehook.runner
 from conftest import clean_environment
