@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pycachehook.writer
+from pycachehook.cachedir import CacheDir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -200,10 +201,20 @@ class Team:
                 pipe.close()
 
 
+def _have_locks_of_their_own(root: Path) -> bool:
+    """Say whether two modules do not happen to share one of the few lock files that a cache has."""
+    cache = CacheDir("/", read_only=True)
+    entries = [f"/{root}/{name}.{sys.implementation.cache_tag}.pyc" for name in ("slow", "other")]
+    return len({pycachehook.writer._lock_path(cache, entry) for entry in entries}) == len(entries)
+
+
 @pytest.fixture
 def team(python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path], tmp_path: Path) -> Iterator[Team]:
-    """Return what starts processes with one cache."""
-    made = Team(python, cache, tree(SOURCES), tmp_path)
+    """Return what starts processes with one cache; its `slow` and `other` have locks of their own."""
+    names = (f"folder_{number}" for number in range(1000))
+    folder = next(name for name in names if _have_locks_of_their_own(tmp_path / "tree" / name))
+    root = tree({f"{folder}/{name}": text for name, text in SOURCES.items()}) / folder
+    made = Team(python, cache, root, tmp_path)
     yield made
     made.stop()
 
