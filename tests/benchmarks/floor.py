@@ -11,13 +11,14 @@ begins with its own start-up, the opening of the archive included.
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections.abc import Mapping
 
 from .activation import output
 from .applications import Application
 from .environment import Environment
-from .measure import Measurement, Record, Sample, Series, Variant, means, ratios, spread, times
+from .measure import Measurement, Record, Sample, Series, Variant, means, median_ms, ratios, spread
 
 DEFAULT = ("sympy", "sqlalchemy", "django", "flask", "boto3", "pandas")
 
@@ -115,13 +116,8 @@ def _interleave(programs: Mapping[str, tuple[Variant, str]], rounds: int) -> Ser
 
 
 def _row(case: str, series: Series, name: str) -> Record:
-    floor = "floor, paused" if name.endswith("paused") else "floor"
-    found = sorted(ratios(series, name, floor))
-    return {
-        "case": case,
-        "variant": name,
-        "wall ms": 1000 * sorted(times(series, name, "wall"))[len(found) // 2],
-        "wall/its floor": found[len(found) // 2],
-        "iqr": spread(found),
-        "wall/cpython": sorted(ratios(series, name, "cpython"))[len(found) // 2],
-    }
+    row: Record = {"case": case, "variant": name, "wall ms": median_ms(series, name)}
+    for label, baseline in {"its floor": f"floor{', paused' * name.endswith('paused')}", "cpython": "cpython"}.items():
+        found = ratios(series, name, baseline)
+        row |= {f"wall/{label}": statistics.median(found), f"iqr/{label}": spread(found)}
+    return row

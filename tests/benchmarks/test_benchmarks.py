@@ -263,6 +263,7 @@ REPORT = {
             }
         },
         "cold": {"Skipped": "there is no tree"},
+        "memory": {"tables": {"memory": [{"case": "tiny", "variant": "archive", "MiB": 1.0}]}},
     }
 }
 
