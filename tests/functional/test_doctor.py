@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+pytestmark = pytest.mark.alone
+
+
 @pytest.fixture(scope="module")
 def environment(make_environment: Callable[..., Python]) -> Python:
     """Return an environment with this project in it."""

@@ -439,6 +439,7 @@ def on_path(path: Path) -> tuple[str]:
     return (path.stem,)
 
 
+@pytest.mark.alone
 def test_explain(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """`explain` shows where the entry lies or would lie, and why it is not asked for."""
     on_path(setting.path)
