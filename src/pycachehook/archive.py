@@ -37,6 +37,7 @@ import sys
 from ._compat import KEY, MAGIC_NUMBER, set_filename, setting, siphash
 from .cachedir import distrust, fault_of, trusted_owners
 from .events import ABSENT, ARCHIVE, CORRUPT, STALE_SOURCE, Miss
+from .paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Layout
 from .pyc import HEADER_SIZE, UNCHECKED_HASH
 from .store import READ_FLAGS, read_file
 
@@ -60,8 +61,6 @@ MADV_POPULATE_READ = 22  # Linux 5.14; `mmap` does not name it
 
 # What comes and goes in a root without its modules becoming others: caches, and the activation files.
 _PASSING = ("__pycache__", "_pycachehook_startup.py", "pycachehook.pth", "pycachehook.start")
-
-TEMPORARY = (".pycachehook-", ".tmp")  # how the name of an archive that is being written begins and ends
 
 _CODE_TYPE = type((lambda: None).__code__)
 
@@ -154,7 +153,7 @@ class Archive:
     @property
     def member_suffix(self) -> str:
         """The end of every entry's name, after the module's."""
-        return f".{self.tag}{f'.opt-{self.optimization}' if self.optimization else ''}.pyc"
+        return suffix_of(self.tag, self.optimization)
 
     def check_roots(self) -> None:
         """Look once whether each root is still what it was, where nobody looks at its sources (`unchecked-hash`)."""
@@ -339,9 +338,14 @@ def hash_of_names(directory: str, archive_name: str) -> bytes:
         for name in os.listdir(directory)
         if name not in _PASSING
         and name != archive_name
-        and not (name[:13] == TEMPORARY[0] and name[-4:] == TEMPORARY[1])
+        and not (name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX))
     )
     return siphash(INDEX_KEY, "\0".join(names).encode("utf-8", "surrogateescape"))
+
+
+def suffix_of(tag: str, optimization: int) -> str:
+    """Return the end of a member's name: that of an entry's file name in a cache."""
+    return f".{Layout(tag, optimization, windows=False).plain_suffix}"
 
 
 def tail(top_offset: int, top: bytes, digest: str = "0" * 64) -> bytes:

@@ -14,13 +14,13 @@ from typing import Any
 
 from . import archive, pyc
 from ._compat import MAGIC_NUMBER, siphash, source_hash, source_to_code
-from .archive import INDEX_KEY, INDEX_NAME, TEMPORARY, hash_of_names, named_roots
+from .archive import INDEX_KEY, INDEX_NAME, hash_of_names, named_roots
 from .errors import PycacheHookError
-from .precompile import in_processes
-from .pyc import CHECKED_HASH, UNCHECKED_HASH
+from .paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from .precompile import NOT_COMPILED, in_processes, what_is_wrong
+from .pyc import CHECKED_HASH
 from .store import READ_FLAGS, read_file
 
-MODES = (CHECKED_HASH, UNCHECKED_HASH)
 LEFT_OUT = ("__pycache__", "site-packages", "dist-packages")  # roots of their own, below another
 ALIGNMENT = 16
 ALIGNMENT_EXTRA = 0xD935  # the extra field that Android's zipalign made for this
@@ -93,7 +93,7 @@ def build(
     plan = _Plan([*dict.fromkeys([*first, *files])], len(first), roots, mode, jobs)
     built = Built(out)
     try:
-        descriptor, temporary = tempfile.mkstemp(TEMPORARY[1], TEMPORARY[0], os.path.dirname(out))
+        descriptor, temporary = tempfile.mkstemp(TEMPORARY_SUFFIX, TEMPORARY_PREFIX, os.path.dirname(out))
         try:
             with os.fdopen(descriptor, "w+b") as file:
                 _write(file, plan, progress, built)
@@ -151,7 +151,7 @@ def _root_of(path: str, roots: Iterable[Root]) -> Root | None:
 
 def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built) -> None:
     tag, level = sys.implementation.cache_tag, sys.flags.optimize
-    suffix = f".{tag}{f'.opt-{level}' if level else ''}.pyc"
+    suffix = archive.suffix_of(tag, level)
     places: dict[str, Place] = {}
     start = 0
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as whole:
@@ -283,10 +283,8 @@ def _compile(task: tuple[str, str]) -> tuple[str, bytes, str]:
         data, _ = read_file(path, READ_FLAGS)
         code = source_to_code(SourceFileLoader(name, path), data, path, name)
         return path, pyc.encode(code, pyc.FLAGS[mode], source_hash(data)), ""
-    except SyntaxError as error:
-        return path, b"", f"line {error.lineno}: {error.msg}"
-    except (OSError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        return path, b"", f"{type(error).__name__}: {error}"
+    except NOT_COMPILED as error:
+        return path, b"", what_is_wrong(error)
 
 
 def _sign(file: Any) -> None:

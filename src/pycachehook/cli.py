@@ -10,8 +10,7 @@ from . import hook, in_force, printing
 from .arguments import flags, parser
 from .errors import ConfigError, PycacheHookError
 from .options import Options
-
-DONE, FAILED, USAGE = 0, 1, 2
+from .printing import DONE, FAILED, USAGE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -168,18 +167,11 @@ def _existing_cache(parsed: argparse.Namespace) -> Options:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
-    import json
-
     from . import verification
 
     options = _existing_cache(parsed)
     outcome = verification.verify(options.cache_dir, allow_shared=options.allow_shared, fix=parsed.fix)
-    if parsed.json:
-        print(json.dumps(outcome.as_dict()))
-    else:
-        for path, verdict, detail in outcome.bad:
-            print(f"{path}: {verdict}{detail and f' ({detail})'}{', removed' if parsed.fix else ''}")
-        print(f"{options.cache_dir}: " + ", ".join(f"{count} {verdict}" for verdict, count in outcome.counts.items()))
+    printing.verified(options.cache_dir, outcome, as_json=parsed.json, removed=parsed.fix)
     return FAILED if outcome.bad else DONE
 
 
@@ -209,7 +201,9 @@ def _inspect(parsed: argparse.Namespace) -> int:
 
     from . import inspection
 
-    path, source = (parsed.pyc, None) if os.path.lexists(parsed.pyc) else _pyc_of(parsed)
+    path, source = (
+        (parsed.pyc, None) if os.path.lexists(parsed.pyc) else inspection.first_pyc(parsed.pyc, parsed.config)
+    )
     found = inspection.inspect(path, source)
     if parsed.json:
         print(json.dumps(found))
@@ -227,31 +221,6 @@ def _inspect(parsed: argparse.Namespace) -> int:
         with open(path, "rb") as file:
             dis.dis(inspection.code_of(file.read()))
     return DONE
-
-
-def _pyc_of(parsed: argparse.Namespace) -> tuple[str, str]:
-    """Return the first pyc that there is for a module, in the order in which an import looks, and its source."""
-    from . import inspection
-    from .paths import SHARED, Layout
-    from .rules import matches
-    from .shared import Names
-
-    source = inspection.source_of_module(parsed.pyc)
-    layout = Layout.current()
-    places = []
-    if layout is not None:
-        options = in_force.resolve({}, "flag", parsed.config)
-        rule: dict[str, Any] = next((each for each in options.rules if matches(each["match"], source)), {})
-        values = {**options.values(), **rule}
-        if values["layout"] == SHARED:
-            place = Names(layout).entry(values["cache_dir"], inspection.read(source))
-        else:
-            place = layout.mirrored(values["cache_dir"], source)
-        places = [place, layout.in_tree(source)]
-    for place in places:
-        if os.path.lexists(place):
-            return place, source
-    raise PycacheHookError(f"{parsed.pyc} has no pyc: neither {' nor '.join(places)} is there.")
 
 
 def _explain(parsed: argparse.Namespace) -> int:
@@ -320,78 +289,9 @@ def _doctor(parsed: argparse.Namespace) -> int:
 
 
 def _archive(parsed: argparse.Namespace) -> int:
-    return {"build": _archive_build, "list": _archive_list, "verify": _archive_verify}[parsed.verb](parsed)
+    from . import archive_commands
 
-
-def _archive_build(parsed: argparse.Namespace) -> int:
-    import json
-
-    from . import archive_builder, precompile
-
-    files = precompile.sources(parsed.path, parsed.distribution, parsed.module, parsed.exclude)
-    if parsed.environment:
-        files = sorted({*files, *precompile.sources((), (), (), parsed.exclude)})
-    paths = [*parsed.path, *precompile.site_packages()]
-    profile = archive_builder.read_profile(parsed.profile) if parsed.profile else []
-    jobs = parsed.jobs or precompile.usable_processors()
-    with printing.progress("compiling", len(files), quiet=parsed.json) as advance:
-        built = archive_builder.build(
-            parsed.archive,
-            files,
-            paths=paths,
-            mode=parsed.invalidation_mode,
-            profile=profile,
-            jobs=jobs,
-            progress=advance,
-        )
-    if parsed.json:
-        print(json.dumps(built.as_dict()))
-    else:
-        for path, error in built.failed:
-            print(f"{path}: {error}")
-        failed = f", {len(built.failed)} failed" if built.failed else ""
-        print(
-            f"{built.path}: {printing.counted(built.entries, 'entry', 'entries')}, {printing.human(built.bytes)}{failed}"
-        )
-    return FAILED if built.failed else DONE
-
-
-def _archive_list(parsed: argparse.Namespace) -> int:
-    import json
-
-    from . import archive_check
-
-    found = archive_check.contents(archive_check.open_archive(parsed.archive, allow_shared=parsed.allow_shared))
-    if parsed.json:
-        print(json.dumps(found))
-        return DONE
-    level = f" with -{'O' * found['optimization']}" if found["optimization"] else ""
-    size = printing.human(sum(each["bytes"] for each in found["entries"]))
-    entries = printing.counted(len(found["entries"]), "entry", "entries")
-    print(f"{found['path']}: {found['tag']}{level}, {found['mode']}, {entries}, {size}")
-    for root in found["roots"]:
-        place = root["place"] or "not here"
-        print(f"  {root['name']}: {place}{'' if root['why'] is None else ' (' + root['why'] + ')'}")
-    printing.table(
-        ("source", "bytes"), [(f"{each['root']}/{each['source']}", each["bytes"]) for each in found["entries"]]
-    )
-    return DONE
-
-
-def _archive_verify(parsed: argparse.Namespace) -> int:
-    import json
-
-    from . import archive_check
-
-    opened = archive_check.open_archive(parsed.archive, allow_shared=parsed.allow_shared)
-    outcome = archive_check.verify(opened, sources=parsed.sources)
-    if parsed.json:
-        print(json.dumps(outcome.as_dict()))
-    else:
-        for path, verdict, detail in outcome.bad:
-            print(f"{path}: {verdict}{detail and f' ({detail})'}")
-        print(f"{parsed.archive}: " + ", ".join(f"{count} {verdict}" for verdict, count in outcome.counts.items()))
-    return FAILED if outcome.bad else DONE
+    return archive_commands.COMMANDS[parsed.verb](parsed)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | Callable[[], None]]] = {

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from .errors import PycacheHookError
-from .paths import OWN_DIR, SHARED_DIR, TAG_FILE
+from .paths import OWN_DIR, SHARED_DIR, TAG_FILE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from .pyc import HEADER_SIZE, is_sealed, read_header
-from .writer import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 

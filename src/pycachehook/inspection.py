@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from . import pyc
+from . import in_force, pyc
 from ._compat import MAGIC_NUMBER, siphash
 from .compiling import Source
 from .errors import PycacheHookError
+from .paths import SHARED, Layout
 from .pyc import HASH_BASED, HEADER_SIZE
+from .rules import matches
+from .shared import Names
 from .store import READ_FLAGS, read_file
 
 # The first magic number of each version's development, newest first. From 3.12 on, 3.N begins at 2900 + 50 N
@@ -87,6 +90,29 @@ def code_of(data: bytes) -> types.CodeType | None:
     except Exception:  # noqa: BLE001 -- marshal raises EOFError, ValueError, TypeError and more
         return None
     return code if isinstance(code, types.CodeType) else None
+
+
+def first_pyc(name: str, config: object = None) -> tuple[str, str]:
+    """Return the first pyc that there is for a module, in the order in which an import looks, and its source.
+
+    `config` is a file of options. Raises `PycacheHookError` if there is none, `ConfigError` for a wrong option.
+    """
+    source = source_of_module(name)
+    layout = Layout.current()
+    places = []
+    if layout is not None:
+        options = in_force.resolve({}, "flag", config)
+        rule: dict[str, Any] = next((each for each in options.rules if matches(each["match"], source)), {})
+        values = {**options.values(), **rule}
+        if values["layout"] == SHARED:
+            place = Names(layout).entry(values["cache_dir"], read(source))
+        else:
+            place = layout.mirrored(values["cache_dir"], source)
+        places = [place, layout.in_tree(source)]
+    for place in places:
+        if os.path.lexists(place):
+            return place, source
+    raise PycacheHookError(f"{name} has no pyc: neither {' nor '.join(places)} is there.")
 
 
 def source_of_module(name: str) -> str:

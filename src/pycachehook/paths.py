@@ -11,6 +11,9 @@ MIRROR, SHARED = "mirror", "shared"  # layouts
 SHARED_DIR = "shared"  # in it: the entries that go by what is in their source
 TAG_FILE = "CACHEDIR.TAG"
 
+TEMPORARY_PREFIX = ".pycachehook-"  # how the names of files begin and end that are being written
+TEMPORARY_SUFFIX = ".tmp"
+
 
 class Layout:
     """The names that this interpreter gives to entries: cache tag, optimization level, separators.

@@ -22,6 +22,9 @@ CHUNK = 8  # files that a worker takes at once
 
 VALID, COMPILED, EXCLUDED, FAILED = "valid", "compiled", "excluded", "failed"
 
+# What reading and compiling a source may raise.
+NOT_COMPILED = (SyntaxError, OSError, ValueError, RecursionError, MemoryError, OverflowError)
+
 Task = TypeVar("Task")
 Done = TypeVar("Done")
 
@@ -44,15 +47,22 @@ class Precompiled:
 
 
 def sources(
-    paths: Sequence[str], distributions: Sequence[str], modules: Sequence[str], exclude: Sequence[str]
+    paths: Sequence[str],
+    distributions: Sequence[str],
+    modules: Sequence[str],
+    exclude: Sequence[str],
+    *,
+    environment: bool = False,
 ) -> list[str]:
     """Return the sources below `paths`, of distributions and of modules; of the whole environment if none is named.
+
+    With `environment` those of the whole environment are among them in any case.
 
     Sorted, each once, as an import would name them; those that match a glob of `exclude` are left out. Raises
     `PycacheHookError` for what is not there.
     """
-    if not (paths or distributions or modules):
-        paths = site_packages()
+    if environment or not (paths or distributions or modules):
+        paths = [*paths, *site_packages()]
         standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     else:
         standard = set()
@@ -66,6 +76,13 @@ def sources(
     for name in modules:
         found.update(_of_module(name))
     return sorted(path for path in found if not any(fnmatchcase(path, each) for each in exclude))
+
+
+def what_is_wrong(error: Exception) -> str:
+    """Return in a few words why a source does not compile, with the line where there is one."""
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: {error.msg}"
+    return f"{type(error).__name__}: {error}"
 
 
 def site_packages() -> list[str]:
@@ -196,10 +213,8 @@ class _Worker:
         loader = CachingLoader(name, path, self._setting.policies)
         try:
             loader.get_code(name)
-        except SyntaxError as error:
-            return path, FAILED, f"line {error.lineno}: {error.msg}"
-        except (OSError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-            return path, FAILED, f"{type(error).__name__}: {error}"
+        except NOT_COMPILED as error:
+            return path, FAILED, what_is_wrong(error)
         if stats.hits > hits:
             return path, VALID, ""
         if stats.stored > stored:

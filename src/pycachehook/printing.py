@@ -3,12 +3,14 @@
 Rich itself honours NO_COLOR (https://no-color.org).
 """
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 KIBI = 1024
+DONE, FAILED, USAGE = 0, 1, 2  # exit codes
 
 
 def human(size: float) -> str:
@@ -23,6 +25,16 @@ def human(size: float) -> str:
 def counted(number: int, one: str, many: str | None = None) -> str:
     """Return a number with what it counts."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def verified(where: str, outcome: Any, *, as_json: bool, removed: bool = False) -> None:
+    """Print a `verification.Verified` of a cache or an archive: what is bad, and the counts."""
+    if as_json:
+        print(json.dumps(outcome.as_dict()))
+        return
+    for path, verdict, detail in outcome.bad:
+        print(f"{path}: {verdict}{detail and f' ({detail})'}{', removed' if removed else ''}")
+    print(f"{where}: " + ", ".join(f"{count} {verdict}" for verdict, count in outcome.counts.items()))
 
 
 def facts(values: Mapping[str, object]) -> None:

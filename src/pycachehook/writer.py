@@ -18,7 +18,7 @@ from errno import EAGAIN, ELOOP, ENOLCK, ENOSYS, EOPNOTSUPP
 from ._compat import being_imported, source_hash
 from .cachedir import SHARED_MODE, CacheDir, make_directories, make_one_directory
 from .events import Stats
-from .paths import OWN_DIR, TAG_FILE
+from .paths import OWN_DIR, TAG_FILE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ FORMAT = "1\n"
 LOCKS = 64  # lock files in a cache directory; two sources with one lock only wait for each other in vain
 POLL = 0.05  # seconds; waiters that ask more often steal the processor from the one that compiles
 AT_WORK = 1.0  # seconds since another process began or ended a compilation, for which it counts as at work
-
-TEMPORARY_PREFIX = ".pycachehook-"
-TEMPORARY_SUFFIX = ".tmp"
 
 _WITHOUT_LOCKS = (ENOSYS, ENOLCK, EOPNOTSUPP)  # a file system that has none
 
