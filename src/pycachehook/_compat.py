@@ -101,14 +101,14 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
     known: "Callable[[str], bool] | None" = None,
     archived: "Any" = None,
 ) -> "Any":
-    """Return the spec that `PathFinder` would find on this `path`.
+    """Return the spec that `PathFinder` would find on this `path`; False: it would find none.
 
     `known`, if there is one, may say of a source that its directory lists that this is a file, which is not looked at then.
     `archived` are the directories that archives answer for, so that nobody looks at them (see `archive.Listings`).
 
     The same steps in the same order, through the listings that CPython's finders keep, without their calls and without
     what only other kinds of module need. None: there is a finder that is not CPython's or that somebody has changed,
-    a namespace package, or nothing; then `PathFinder` has to be asked.
+    or a namespace package; then `PathFinder` has to be asked.
 
     One long function, because it runs for every module, between module bodies that push everything else out of the
     processor's caches: a call there costs several times what it does in a loop.
@@ -119,6 +119,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
         return None
     if archived is not None and sys.path_hooks != _PLAIN_PATH_HOOKS:  # a tool has its own finders for directories
         archived = None
+    looked_at = None if archived is None else archived.looked_at
     name = fullname.rpartition(".")[2]
     finders = sys.path_importer_cache
     try:
@@ -171,10 +172,15 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                 finder._path_mtime = mtime
             names = finder._path_cache
             base = f"{directory}/{name}"
-            package = None
+            package = record = None
             if name in names:
                 package = [base]
                 base = f"{base}/__init__"
+            if looked_at is not None:
+                listing = looked_at[directory]
+                record = None if listing is None else listing.get(name)
+                if type(record) is not tuple or record[2] != (package is not None):
+                    record = None
             for suffix, loader in finder._loaders:
                 if package is not None:
                     try:
@@ -183,19 +189,39 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                     except OSError:
                         continue
                 elif name + suffix not in names or (
-                    (known is None or loader is not SourceFileLoader or not known(base + suffix))
+                    (loader is not SourceFileLoader or (record is None and (known is None or not known(base + suffix))))
                     and not stat.S_ISREG(os.stat(base + suffix).st_mode)
                 ):
                     continue
-                spec = ModuleSpec(fullname, loader(fullname, base + suffix), origin=base + suffix)
+                origin = base + suffix
+                if record is None or suffix != ".py" or archived.loader is None or name in archived.left_alone:
+                    spec = ModuleSpec(fullname, loader(fullname, origin), origin=origin)
+                else:
+                    entry = listing["."], record[0], record[1]
+                    spec = ModuleSpec(fullname, archived.loader(fullname, origin, archived.policies, entry), origin=origin)
+                    if archived.suffix:
+                        spec._cached = f"{archived.prefix}{origin[:-2]}{archived.suffix}"
                 spec._set_fileattr = True  # what `has_location` sets
                 spec.submodule_search_locations = package
                 return spec
             if package is not None:  # a portion of a namespace package, or a file without a suffix
                 return None
+        return False if archived is None or _is_nowhere(name, path, archived) else None
     except (OSError, ValueError, TypeError, AttributeError):  # no such file, or not a path at all
-        pass
-    return None
+        return None
+
+
+def _is_nowhere(name: str, path: "Sequence[str]", archived: "Any") -> bool:
+    """Say whether what archives do not know has not come meanwhile to one of the directories that they answer for."""
+    for entry in path:
+        finder: Any = sys.path_importer_cache.get(entry, _UNKNOWN)
+        if entry and finder is not None and archived[entry] is not None:
+            if type(finder) is not _directory_finder or os.stat(finder.path).st_mtime != finder._path_mtime:
+                return False
+            names = finder._path_cache
+            if name in names or any(name + suffix in names for suffix, _ in finder._loaders):
+                return False
+    return True
 
 
 def _is_not_here(name: str) -> bool:

@@ -4,6 +4,8 @@ Python runs `.pth` files at every start, unless `-S` tells it not to; from 3.15 
 from 3.18 on those alone.
 """
 
+import base64
+import hashlib
 import importlib.util
 import marshal
 import os
@@ -12,6 +14,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import importlib_metadata
 
 from . import __version__, pyc, startup_template
 from .options import Options
@@ -76,14 +80,37 @@ def disable(purelib: Path) -> list[Path]:
 
 def build_image(values: Mapping[str, Any]) -> bytes:
     """Return the start-up image for these option values, as the start-up module's `load_image` reads it."""
-    modules = []
     further = [name for name, option in OPTIONAL_MODULES.items() if values[option]]
-    for name in ("__init__", *START_UP_MODULES, *further):
-        path = _PACKAGE / f"{name}.py"
-        source = path.read_bytes()
-        code = compile(source, path, "exec", dont_inherit=True)
-        modules.append((__package__ if name == "__init__" else f"{__package__}.{name}", str(path), source, code))
-    return marshal.dumps((sys.version, tuple(modules)))
+    names = ("__init__", *START_UP_MODULES, *further)
+    sources = {str(path): path.read_bytes() for path in (_PACKAGE / f"{name}.py" for name in names)}
+    modules = tuple(
+        (
+            __package__ if name == "__init__" else f"{__package__}.{name}",
+            path,
+            compile(source, path, "exec", dont_inherit=True),
+        )
+        for name, (path, source) in zip(names, sources.items(), strict=True)
+    )
+    evidence = _record(sources) if values["invalidation_mode"] == pyc.UNCHECKED_HASH else None
+    return marshal.dumps((sys.version, tuple((evidence or sources).items()), modules))
+
+
+def _record(sources: Mapping[str, bytes]) -> dict[str, bytes] | None:
+    """Return the file in which pip has noted the hashes of these sources, and its contents; None if it has not.
+
+    It is another one whenever this project is installed, at whatever version, with other sources.
+    """
+    for distribution in importlib_metadata.distributions(name=__package__, path=[str(_PACKAGE.parent)]):
+        hashes = {str(file.locate()): file.hash for file in distribution.files or () if file.hash is not None}
+        if all(_is_hash(hashes.get(path), source) for path, source in sources.items()):
+            record = next((str(file.locate()) for file in distribution.files or () if file.name == "RECORD"), "")
+            return {record: Path(record).read_bytes()} if os.path.isfile(record) else None
+    return None
+
+
+def _is_hash(noted: importlib_metadata.FileHash | None, source: bytes) -> bool:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(source).digest()).decode().rstrip("=")
+    return noted is not None and (noted.mode, noted.value) == ("sha256", digest)
 
 
 def _write(path: Path, data: bytes) -> None:

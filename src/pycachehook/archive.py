@@ -8,8 +8,9 @@ inside. To the byte:
     index       the member `pycachehook.index`: `marshal` objects, for each directory its listing, for each name at the
                 first level of a root the positions of all listings below, and last the top
     directory   the ZIP's central directory and its end record, whose comment is the tail
-    tail        the last 151 bytes, ASCII: `pycachehook archive 1\n`, `index <offset> <size> <hash>\n` of the top in
-                hexadecimal (16 digits each), `blake2b <digest>`: 64 digits, over all bytes before them
+    tail        the last 168 bytes, ASCII: `pycachehook archive 1\n`, `index <offset> <offset> <size> <hash>\n` of the
+                index, then of the top in it, in hexadecimal (16 digits each), and `blake2b <digest>`: 64 digits, over all
+                bytes before them
 
     top         (magic number, cache tag, optimization, mode, start, roots): `start` is how many bytes from the file's
                 first on a recorded run used; `roots` has (name, location, listing hash, branches) for each root, and
@@ -36,10 +37,10 @@ import sys
 
 from ._compat import KEY, MAGIC_NUMBER, set_filename, setting, siphash
 from .cachedir import distrust, fault_of, trusted_owners
-from .events import ABSENT, ARCHIVE, CORRUPT, STALE_SOURCE, Miss
+from .events import ABSENT, ARCHIVE, CORRUPT, Miss
 from .paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Layout
 from .pyc import HEADER_SIZE, UNCHECKED_HASH
-from .store import READ_FLAGS, read_file
+from .store import MOST, READ_FLAGS, compare, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ if TYPE_CHECKING:
 FORMAT = b"pycachehook archive 1\n"
 INDEX_NAME = "pycachehook.index"
 INDEX_KEY = int.from_bytes(b"PYCHOOKA", "little")
-TAIL_SIZE = len(FORMAT) + len(b"index 0123456789abcdef 0123456789abcdef 0123456789abcdef\n") + len(b"blake2b ") + 64
+TAIL_SIZE = len(FORMAT) + len(b"index ") + 4 * len(b"0123456789abcdef ") + len(b"blake2b ") + 64
 
-CHUNK = 18  # 2**18 bytes are mapped at once
+CHUNK = 20  # 2**20 bytes are mapped at once
 MADV_POPULATE_READ = 22  # Linux 5.14; `mmap` does not name it
 
 # What comes and goes in a root without its modules becoming others: caches, and the activation files.
@@ -122,9 +123,10 @@ class Archive:
     def __init__(self, path: str, owners: tuple[int, ...]) -> None:
         self.path_name = path
         self.reason: str | None = None
-        self._view = memoryview(_map(path, owners))
+        mapping, end = _map(path, owners)
+        self._view = memoryview(mapping)
         try:
-            top = _read_top(self._view)
+            top = _read_top(self._view, end)
             magic, self.tag, self.optimization, self.mode, self.start, roots = top
             self.roots = [Root(*each) for each in roots]
         except (ValueError, TypeError, EOFError):
@@ -138,6 +140,8 @@ class Archive:
                 else ""
             )
             raise Unusable(f"The archive {path} is for {self.tag}{level}, which this interpreter is not.")
+        if self.start:  # what a recorded start used is wanted soon
+            _read_ahead(mapping, 0, self.start)
         places = named_roots()
         for root in self.roots:
             place = places.get(root.name)
@@ -163,15 +167,6 @@ class Archive:
                 if root.fault is not None:
                     self._listings.clear()  # what `find` remembers
                     self.reason = f"The archive {self.path_name} is not used for {root.name}: {root.fault}."
-
-    def prefetch(self) -> None:
-        """Have the kernel read what a recorded start used, in one go."""
-        if self.start and hasattr(mmap, "MADV_WILLNEED"):
-            mapping: Any = self._view.obj
-            try:  # noqa: SIM105 -- contextlib is not loaded here
-                mapping.madvise(mmap.MADV_WILLNEED, 0, self.start)
-            except OSError:
-                pass
 
     def listing(self, directory: str) -> "Listing | None":
         """Return what the archive knows of an absolute directory; None: nothing, or nothing that holds here."""
@@ -234,9 +229,13 @@ class Archive:
             raise Miss(CORRUPT, "seal")
         wish = setting("check_hash_based_pycs")
         if (self.mode != UNCHECKED_HASH and wish != "never") or wish == "always":
-            found = siphash(KEY, read_file(path, READ_FLAGS)[0])
-            if found != data[8:HEADER_SIZE]:
-                raise Miss(STALE_SOURCE, f"entry has {data[8:HEADER_SIZE].hex()}, source has {found.hex()}")
+            descriptor = os.open(path, READ_FLAGS)
+            try:
+                text = os.read(descriptor, MOST)
+            finally:
+                os.close(descriptor)
+            if len(text) == MOST or siphash(KEY, text) != data[8:HEADER_SIZE]:
+                compare(bytes(data[8:HEADER_SIZE]), siphash(KEY, read_file(path, READ_FLAGS)[0]))  # all of it
         try:
             code = marshal.loads(data[HEADER_SIZE:])
         except Exception as error:  # noqa: BLE001 -- marshal raises EOFError, ValueError, TypeError and more
@@ -250,8 +249,12 @@ class Archive:
         self._mapped.add(offset >> CHUNK)
         if self._can_populate:
             mapping: Any = self._view.obj
+            begin = offset >> CHUNK << CHUNK
+            end = begin + (1 << CHUNK)
+            if offset < self.start < end:  # what comes after would be read, and far more around it
+                end = self.start
             try:
-                mapping.madvise(MADV_POPULATE_READ, offset >> CHUNK << CHUNK, 1 << CHUNK)
+                mapping.madvise(MADV_POPULATE_READ, begin, end - begin)
             except (OSError, ValueError):  # an old kernel, or the file's end
                 self._can_populate = False
 
@@ -265,17 +268,19 @@ class Archive:
 class Listings(dict):  # type: ignore[type-arg]  # "dict[str, Listing | None]", which costs something
     """What archives know of directories, each looked up once: `listings[directory]` is None where they know nothing.
 
+    With `validates` None for every archive; True for those that check sources, and False for those that do not.
+
     For the finder there is also how to make a `loader`, whose `policies` decide, for all modules but those whose last
-    name is in `left_alone`; and of what the path of a source's entry in the store is put together.
+    name is in `left_alone`; of what the path of a source's entry in the store is put together; and `looked_at`, the
+    directories that are looked at nevertheless, since something may have been added there.
     """
 
-    __slots__ = ("archives", "for_finder", "left_alone", "loader", "policies", "prefix", "suffix")
+    __slots__ = ("archives", "left_alone", "loader", "looked_at", "policies", "prefix", "suffix", "validates")
 
-    def __init__(self, archives: "Iterable[Archive]", *, for_finder: bool = False) -> None:
+    def __init__(self, archives: "Iterable[Archive]", *, validates: bool | None = None) -> None:
         self.archives = tuple(archives)
-        self.for_finder = (
-            for_finder  # then directories of which an archive knows that checks sources are to be looked at
-        )
+        self.validates = validates
+        self.looked_at: Listings | None = None
         self.loader: Any = None
         self.policies: Any = None
         self.left_alone: tuple[str, ...] = ()
@@ -287,7 +292,7 @@ class Listings(dict):  # type: ignore[type-arg]  # "dict[str, Listing | None]", 
         for archive in self.archives:
             listing = archive.listing(directory)
             if listing is not None:
-                if self.for_finder and archive.mode != UNCHECKED_HASH:
+                if self.validates is not None and self.validates != (archive.mode != UNCHECKED_HASH):
                     listing = None
                 break
         self[directory] = listing
@@ -298,6 +303,8 @@ class Listings(dict):  # type: ignore[type-arg]  # "dict[str, Listing | None]", 
         for archive in self.archives:
             archive.check_roots()
         self.clear()
+        if self.looked_at is not None:
+            self.looked_at.clear()
 
 
 def open_all(paths: "Iterable[str]", *, allow_shared: bool, strict: bool) -> "tuple[Archive | Refused, ...]":
@@ -306,9 +313,7 @@ def open_all(paths: "Iterable[str]", *, allow_shared: bool, strict: bool) -> "tu
     opened: list[Archive | Refused] = []
     for path in paths:
         try:
-            archive = Archive(path, owners)
-            archive.prefetch()
-            opened.append(archive)
+            opened.append(Archive(path, owners))
         except Unusable as refusal:
             opened.append(Refused(path, str(refusal)))
         if strict and opened[-1].reason is not None:
@@ -348,9 +353,9 @@ def suffix_of(tag: str, optimization: int) -> str:
     return f".{Layout(tag, optimization, windows=False).plain_suffix}"
 
 
-def tail(top_offset: int, top: bytes, digest: str = "0" * 64) -> bytes:
-    """Return the tail of a file whose top is at `top_offset`; the digest is known last of all."""
-    where = f"index {top_offset:016x} {len(top):016x} {siphash(INDEX_KEY, top).hex()}\n"
+def tail(index_offset: int, top_offset: int, top: bytes, digest: str = "0" * 64) -> bytes:
+    """Return the tail of a file whose index, and the top in that, are there; the digest is known last of all."""
+    where = f"index {index_offset:016x} {top_offset:016x} {len(top):016x} {siphash(INDEX_KEY, top).hex()}\n"
     return FORMAT + f"{where}blake2b {digest}".encode()
 
 
@@ -364,8 +369,11 @@ def _changed(root: Root, archive_name: str) -> str | None:
     return None if same else f"what is in {root.place} is no longer what it was"
 
 
-def _map(path: str, owners: tuple[int, ...]) -> mmap.mmap:
-    """Return the file's bytes, mapped; raises Unusable. It and the directories above it are trusted as a cache is."""
+def _map(path: str, owners: tuple[int, ...]) -> "tuple[mmap.mmap, bytes]":
+    """Return the file's bytes, mapped, and the last of them; raises Unusable.
+
+    It and the directories above it are trusted as a cache is.
+    """
     try:
         fault = distrust(
             path if os.path.islink(path) else os.path.dirname(path), owners
@@ -381,21 +389,35 @@ def _map(path: str, owners: tuple[int, ...]) -> mmap.mmap:
             if not stat.S_ISREG(status.st_mode) or status.st_size < TAIL_SIZE:
                 raise Unusable(f"The archive {path} is damaged, or is no archive of this format.")
             how: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-            return mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ, **how)
+            mapping = mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ, **how)
+            os.lseek(descriptor, -TAIL_SIZE, os.SEEK_END)
+            return mapping, os.read(descriptor, TAIL_SIZE)  # in the mapping, a look at it would read what is around it
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:  # no path at all; or cut off meanwhile
         raise Unusable(f"The archive {path} cannot be opened: {getattr(error, 'strerror', None) or error}.") from None
 
 
-def _read_top(view: memoryview) -> "tuple[Any, ...]":
-    """Return the top of the index; raises ValueError, TypeError or EOFError if it is not what the tail says."""
-    last = bytes(view[-TAIL_SIZE:])
-    if last[: len(FORMAT)] != FORMAT:
+def _read_top(view: memoryview, end: bytes) -> "tuple[Any, ...]":
+    """Return the top of the index; raises ValueError, TypeError or EOFError if it is not what the tail, `end`, says."""
+    if end[: len(FORMAT)] != FORMAT:
         raise ValueError
-    word, offset, size, expected = last[len(FORMAT) :].split(b"\n")[0].split(b" ")
-    data = view[int(offset, 16) : int(offset, 16) + int(size, 16)]
+    word, index, offset, size, expected = end[len(FORMAT) :].split(b"\n")[0].split(b" ")
+    first, last = int(offset, 16), int(offset, 16) + int(size, 16)
+    if 0 <= int(index, 16) < last <= len(view):
+        _read_ahead(view.obj, int(index, 16), last)
+    data = view[first:last]
     if word != b"index" or siphash(INDEX_KEY, data).hex().encode() != expected:
         raise ValueError
     top: tuple[Any, ...] = marshal.loads(data)
     return top
+
+
+def _read_ahead(mapping: "Any", begin: int, end: int) -> None:
+    """Have the kernel read this part of the file in one go, without waiting for it."""
+    if hasattr(mmap, "MADV_WILLNEED"):
+        begin -= begin % mmap.PAGESIZE
+        try:  # noqa: SIM105 -- contextlib is not loaded here
+            mapping.madvise(mmap.MADV_WILLNEED, begin, end - begin)
+        except (OSError, ValueError):
+            pass

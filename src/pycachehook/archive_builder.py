@@ -182,7 +182,7 @@ def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built)
         offset = index.seek(0, os.SEEK_END)
         index.write(top)
         _add(whole, file, INDEX_NAME, index.getvalue())
-        whole.comment = archive.tail(base + offset, top)
+        whole.comment = archive.tail(base, base + offset, top)
     _sign(file)
 
 

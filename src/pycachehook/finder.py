@@ -40,9 +40,11 @@ class CachingFinder:
             behind = [PathFinder]
         policies = self._policies
         for finder in behind:
-            spec: ModuleSpec | None = None
+            spec: Any = None
             if finder is PathFinder:
                 spec = find_in_listings(fullname, sys.path if path is None else path, policies.known, policies.archived)
+                if spec is False:  # nowhere
+                    continue
             if spec is None:
                 find_spec = getattr(finder, "find_spec", None)
                 spec = None if find_spec is None else find_spec(fullname, path, target)

@@ -104,6 +104,7 @@ class InForce:
         cache_dirs: dict[str, CacheDir] = {}
         if layout is None:
             return None, (), cache_dirs
+        self._directory(values, cache_dirs, private=private)  # before archives have the disk read megabytes
         if values["archives"]:
             from .archive import open_all  # loads mmap, and few have any
 
@@ -118,9 +119,7 @@ class InForce:
             rules.append((_matcher(rule["match"]), policy))
         return default, tuple(rules), cache_dirs
 
-    def _policy(
-        self, values: "Mapping[str, Any]", layout: Layout, cache_dirs: dict[str, CacheDir], *, private: bool
-    ) -> Policy:
+    def _directory(self, values: "Mapping[str, Any]", cache_dirs: dict[str, CacheDir], *, private: bool) -> CacheDir:
         path = values["cache_dir"]
         directory = cache_dirs.get(path)
         if directory is None:
@@ -133,6 +132,12 @@ class InForce:
                 strict=values["strict"],
                 lock_timeout=values["lock_timeout"],
             )
+        return directory
+
+    def _policy(
+        self, values: "Mapping[str, Any]", layout: Layout, cache_dirs: dict[str, CacheDir], *, private: bool
+    ) -> Policy:
+        directory = self._directory(values, cache_dirs, private=private)
         archives = tuple(each for each in self.archives if each.usable)
         in_tree = (InTree(layout),) if values["in_tree"] == "read" else ()
         if directory.status == DISABLED:
@@ -243,13 +248,16 @@ def _listen(stats: Stats) -> None:
 
 
 def _archived(archives: "tuple[Any, ...]") -> "Listings | None":
-    """Return what archives know of directories, if there are any whose sources nobody looks at."""
+    """Return what archives know of directories, for the finder."""
     usable = [each for each in archives if each.usable]
-    if not any(each.mode == UNCHECKED_HASH for each in usable):
+    if not usable:
         return None
     from .archive import Listings
 
-    return Listings(usable, for_finder=True)
+    listings = Listings(usable, validates=False)
+    if any(each.mode != UNCHECKED_HASH for each in usable):
+        listings.looked_at = Listings(usable, validates=True)
+    return listings
 
 
 def _loader_of(values: "Values") -> "type[CachingLoader] | None":

@@ -74,16 +74,27 @@ def prepare_code(code: str, arguments: list[str]) -> Program:
 
 
 def record_at_exit(path: str) -> None:
-    """Write the sources of all that is imported to the file `path` when this process exits: one a line, in their order."""
-    atexit.register(_record, os.path.abspath(path))
+    """Write the sources of all that is imported to the file `path` when this process exits, one a line.
+
+    First come those of modules that were there before, then the others in the order in which their bodies began to run.
+    """
+    began: dict[str, None] = {}
+
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "exec":  # which is what runs a module's body, too
+            began.setdefault(getattr(arguments[0], "co_filename", ""))
+
+    sys.addaudithook(note)  # PEP 578
+    atexit.register(_record, os.path.abspath(path), began)
 
 
-def _record(path: str) -> None:
+def _record(path: str, began: dict[str, None]) -> None:
     origins = [getattr(_spec_of(module), "origin", None) for module in list(sys.modules.values())]
     sources = dict.fromkeys(origin for origin in origins if isinstance(origin, str) and origin.endswith(".py"))
+    ordered = [*(source for source in sources if source not in began), *(source for source in began if source in sources)]
     try:
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.writelines(f"{source}\n" for source in sources)
+            file.writelines(f"{source}\n" for source in ordered)
     except OSError as error:
         print(f"pycachehook: warning: the profile {path} cannot be written: {error.strerror}.", file=sys.stderr)
 

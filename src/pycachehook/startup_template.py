@@ -84,15 +84,16 @@ def load_image():
     """Put the image's modules into `sys.modules`, in half the time that importing them takes.
 
     It is used if this very build of Python wrote it, and from these very sources: they are read and compared, since
-    packaging changes modification times. Else they are imported, as modules are.
+    packaging changes modification times; under `unchecked-hash`, what pip has noted of them is. Else they are imported,
+    as modules are.
     """
     try:
-        python, modules = marshal.loads(read(image_path()))
-        if python != sys.version or any(read(path) != source for _, path, source, _ in modules):
+        python, evidence, modules = marshal.loads(read(image_path()))
+        if python != sys.version or any(read(path) != contents for path, contents in evidence):
             return
     except (OSError, ValueError, EOFError, TypeError):
         return
-    for name, path, _, code in modules:
+    for name, path, code in modules:
         exec(code, new_module(name, path).__dict__)
 
 

@@ -26,6 +26,7 @@ DAY = 86400.0  # seconds: how long an entry's mtime, which says when it was last
 # A FIFO must not be waited for, and a link not be followed out of the cache.
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 ENTRY_FLAGS = READ_FLAGS | getattr(os, "O_NOFOLLOW", 0)
+MOST = 1 << 17  # bytes of a source to read at once, without asking how many there are: few have more
 
 
 def read_file(path: str, flags: int) -> tuple[bytes, os.stat_result]:
@@ -81,10 +82,10 @@ class InTree:
         if flags & HASH_BASED:
             wish = setting("check_hash_based_pycs")
             if (flags & CHECK_SOURCE and wish != "never") or wish == "always":
-                _compare(stamp, siphash(KEY, read_file(path, READ_FLAGS)[0]))
+                compare(stamp, siphash(KEY, read_file(path, READ_FLAGS)[0]))
         else:
             source = os.stat(path)
-            _compare(stamp, pyc.timestamp_stamp(source.st_mtime, source.st_size))
+            compare(stamp, pyc.timestamp_stamp(source.st_mtime, source.st_size))
             if source.st_mtime_ns > status.st_mtime_ns:
                 raise Miss(STALE_SOURCE, "source was written after the pyc")
         return code
@@ -215,17 +216,14 @@ class Store:
             if (checked and wish != "never") or wish == "always":
                 descriptor = os.open(path, READ_FLAGS)
                 try:
-                    source = os.fstat(descriptor)
-                    text = os.read(descriptor, source.st_size + 1)
+                    text = os.read(descriptor, MOST)
                 finally:
                     os.close(descriptor)
-                if len(text) != source.st_size or not stat.S_ISREG(source.st_mode):
-                    text, source = read_file(path, READ_FLAGS)
-                if siphash(KEY, text) != stamp:
-                    _compare(stamp, siphash(KEY, text))
+                if len(text) == MOST or siphash(KEY, text) != stamp:
+                    compare(stamp, siphash(KEY, read_file(path, READ_FLAGS)[0]))  # all of it
         elif self.mode == pyc.TIMESTAMP:
             source = os.stat(path)
-            _compare(stamp, pyc.timestamp_stamp(source.st_mtime, source.st_size))
+            compare(stamp, pyc.timestamp_stamp(source.st_mtime, source.st_size))
         else:
             raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
         if status.st_mtime < self._yesterday:
@@ -241,7 +239,8 @@ class Store:
                 pass
 
 
-def _compare(stamp: bytes, found: bytes) -> None:
+def compare(stamp: bytes, found: bytes) -> None:
+    """Raise Miss if what an entry has of its source is not what was found."""
     if stamp != found:
         raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {found.hex()}")
 

@@ -60,7 +60,9 @@ def test_resolution(directories: list[set[str]], covered: int) -> None:
         for name in NAMES:
             expected = PathFinder.find_spec(name, path)
             found = find_in_listings(name, path, None, Listings(opened))
-            if found is not None:
+            if found is False:
+                assert expected is None
+            elif found is not None:
                 assert expected is not None
                 assert (found.origin, found.submodule_search_locations) == (
                     expected.origin,

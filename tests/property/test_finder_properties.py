@@ -165,7 +165,7 @@ def test_finds_what_the_path_finder_finds(
 
 
 def test_the_path_finder_is_asked_only_where_it_has_to_be() -> None:
-    """A module in a directory is found without it, be that new, known, or changed; where nothing is found it is asked."""
+    """A module in a directory is found, or found to be nowhere, without it, be that new, known, or changed."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve()
         fill(root, {"m.py": "file", "n": "package"}, {})
@@ -179,6 +179,9 @@ def test_the_path_finder_is_asked_only_where_it_has_to_be() -> None:
             assert finder.find_spec("mm", places) is not None
             assert asked == []
             assert finder.find_spec("nowhere", places) is None
+            assert asked == []
+            (root / "a" / "namespace").mkdir()
+            assert finder.find_spec("namespace", places) is not None
             assert len(asked) == 1
 
 

@@ -78,7 +78,9 @@ def test_the_format(built: Archive, root: Path) -> None:
     first, index, digest = tail.split("\n")
     assert first == "pycachehook archive 1"
     assert digest == f"blake2b {hashlib.blake2b(data[:-64], digest_size=32).hexdigest()}"
-    word, offset, size, expected = index.split()
+    word, beginning, offset, size, expected = index.split()
+    with zipfile.ZipFile(built.path_name) as whole:
+        assert whole.read(INDEX_NAME) == data[int(beginning, 16) : int(offset, 16) + int(size, 16)]
     top = data[int(offset, 16) :][: int(size, 16)]
     assert (word, siphash(INDEX_KEY, top).hex()) == ("index", expected)
     magic, tag, optimization, mode, start, roots = marshal.loads(top)
