@@ -76,6 +76,7 @@ _PLAIN_PATH_HOOKS = (
     else None
 )
 _UNKNOWN = object()
+NOWHERE: "Any" = object()  # instead of a spec
 
 
 def source_hash(data: "bytes | memoryview", key: int = KEY) -> bytes:
@@ -101,7 +102,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
     known: "Callable[[str], bool] | None" = None,
     archived: "Any" = None,
 ) -> "Any":
-    """Return the spec that `PathFinder` would find on this `path`; False: it would find none.
+    """Return the spec that `PathFinder` would find on this `path`; `NOWHERE`: it would find none.
 
     `known`, if there is one, may say of a source that its directory lists that this is a file, which is not looked at then.
     `archived` are the directories that archives answer for, so that nobody looks at them (see `archive.Listings`).
@@ -197,8 +198,10 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                 if record is None or suffix != ".py" or archived.loader is None or name in archived.left_alone:
                     spec = ModuleSpec(fullname, loader(fullname, origin), origin=origin)
                 else:
-                    entry = listing["."], record[0], record[1]
-                    spec = ModuleSpec(fullname, archived.loader(fullname, origin, archived.policies, entry), origin=origin)
+                    seen = listing["."], record[0], record[1]
+                    spec = ModuleSpec(
+                        fullname, archived.loader(fullname, origin, archived.policies, seen), origin=origin
+                    )
                     if archived.suffix:
                         spec._cached = f"{archived.prefix}{origin[:-2]}{archived.suffix}"
                 spec._set_fileattr = True  # what `has_location` sets
@@ -206,7 +209,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                 return spec
             if package is not None:  # a portion of a namespace package, or a file without a suffix
                 return None
-        return False if archived is None or _is_nowhere(name, path, archived) else None
+        return NOWHERE if archived is None or _is_nowhere(name, path, archived) else None
     except (OSError, ValueError, TypeError, AttributeError):  # no such file, or not a path at all
         return None
 

@@ -101,10 +101,10 @@ def _record(sources: Mapping[str, bytes]) -> dict[str, bytes] | None:
     It is another one whenever this project is installed, at whatever version, with other sources.
     """
     for distribution in importlib_metadata.distributions(name=__package__, path=[str(_PACKAGE.parent)]):
-        hashes = {str(file.locate()): file.hash for file in distribution.files or () if file.hash is not None}
-        if all(_is_hash(hashes.get(path), source) for path, source in sources.items()):
-            record = next((str(file.locate()) for file in distribution.files or () if file.name == "RECORD"), "")
-            return {record: Path(record).read_bytes()} if os.path.isfile(record) else None
+        files = {str(file.locate()): file.hash for file in distribution.files or ()}
+        record = next((path for path in files if os.path.basename(path) == "RECORD"), "")
+        if os.path.isfile(record) and all(_is_hash(files.get(path), source) for path, source in sources.items()):
+            return {record: Path(record).read_bytes()}
     return None
 
 

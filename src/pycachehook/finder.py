@@ -7,7 +7,15 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 import sys
 
-from ._compat import ModuleSpec, PathFinder, SourceFileLoader, find_in_listings, hidden_from_tracebacks, look_again_here
+from ._compat import (
+    NOWHERE,
+    ModuleSpec,
+    PathFinder,
+    SourceFileLoader,
+    find_in_listings,
+    hidden_from_tracebacks,
+    look_again_here,
+)
 from .loader import ASKED_FOR_THEIR_TYPE, CachingLoader, Policies
 
 TYPE_CHECKING = False
@@ -40,10 +48,10 @@ class CachingFinder:
             behind = [PathFinder]
         policies = self._policies
         for finder in behind:
-            spec: Any = None
+            spec: ModuleSpec | None = None
             if finder is PathFinder:
                 spec = find_in_listings(fullname, sys.path if path is None else path, policies.known, policies.archived)
-                if spec is False:  # nowhere
+                if spec is NOWHERE:
                     continue
             if spec is None:
                 find_spec = getattr(finder, "find_spec", None)

@@ -65,7 +65,7 @@ class InForce:
         default, rules, cache_dirs = self.compose(values, private=private)
         self.values, self.private = values, private
         self.cache_dirs = cache_dirs
-        self.policies.replace(default, rules, _archived(self.archives), _loader_of(values))
+        self.policies.replace(default, rules, listings_of(self.archives), _loader_of(values))
         self._restore_interpreter()
         self._adapt_interpreter()
         if self._finder not in sys.meta_path:
@@ -247,7 +247,7 @@ def _listen(stats: Stats) -> None:
             write_at_exit(stats, file)
 
 
-def _archived(archives: "tuple[Any, ...]") -> "Listings | None":
+def listings_of(archives: "tuple[Any, ...]") -> "Listings | None":
     """Return what archives know of directories, for the finder."""
     usable = [each for each in archives if each.usable]
     if not usable:

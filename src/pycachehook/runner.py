@@ -91,7 +91,10 @@ def record_at_exit(path: str) -> None:
 def _record(path: str, began: dict[str, None]) -> None:
     origins = [getattr(_spec_of(module), "origin", None) for module in list(sys.modules.values())]
     sources = dict.fromkeys(origin for origin in origins if isinstance(origin, str) and origin.endswith(".py"))
-    ordered = [*(source for source in sources if source not in began), *(source for source in began if source in sources)]
+    ordered = [
+        *(source for source in sources if source not in began),
+        *(source for source in began if source in sources),
+    ]
     try:
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.writelines(f"{source}\n" for source in ordered)

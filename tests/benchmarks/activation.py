@@ -13,6 +13,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def _cost(code: str, bare: Variant, checked: Variant, samples: Series) -> Record
     added = statistics.median(ours.wall - theirs.wall for theirs, ours in pairs)
     modules = _modules(checked) - _modules(bare)
     try:
-        calls: int | str = system_calls(checked) - system_calls(bare)
+        calls: int | str = system_calls(checked).total() - system_calls(bare).total()
     except (FileNotFoundError, subprocess.CalledProcessError):
         calls = "no strace"
     return {
@@ -65,9 +66,12 @@ def _modules(variant: Variant) -> set[str]:
     return set(output(variant, f"{variant.code}; {_SHOW_MODULES}").split())
 
 
-def system_calls(variant: Variant) -> int:
-    """Return the number of system calls of the whole process, counted once it has run before."""
+def system_calls(variant: Variant) -> Counter[str]:
+    """Return the numbers of system calls of the whole process, by name, counted once it has run before."""
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "calls")
         output(variant, variant.code, "strace", "-f", "-c", "-U", "calls,name", "-o", str(table))
-        return next(int(line.split()[0]) for line in table.read_text().splitlines() if line.endswith(" total"))
+        rows = (line.split() for line in table.read_text().splitlines())
+        return Counter(
+            {row[1]: int(row[0]) for row in rows if len(row) == 2 and row[0].isdigit() and row[1] != "total"}
+        )

@@ -4,12 +4,15 @@
     checked      ours, a `checked-hash` archive: every source is read and hashed
     unchecked    ours, an `unchecked-hash` archive: no source and no directory in it is looked at
     paused       the same with `pause_gc`
+    checked, paused    `checked` with `pause_gc`
     entries      ours, entries under `unchecked-hash`, with `pause_gc` and without an archive
 
-All files are in the page cache. Each has an environment to itself. System calls are those of the program beyond those
-of a bare start of the same interpreter (`pass`), as strace counts them, all processes' and all kinds'. Of these, `floor`
-are made by the same program with all modules in memory already: by their bodies, by extension modules, for memory. The
-rest, `per module` from a source, is what importing them costs.
+All files are in the page cache. Each has an environment to itself, and an archive in which the modules of a recorded
+start come first. System calls are those of the program beyond those of a bare start of the same interpreter (`pass`), as
+strace counts them, all processes' and all kinds', but for `memory`: what the allocator and the interpreter's stack ask
+for (brk, mmap, munmap), which varies by hundreds with how deep the stack happens to be. Of the others, `floor` are made
+by the same program with all modules in memory already: by their bodies and by extension modules. The rest, `per module`
+from a source, is what importing them costs.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from .measure import Measurement, Record, Variant, means, measure
 
 DEFAULT = ("sympy", "sqlalchemy", "django", "flask", "boto3", "pandas")
 
+MEMORY = ("brk", "mmap", "munmap")
+
 _SHOW = """
 import sys
 specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
@@ -36,11 +41,10 @@ print(sum(str(spec.origin).endswith(".py") for spec in specs if spec))
 
 def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
     """Time starts from archives against CPython's default."""
-    trees = {"cpython": environment.compiled, **environment.archived()}
-    cases = {
-        case: [tree.variant(name, application.code, claim=WARM) for name, tree in trees.items()]
-        for case, application in applications.items()
-    }
+    cases = {}
+    for case, application in applications.items():
+        trees = {"cpython": environment.compiled, **environment.archived(case, application)}
+        cases[case] = [tree.variant(name, application.code, claim=WARM) for name, tree in trees.items()]
     timed = measure(cases, rounds, "cpython")
     heading = f"geometric means over {', '.join(cases)}"
     calls = [_calls(environment, case, each, cases[case]) for case, each in applications.items()]
@@ -56,16 +60,20 @@ def _calls(
     stock = next(each for each in variants if each.name == "cpython")
     try:
         before = floor(environment, case, application)
-        least = _beyond(replace(stock, code=before + application.code), replace(stock, code=before))
+        least, _ = _beyond(replace(stock, code=before + application.code), replace(stock, code=before))
         for variant in variants:
             if variant.name in ("cpython", "checked", "unchecked"):
                 modules = int(output(variant, variant.code + _SHOW))
-                calls = _beyond(variant, replace(variant, code="pass"))
-                row: Record = {"case": case, "variant": variant.name, "modules": modules, "system calls": calls}
-                yield row | {"floor": least, "per module": (calls - least) / modules}
+                calls, memory = _beyond(variant, replace(variant, code="pass"))
+                row: Record = {"case": case, "variant": variant.name, "modules": modules, "memory": memory}
+                yield row | {"system calls": calls, "floor": least, "per module": (calls - least) / modules}
     except (FileNotFoundError, subprocess.CalledProcessError):
         yield {"case": case, "variant": "", "modules": "no strace"}
 
 
-def _beyond(variant: Variant, bare: Variant) -> int:
-    return system_calls(variant) - system_calls(bare)
+def _beyond(variant: Variant, bare: Variant) -> tuple[int, int]:
+    """Return how many system calls one variant makes more than the other: those for memory come second."""
+    calls = system_calls(variant)
+    calls.subtract(system_calls(bare))
+    memory = sum(calls.pop(name, 0) for name in MEMORY)
+    return calls.total(), memory

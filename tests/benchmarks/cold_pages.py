@@ -2,6 +2,7 @@
 
     cpython    bytecode in each package's `__pycache__`
     archive    ours, an `unchecked-hash` archive, with `pause_gc`
+    floor      all modules' marshalled code, no more, read from one file into a dictionary; without garbage collection
 
 Before each start the kernel is told to forget all files, directories and names (`drop_caches`), the interpreter's too.
 """
@@ -14,6 +15,7 @@ from .applications import Application
 from .conditions import uncached
 from .counts import WARM
 from .environment import Environment
+from .floor import PAUSE, floor
 from .measure import Measurement, means, measure
 
 DEFAULT = ("sympy", "sqlalchemy", "django", "flask", "boto3", "pandas")
@@ -21,11 +23,16 @@ DEFAULT = ("sympy", "sqlalchemy", "django", "flask", "boto3", "pandas")
 
 def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
     """Time starts from an archive against CPython's."""
-    trees = {"cpython": environment.compiled, "archive": environment.archived()["paused"]}
-    cases = {
-        case: [tree.variant(name, application.code, claim=WARM, condition=uncached) for name, tree in trees.items()]
-        for case, application in applications.items()
-    }
+    cases = {}
+    for case, application in applications.items():
+        ours = environment.archived(case, application, "paused")["paused"]
+        cases[case] = [
+            environment.compiled.variant("cpython", application.code, claim=WARM, condition=uncached),
+            ours.variant("archive", application.code, claim=WARM, condition=uncached),
+            environment.compiled.variant(
+                "floor", floor(environment, case, application) + PAUSE + application.code, condition=uncached
+            ),
+        ]
     timed = measure(cases, rounds, "cpython")
     heading = f"geometric means over {', '.join(cases)}"
     return Measurement({**timed.tables, heading: means(timed.samples, ["cpython"])}, timed.samples)

@@ -15,6 +15,8 @@ what it requires, and these alone have the bytecode that pip gives whatever it i
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
@@ -38,6 +40,7 @@ ARCHIVED = {
     "checked": ("checked-hash",),
     "unchecked": ("unchecked-hash",),
     "paused": ("unchecked-hash", "--pause-gc"),
+    "checked, paused": ("checked-hash", "--pause-gc"),
     "entries": ("unchecked-hash", "--pause-gc", "--in-tree", "ignore"),
 }
 LEFT_OUT = ("*/test/*", "*/tests/*", "*/lib2to3/*", "*/idlelib/*", "*/turtledemo/*")  # what no start imports
@@ -90,7 +93,7 @@ class Environment:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._archived: dict[str, Tree] = {}
+        self._archived: dict[tuple[str, str], Tree] = {}
         self.caches = root / "caches"
         self.compiled = Tree(root / "compiled", root / "compiled")
         self.plain = Tree(root / "plain", root / "plain")
@@ -103,11 +106,18 @@ class Environment:
             for mode in ("checked-hash", "unchecked-hash")
         )
 
-    def archived(self) -> dict[str, Tree]:
-        """Return the environments with an archive in front, by the variants of `archive`, made if need be."""
-        if not self._archived:
-            self._archived = {name: self._with_archive(name, *options) for name, options in ARCHIVED.items()}
-        return self._archived
+    def archived(self, case: str, application: Application, *variants: str) -> dict[str, Tree]:
+        """Return the environments with the application's archive in front, by the variants of `archive`: all, or these.
+
+        Each has an archive of everything in it, in which what a recorded start of the application used comes first.
+        They are made if need be.
+        """
+        for name in variants or ARCHIVED:
+            if (name, case) not in self._archived:
+                self._archived[name, case] = self._with_archive(
+                    f"{name.replace(', ', '-')}-{case}", application, *ARCHIVED[name]
+                )
+        return {name: self._archived[name, case] for name in variants or ARCHIVED}
 
     def sharing(self) -> tuple[Tree, Tree]:
         """Return two environments at different paths, alike to the byte, that share a cache with `layout = "shared"`."""
@@ -121,10 +131,10 @@ class Environment:
         _install_project(one, two)
         return one, two
 
-    def _with_archive(self, name: str, mode: str, *options: str) -> Tree:
+    def _with_archive(self, name: str, application: Application, mode: str, *options: str) -> Tree:
         cache = self.caches / f"archive-{name}"
-        out = cache.with_suffix(".pyca")
-        archives = () if name == "entries" else ("--archives", str(out))
+        out, profile = cache.with_suffix(".pyca"), cache.with_suffix(".profile")
+        archives = () if "--in-tree" in options else ("--archives", str(out))
         tree = Tree(
             self.root / f"archive-{name}", cache, (*archives, "--invalidation-mode", mode, *options), hooked=True
         )
@@ -134,12 +144,20 @@ class Environment:
         if archives:
             out.parent.mkdir(parents=True, exist_ok=True)
             out.unlink(missing_ok=True)
+            record = ("run", "--record", profile, "-c", application.code)
+            subprocess.run(
+                [tree.python, "-m", "pycachehook", *record],
+                env=clean_environment(),
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
             left_out = [word for glob in LEFT_OUT for word in ("--exclude", glob)]
             _python(
-                tree.python, "-m", "pycachehook", "archive", "build", "--invalidation-mode", mode, *left_out, out,
-                check=False,  # sources that do not compile
+                tree.python, "-m", "pycachehook", "archive", "build", "--invalidation-mode", mode, "--profile", profile,
+                *left_out, out, check=False,  # sources that do not compile
             )  # fmt: skip
             out.stat()
+            sweep(tree.purelib / "pycachehook")
         return tree
 
     @property
@@ -183,12 +201,19 @@ def _install_requirements(environment: Environment, requirements: set[str]) -> N
 
 
 def _install_project(*trees: Tree) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        _python(Path(sys.executable), "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, PROJECT)
-        wheel = next(Path(folder).glob("*.whl"))
-        for tree in trees:
-            _pip_install(tree, "--force-reinstall", wheel)
-            _python(tree.python, "-m", "pycachehook", "enable", "--cache-dir", tree.cache, *tree.options)
+    wheel = _wheel()
+    for tree in trees:
+        _pip_install(tree, "--force-reinstall", wheel)
+        _python(tree.python, "-m", "pycachehook", "enable", "--cache-dir", tree.cache, *tree.options)
+
+
+@functools.cache
+def _wheel() -> Path:
+    """Return this project's wheel, made once, in a directory that is gone when this process ends."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    _python(Path(sys.executable), "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, PROJECT)
+    return next(folder.glob("*.whl"))
 
 
 def _pip_install(tree: Tree, *arguments: str | Path) -> None:

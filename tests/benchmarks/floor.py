@@ -3,7 +3,8 @@
     cpython    CPython's default, as in `archive`
     floor      all modules' marshalled code in a dictionary, and a finder that looks there and nowhere else
     archive    ours, an `unchecked-hash` archive; and a `checked-hash` one
-    floor, paused and archive, paused      the same without cyclic garbage collection
+    floor, paused and archive, paused      the same without cyclic garbage collection (`pause_gc`)
+    archive, checked, paused               a `checked-hash` archive with `pause_gc`
 
 Times are those of the imports alone, taken in the process: what the floor has in memory was put there before. Ours
 begins with its own start-up, the opening of the archive included.
@@ -67,16 +68,16 @@ class Finder:
 
 sys.meta_path.insert(0, Finder)
 """
-_PAUSE = "import gc; gc.disable()\n"
+PAUSE = "import gc; gc.disable()\n"
 
 
 def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
     """Time imports from archives against the floor."""
-    archived = environment.archived()
     rows: list[Record] = []
     samples: dict[str, Series] = {}
     for case, application in applications.items():
         print(f"  {case}", file=sys.stderr)
+        archived = environment.archived(case, application, "checked", "checked, paused", "unchecked", "paused")
         stock, timed = environment.compiled.variant("cpython", ""), _TIMED.format(code=application.code)
         preamble = floor(environment, case, application)
         programs = {
@@ -84,8 +85,9 @@ def run(environment: Environment, applications: Mapping[str, Application], round
             "floor": (stock, preamble + timed),
             "archive": (archived["unchecked"].variant("archive", ""), timed),
             "archive, checked": (archived["checked"].variant("archive, checked", ""), timed),
-            "floor, paused": (stock, preamble + _PAUSE + timed),
+            "floor, paused": (stock, preamble + PAUSE + timed),
             "archive, paused": (archived["paused"].variant("archive", ""), timed),
+            "archive, checked, paused": (archived["checked, paused"].variant("archive", ""), timed),
         }
         samples[case] = _interleave(programs, rounds)
         rows += [_row(case, samples[case], name) for name in programs]

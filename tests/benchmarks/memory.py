@@ -26,9 +26,10 @@ def run(environment: Environment, applications: Mapping[str, Application], round
     """Measure both, the medians over a third of the rounds: sizes hardly vary."""
     if not Path("/proc/self/smaps_rollup").exists():
         raise Skipped("proportional set sizes need /proc/PID/smaps_rollup")
-    trees = {"cpython": environment.compiled, "archive": environment.archived()["paused"]}
     rows: list[Record] = []
     for case, application in applications.items():
+        ours = environment.archived(case, application, "paused")["paused"]
+        trees = {"cpython": environment.compiled, "archive": ours}
         sizes = {
             name: statistics.median(
                 _pss(tree.variant(name, application.code + WAIT)) for _ in range(max(1, rounds // 3))

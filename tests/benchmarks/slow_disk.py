@@ -28,11 +28,13 @@ DELAY = 0.001  # seconds
 def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
     """Time starts from an archive against CPython's."""
     condition = partial(slow, environment.root, Path(os.__file__).parent, delay=DELAY)
-    trees = {"cpython": environment.compiled, "archive": environment.archived()["paused"]}
     cases = {
         f"{processes} x {case}": [
             tree.variant(name, application.code, claim=WARM, condition=condition, processes=processes)
-            for name, tree in trees.items()
+            for name, tree in {
+                "cpython": environment.compiled,
+                "archive": environment.archived(case, application, "paused")["paused"],
+            }.items()
         ]
         for processes in PROCESSES
         for case, application in applications.items()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pycachehook import archive_builder
-from pycachehook._compat import find_in_listings
+from pycachehook._compat import NOWHERE, find_in_listings
 from pycachehook.archive import Archive, Listings
 from pycachehook.cachedir import trusted_owners
 
@@ -60,7 +60,7 @@ def test_resolution(directories: list[set[str]], covered: int) -> None:
         for name in NAMES:
             expected = PathFinder.find_spec(name, path)
             found = find_in_listings(name, path, None, Listings(opened))
-            if found is False:
+            if found is NOWHERE:
                 assert expected is None
             elif found is not None:
                 assert expected is not None

@@ -8,6 +8,7 @@ import os
 import random
 import sys
 import zipfile
+from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +29,10 @@ from pycachehook.archive import (
 )
 from pycachehook.cachedir import trusted_owners
 from pycachehook.errors import CacheDirError, PycacheHookError
-from pycachehook.events import Miss
+from pycachehook.events import Miss, Stats
 from pycachehook.finder import CachingFinder
-from pycachehook.loader import Policies
+from pycachehook.in_force import listings_of
+from pycachehook.loader import Policies, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -244,6 +246,56 @@ def test_the_current_directory_after_invalidate_caches(
     os.utime(here, ns=(before, before))
     CachingFinder(policies).invalidate_caches()
     assert find_in_listings("app", path, archived=policies.archived).origin == str(here / "app.py")
+
+
+def finder_of(*archives: Archive) -> tuple[CachingFinder, Stats]:
+    """Return a finder with archives in front and nothing else, and its counters."""
+    stats, policies = Stats(), Policies()
+    policies.replace(Policy(archives, None, stats), archived=listings_of(archives))
+    return CachingFinder(policies), stats
+
+
+def test_the_finder_with_an_archive_that_checks_sources(root: Path, tmp_path: Path) -> None:
+    """Directories and sources are looked at, entries are known beforehand; what was added or changed is found."""
+    finder, stats = finder_of(build(root, tmp_path / "c.pyca", "checked-hash"))
+
+    def code_of(name: str, *path: str) -> tuple[Any, Any]:
+        sys.path_importer_cache.pop(str(root.joinpath(*path)), None)
+        spec = finder.find_spec(name, [str(root.joinpath(*path))])
+        assert spec is not None
+        loader: Any = spec.loader
+        return loader, loader.get_code(name)
+
+    for name, *path in (("app",), ("pk",), ("pk.sub", "pk"), ("pk.sub.deep", "pk", "sub")):
+        loader, code = code_of(name, *path)
+        assert loader._entry[0].mode == "checked-hash"
+        assert code.co_filename == loader.path
+    assert stats.hits_by_place == {"archive": 4, "store": 0, "in_tree": 0}
+    (root / "pk/new.py").write_text("new = 1\n")
+    assert code_of("pk.new", "pk")[1].co_names == ("new",)
+    (root / "app.py").write_text("changed = 1\n")
+    assert code_of("app")[1].co_names == ("changed",)
+    assert stats.misses == {"absent": 1, "stale-source": 1}
+    (root / "app.abi3.so").touch()
+    sys.path_importer_cache.pop(str(root))
+    spec = finder.find_spec("app", [str(root)])
+    assert spec is not None
+    assert type(spec.loader) is ExtensionFileLoader
+
+
+def test_what_comes_later_to_a_directory_that_nobody_looks_at(built: Archive, root: Path) -> None:
+    """A name that the archive does not know is looked for nevertheless, with one look at the directory each time."""
+    finder, _ = finder_of(built)
+    for where, name in ((root, "late"), (root / "pk", "pk.late")):
+        path = [str(where)]
+        sys.path_importer_cache.pop(path[0], None)
+        assert finder.find_spec(name, path) is None
+        assert finder.find_spec(name, path) is None
+        (where / "late.py").touch()
+        os.utime(where, ns=(1, 1))
+        spec = finder.find_spec(name, path)
+        assert spec is not None
+        assert spec.origin == str(where / "late.py")
 
 
 def test_paths_of_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
