@@ -102,7 +102,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
     known: "Callable[[str], bool] | None" = None,
     archived: "Any" = None,
 ) -> "Any":
-    """Return the spec that `PathFinder` would find on this `path`; `NOWHERE`: it would find none.
+    """Return the spec that `PathFinder` would find on this `path`; `NOWHERE`: none, as far as listings tell.
 
     `known`, if there is one, may say of a source that its directory lists that this is a file, which is not looked at then.
     `archived` are the directories that archives answer for, so that nobody looks at them (see `archive.Listings`).
@@ -209,22 +209,9 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                 return spec
             if package is not None:  # a portion of a namespace package, or a file without a suffix
                 return None
-        return NOWHERE if archived is None or _is_nowhere(name, path, archived) else None
     except (OSError, ValueError, TypeError, AttributeError):  # no such file, or not a path at all
         return None
-
-
-def _is_nowhere(name: str, path: "Sequence[str]", archived: "Any") -> bool:
-    """Say whether what archives do not know has not come meanwhile to one of the directories that they answer for."""
-    for entry in path:
-        finder: Any = sys.path_importer_cache.get(entry, _UNKNOWN)
-        if entry and finder is not None and archived[entry] is not None:
-            if type(finder) is not _directory_finder or os.stat(finder.path).st_mtime != finder._path_mtime:
-                return False
-            names = finder._path_cache
-            if name in names or any(name + suffix in names for suffix, _ in finder._loaders):
-                return False
-    return True
+    return NOWHERE
 
 
 def _is_not_here(name: str) -> bool:

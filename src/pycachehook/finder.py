@@ -51,7 +51,7 @@ class CachingFinder:
             spec: ModuleSpec | None = None
             if finder is PathFinder:
                 spec = find_in_listings(fullname, sys.path if path is None else path, policies.known, policies.archived)
-                if spec is NOWHERE:
+                if spec is NOWHERE:  # it is asked after this one in any case, and once is enough
                     continue
             if spec is None:
                 find_spec = getattr(finder, "find_spec", None)
@@ -60,13 +60,15 @@ class CachingFinder:
                 continue
             loader: Any = spec.loader
             if type(loader) is SourceFileLoader:
-                place = loader.path
-                policy = policies.of(place) if policies.rules else policies.default
+                origin = loader.path
+                policy = policies.of(origin) if policies.rules else policies.default
                 if policy is not None and fullname.rpartition(".")[2] not in ASKED_FOR_THEIR_TYPE:
-                    spec.loader = (policies.loader or CachingLoader)(loader.name, place, policies)
-                    if policy.store is not None and place[-3:] == ".py":  # others have none, by spec_from_file_location
+                    spec.loader = (policies.loader or CachingLoader)(loader.name, origin, policies)
+                    if (
+                        policy.store is not None and origin[-3:] == ".py"
+                    ):  # others have none, by spec_from_file_location
                         # The property that would find it out takes three times as long, for every module.
-                        spec.cached = policy.store.path(place)
+                        spec.cached = policy.store.path(origin)
             return spec
         return None
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import marshal
 import os
 import random
 import sys
 import zipfile
-from importlib.machinery import ExtensionFileLoader
+from importlib.machinery import ExtensionFileLoader, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pycachehook import archive_builder, archive_check, pyc
-from pycachehook._compat import MAGIC_NUMBER, find_in_listings, siphash, source_hash
+from pycachehook._compat import MAGIC_NUMBER, NOWHERE, find_in_listings, siphash, source_hash
 from pycachehook.archive import (
     FORMAT,
     INDEX_KEY,
@@ -194,7 +195,7 @@ def test_a_name_that_ends_with_a_dot(built: Archive, root: Path) -> None:
     """Its last part is empty, and nothing is found by it."""
     archived = Listings((built,))
     assert find_in_listings("pk.sub", [str(root / "pk")], archived=archived).origin == str(root / "pk/sub/__init__.py")
-    assert find_in_listings("pk.", [str(root / "pk")], archived=archived) is None
+    assert find_in_listings("pk.", [str(root / "pk")], archived=archived) is NOWHERE
 
 
 def test_an_archive_in_its_own_root(root: Path) -> None:
@@ -283,19 +284,21 @@ def test_the_finder_with_an_archive_that_checks_sources(root: Path, tmp_path: Pa
     assert type(spec.loader) is ExtensionFileLoader
 
 
-def test_what_comes_later_to_a_directory_that_nobody_looks_at(built: Archive, root: Path) -> None:
-    """A name that the archive does not know is looked for nevertheless, with one look at the directory each time."""
+def test_what_comes_later_to_a_directory_that_nobody_looks_at(
+    built: Archive, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the archive does not know is the path finder's, which is asked next and once."""
     finder, _ = finder_of(built)
-    for where, name in ((root, "late"), (root / "pk", "pk.late")):
-        path = [str(where)]
-        sys.path_importer_cache.pop(path[0], None)
-        assert finder.find_spec(name, path) is None
-        assert finder.find_spec(name, path) is None
-        (where / "late.py").touch()
-        os.utime(where, ns=(1, 1))
-        spec = finder.find_spec(name, path)
-        assert spec is not None
-        assert spec.origin == str(where / "late.py")
+    monkeypatch.setattr(sys, "meta_path", [finder, PathFinder])
+    monkeypatch.setattr(sys, "path", [str(root)])
+    sys.path_importer_cache.pop(str(root), None)
+    assert finder.find_spec("late") is None
+    assert importlib.util.find_spec("late") is None
+    (root / "late.py").touch()
+    os.utime(root, ns=(1, 1))
+    spec = importlib.util.find_spec("late")
+    assert spec is not None
+    assert spec.origin == str(root / "late.py")
 
 
 def test_paths_of_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
