@@ -26,7 +26,8 @@ FILES = (f"{STARTUP}.py", "pycachehook.start", "pycachehook.pth")  # the one tha
 
 # What a start loads, in an order in which no module needs a later one.
 START_UP_MODULES = ("_compat", "events", "pyc", "paths", "cachedir", "store", "loader", "finder", "in_force")
-OPTIONAL_MODULES = {"archive": "archives", "pausing": "pause_gc"}  # with the option that has them loaded, too
+# Those that an option, which comes behind each, has loaded too.
+OPTIONAL_MODULES = {"archive_format": "archives", "archive": "archives", "pausing": "pause_gc"}
 
 _PACKAGE = Path(__file__).resolve().parent
 

@@ -1,29 +1,4 @@
-r"""The archive: one read-only file with the bytecode of a whole environment. This is its reader; `archive_builder` writes.
-
-It is an ordinary ZIP file in which nothing is compressed and every time is 1980-01-01, so that `unzip -l` shows what is
-inside. To the byte:
-
-    entries     sealed pycs as in `pyc`, `<root>/<directory>/<module>.<cache tag>.pyc`, those that a start needs first;
-                each begins at a multiple of 16 bytes, which an extra field (0xD935) in its ZIP header sees to
-    index       the member `pycachehook.index`: `marshal` objects, for each directory its listing, for each name at the
-                first level of a root the positions of all listings below, and last the top
-    directory   the ZIP's central directory and its end record, whose comment is the tail
-    tail        the last 168 bytes, ASCII: `pycachehook archive 1\n`, `index <offset> <offset> <size> <hash>\n` of the
-                index, then of the top in it, in hexadecimal (16 digits each), and `blake2b <digest>`: 64 digits, over all
-                bytes before them
-
-    top         (magic number, cache tag, optimization, mode, start, roots): `start` is how many bytes from the file's
-                first on a recorded run used; `roots` has (name, location, listing hash, branches) for each root, and
-                `branches`, by the first name of a directory's path below the root, where the positions are: (offset,
-                size, hash); "" is the root itself
-    positions   (offset, size, hash) of the listing of each directory, by its path below the root
-    listing     by each name that can be imported from the directory: (offset, size, is_package) of a source's entry;
-                an extension module's suffix; or False for what `PathFinder` has to be asked for
-
-A root is named as `sysconfig` names it, `stdlib`, `purelib`, `platlib`, and then lies where this interpreter has it;
-one of the application's own lies at its `location`, relative to the archive's directory, or absolute. All hashes are
-SipHash under `INDEX_KEY`. The listing hash is that of the names in the root, and stands for its contents in an
-`unchecked-hash` archive: packages come and go with a `*.dist-info` of their own.
+"""The archive's reader: a place like the store, in one file that is mapped into memory. See `archive_format`.
 
 Start-up module, where archives are configured: imports nothing at module level that the interpreter has not already
 loaded, but `mmap`.
@@ -36,9 +11,9 @@ import stat
 import sys
 
 from ._compat import KEY, MAGIC_NUMBER, set_filename, setting, siphash
+from .archive_format import INDEX_KEY, TAIL_SIZE, hash_of_names, named_roots, read_tail, suffix_of
 from .cachedir import distrust, fault_of, trusted_owners
 from .events import ABSENT, ARCHIVE, CORRUPT, Miss
-from .paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Layout
 from .pyc import HEADER_SIZE, UNCHECKED_HASH
 from .store import MOST, READ_FLAGS, compare, read_file
 
@@ -52,16 +27,8 @@ if TYPE_CHECKING:
     Listing = dict[str, Record | "Archive"]
     Position = tuple[int, int, bytes]
 
-FORMAT = b"pycachehook archive 1\n"
-INDEX_NAME = "pycachehook.index"
-INDEX_KEY = int.from_bytes(b"PYCHOOKA", "little")
-TAIL_SIZE = len(FORMAT) + len(b"index ") + 4 * len(b"0123456789abcdef ") + len(b"blake2b ") + 64
-
 CHUNK = 20  # 2**20 bytes are mapped at once
 MADV_POPULATE_READ = 22  # Linux 5.14; `mmap` does not name it
-
-# What comes and goes in a root without its modules becoming others: caches, and the activation files.
-_PASSING = ("__pycache__", "_pycachehook_startup.py", "pycachehook.pth", "pycachehook.start")
 
 _CODE_TYPE = type((lambda: None).__code__)
 
@@ -123,11 +90,16 @@ class Archive:
     def __init__(self, path: str, owners: tuple[int, ...]) -> None:
         self.path_name = path
         self.reason: str | None = None
-        mapping, end = _map(path, owners)
+        mapping, tail = _map(path, owners)
         self._view = memoryview(mapping)
         try:
-            top = _read_top(self._view, end)
-            magic, self.tag, self.optimization, self.mode, self.start, roots = top
+            index, begin, end, expected = read_tail(tail)
+            if index < end <= len(mapping):
+                _read_ahead(mapping, index, end)
+            top = self._view[begin:end]
+            if siphash(INDEX_KEY, top) != expected:
+                raise ValueError
+            magic, self.tag, self.optimization, self.mode, self.start, roots = marshal.loads(top)
             self.roots = [Root(*each) for each in roots]
         except (ValueError, TypeError, EOFError):
             raise Unusable(f"The archive {path} is damaged, or is no archive of this format.") from None
@@ -323,42 +295,6 @@ def open_all(paths: "Iterable[str]", *, allow_shared: bool, strict: bool) -> "tu
     return tuple(opened)
 
 
-def named_roots() -> dict[str, str]:
-    """Return where the directories lie that `sysconfig`, which is not loaded here, calls `stdlib`, `purelib`, `platlib`."""
-    version = "python{}.{}{}".format(*sys.version_info[:2], "t" if "t" in getattr(sys, "abiflags", "") else "")
-    if os.name == "nt":
-        site = os.path.join(sys.prefix, "Lib", "site-packages")
-        return {"stdlib": os.path.dirname(os.__file__), "purelib": site}
-    roots = {"stdlib": os.path.dirname(os.__file__), "purelib": f"{sys.prefix}/lib/{version}/site-packages"}
-    platlib = f"{sys.exec_prefix}/{sys.platlibdir}/{version}/site-packages"
-    if platlib != roots["purelib"]:
-        roots["platlib"] = platlib
-    return roots
-
-
-def hash_of_names(directory: str, archive_name: str) -> bytes:
-    """Return the listing hash of a root, in which the archive itself may lie, or be being written; raises OSError."""
-    names = sorted(
-        name
-        for name in os.listdir(directory)
-        if name not in _PASSING
-        and name != archive_name
-        and not (name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX))
-    )
-    return siphash(INDEX_KEY, "\0".join(names).encode("utf-8", "surrogateescape"))
-
-
-def suffix_of(tag: str, optimization: int) -> str:
-    """Return the end of a member's name: that of an entry's file name in a cache."""
-    return f".{Layout(tag, optimization, windows=False).plain_suffix}"
-
-
-def tail(index_offset: int, top_offset: int, top: bytes, digest: str = "0" * 64) -> bytes:
-    """Return the tail of a file whose index, and the top in that, are there; the digest is known last of all."""
-    where = f"index {index_offset:016x} {top_offset:016x} {len(top):016x} {siphash(INDEX_KEY, top).hex()}\n"
-    return FORMAT + f"{where}blake2b {digest}".encode()
-
-
 def _changed(root: Root, archive_name: str) -> str | None:
     if not root.place:
         return "there is no such directory here"
@@ -396,21 +332,6 @@ def _map(path: str, owners: tuple[int, ...]) -> "tuple[mmap.mmap, bytes]":
             os.close(descriptor)
     except (OSError, ValueError) as error:  # no path at all; or cut off meanwhile
         raise Unusable(f"The archive {path} cannot be opened: {getattr(error, 'strerror', None) or error}.") from None
-
-
-def _read_top(view: memoryview, end: bytes) -> "tuple[Any, ...]":
-    """Return the top of the index; raises ValueError, TypeError or EOFError if it is not what the tail, `end`, says."""
-    if end[: len(FORMAT)] != FORMAT:
-        raise ValueError
-    word, index, offset, size, expected = end[len(FORMAT) :].split(b"\n")[0].split(b" ")
-    first, last = int(offset, 16), int(offset, 16) + int(size, 16)
-    if 0 <= int(index, 16) < last <= len(view):
-        _read_ahead(view.obj, int(index, 16), last)
-    data = view[first:last]
-    if word != b"index" or siphash(INDEX_KEY, data).hex().encode() != expected:
-        raise ValueError
-    top: tuple[Any, ...] = marshal.loads(data)
-    return top
 
 
 def _read_ahead(mapping: "Any", begin: int, end: int) -> None:

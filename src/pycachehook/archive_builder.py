@@ -1,4 +1,4 @@
-"""Writing an archive: every source of some roots, compiled, in one file. `pycachehook archive build`; see `archive`."""
+"""Writing an archive: every source of some roots, compiled, in one file. `pycachehook archive build`; see `archive_format`."""
 
 import hashlib
 import io
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES, SourceFileLoader
 from typing import Any
 
-from . import archive, pyc
+from . import archive_format, pyc
 from ._compat import MAGIC_NUMBER, siphash, source_hash, source_to_code
-from .archive import INDEX_KEY, INDEX_NAME, hash_of_names, named_roots
+from .archive_format import INDEX_KEY, INDEX_NAME, hash_of_names, named_roots
 from .errors import PycacheHookError
 from .paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from .precompile import NOT_COMPILED, in_processes, what_is_wrong
@@ -151,7 +151,7 @@ def _root_of(path: str, roots: Iterable[Root]) -> Root | None:
 
 def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built) -> None:
     tag, level = sys.implementation.cache_tag, sys.flags.optimize
-    suffix = archive.suffix_of(tag, level)
+    suffix = archive_format.suffix_of(tag, level)
     places: dict[str, Place] = {}
     start = 0
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as whole:
@@ -182,7 +182,7 @@ def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built)
         offset = index.seek(0, os.SEEK_END)
         index.write(top)
         _add(whole, file, INDEX_NAME, index.getvalue())
-        whole.comment = archive.tail(base, base + offset, top)
+        whole.comment = archive_format.tail(base, base + offset, top)
     _sign(file)
 
 

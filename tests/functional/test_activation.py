@@ -380,3 +380,24 @@ def test_disabled_start_writes_nothing(enabled: Python, application: Path, cache
     assert (started.stdout, started.stderr) == (OURS, "")
     assert sorted(cache.rglob("*")) == before
     assert not list(application.rglob("*.pyc"))
+
+
+def test_the_start_up_image_under_unchecked_hash(make_environment: Callable[..., Python], cache: Path) -> None:
+    """It goes by what pip has noted of our sources, not by each of them: edited in place, they are as they were."""
+    environment = make_environment()
+    package = Path(environment("-c", "import pycachehook; print(pycachehook.__path__[0])").stdout.strip())
+    source, show = package / "finder.py", "import colorsys, pycachehook.finder as f; print(hasattr(f, 'edited'))"
+    text = source.read_text()
+    for mode, seen in (("checked-hash", "True\n"), ("unchecked-hash", "False\n")):
+        environment("-m", "pycachehook", "enable", "--cache-dir", cache, "--invalidation-mode", mode)
+        source.unlink()  # else its twin in pip's cache of wheels could be edited with it
+        source.write_text(f"{text}\nedited = True\n")
+        assert environment("-c", show).stdout == seen
+        source.write_text(text)
+    (record,) = package.parent.glob("pycachehook-*.dist-info/RECORD")
+    source.write_text(f"{text}\nedited = True\n")
+    record.write_text(record.read_text().replace("pycachehook/finder.py,sha256=", "pycachehook/finder.py,sha256=x"))
+    assert environment("-c", show).stdout == "True\n"
+    environment("-m", "pycachehook", "enable", "--cache-dir", cache, "--invalidation-mode", "unchecked-hash")
+    source.write_text(text)  # which is not what has been noted of it either
+    assert environment("-c", show).stdout == "False\n"

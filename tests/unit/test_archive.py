@@ -17,17 +17,8 @@ import pytest
 
 from pycachehook import archive_builder, archive_check, pyc
 from pycachehook._compat import MAGIC_NUMBER, NOWHERE, find_in_listings, siphash, source_hash
-from pycachehook.archive import (
-    FORMAT,
-    INDEX_KEY,
-    INDEX_NAME,
-    TAIL_SIZE,
-    Archive,
-    Listings,
-    Unusable,
-    named_roots,
-    open_all,
-)
+from pycachehook.archive import Archive, Listings, Unusable, open_all
+from pycachehook.archive_format import FORMAT, INDEX_KEY, INDEX_NAME, TAIL_SIZE, named_roots
 from pycachehook.cachedir import trusted_owners
 from pycachehook.errors import CacheDirError, PycacheHookError
 from pycachehook.events import Miss, Stats
