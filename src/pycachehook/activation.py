@@ -92,21 +92,23 @@ def build_image(values: Mapping[str, Any]) -> bytes:
         )
         for name, (path, source) in zip(names, sources.items(), strict=True)
     )
-    evidence = _record(sources) if values["invalidation_mode"] == pyc.UNCHECKED_HASH else None
-    return marshal.dumps((sys.version, tuple((evidence or sources).items()), modules))
+    evidence = _noted(sources) if values["invalidation_mode"] == pyc.UNCHECKED_HASH else sources
+    return marshal.dumps((sys.version, tuple(evidence.items()), modules))
 
 
-def _record(sources: Mapping[str, bytes]) -> dict[str, bytes] | None:
-    """Return the file in which pip has noted the hashes of these sources, and its contents; None if it has not.
+def _noted(sources: dict[str, bytes]) -> dict[str, bytes]:
+    """Return files that are others when these sources are, with their contents: the sources if there are no fewer.
 
-    It is another one whenever this project is installed, at whatever version, with other sources.
+    Else those are the one in which pip has noted the sources' hashes, written anew whenever this version is installed,
+    and the first source, which tells the version: `pip install --target --upgrade` leaves an older one's record there.
     """
+    first = next(iter(sources))
     for distribution in importlib_metadata.distributions(name=__package__, path=[str(_PACKAGE.parent)]):
         files = {str(file.locate()): file.hash for file in distribution.files or ()}
         record = next((path for path in files if os.path.basename(path) == "RECORD"), "")
         if os.path.isfile(record) and all(_is_hash(files.get(path), source) for path, source in sources.items()):
-            return {record: Path(record).read_bytes()}
-    return None
+            return {record: Path(record).read_bytes(), first: sources[first]}
+    return sources
 
 
 def _is_hash(noted: importlib_metadata.FileHash | None, source: bytes) -> bool:

@@ -401,3 +401,19 @@ def test_the_start_up_image_under_unchecked_hash(make_environment: Callable[...,
     environment("-m", "pycachehook", "enable", "--cache-dir", cache, "--invalidation-mode", "unchecked-hash")
     source.write_text(text)  # which is not what has been noted of it either
     assert environment("-c", show).stdout == "False\n"
+
+
+def test_the_start_up_image_with_the_record_of_an_older_version(
+    make_environment: Callable[..., Python], cache: Path
+) -> None:
+    """`pip install --target --upgrade` puts the new sources in place and leaves what it noted of the old ones there."""
+    environment = make_environment()
+    package = Path(environment("-c", "import pycachehook; print(pycachehook.__path__[0])").stdout.strip())
+    environment("-m", "pycachehook", "enable", "--cache-dir", cache, "--invalidation-mode", "unchecked-hash")
+    for name, line in (("__init__", "__version__ = '999'"), ("finder", "newer = True")):
+        source = package / f"{name}.py"
+        text = source.read_text()
+        source.unlink()  # else its twin in pip's cache of wheels could be edited with it
+        source.write_text(f"{text}\n{line}\n")
+    show = "import colorsys, pycachehook, pycachehook.finder as f; print(pycachehook.__version__, hasattr(f, 'newer'))"
+    assert environment("-c", show).stdout == "999 True\n"
