@@ -195,7 +195,8 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                 ):
                     continue
                 origin = base + suffix
-                if record is None or suffix != ".py" or archived.loader is None or name in archived.left_alone:
+                plain = loader is SourceFileLoader and suffix == ".py"  # what the archive has it for
+                if record is None or not plain or archived.loader is None or name in archived.left_alone:
                     spec = ModuleSpec(fullname, loader(fullname, origin), origin=origin)
                 else:
                     seen = listing["."], record[0], record[1]

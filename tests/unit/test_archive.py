@@ -9,7 +9,7 @@ import os
 import random
 import sys
 import zipfile
-from importlib.machinery import ExtensionFileLoader, PathFinder
+from importlib.machinery import ExtensionFileLoader, FileFinder, PathFinder, SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -273,6 +273,20 @@ def test_the_finder_with_an_archive_that_checks_sources(root: Path, tmp_path: Pa
     spec = finder.find_spec("app", [str(root)])
     assert spec is not None
     assert type(spec.loader) is ExtensionFileLoader
+
+
+def test_a_directory_for_which_a_tool_has_loaders_of_its_own(root: Path, tmp_path: Path) -> None:
+    """They load what is in it, also where the tool has put its finder in force and taken the path hook back."""
+
+    class OwnLoader(SourceFileLoader):
+        """Some tool's."""
+
+    finder, _ = finder_of(build(root, tmp_path / "c.pyca", "checked-hash"))
+    sys.path_importer_cache[str(root)] = FileFinder(str(root), (OwnLoader, [".py"]))
+    for name in ("app", "pk"):
+        spec = finder.find_spec(name, [str(root)])
+        assert spec is not None
+        assert type(spec.loader) is OwnLoader
 
 
 def test_what_comes_later_to_a_directory_that_nobody_looks_at(
