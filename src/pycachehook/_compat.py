@@ -190,7 +190,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                     except OSError:
                         continue
                 elif name + suffix not in names or (
-                    (loader is not SourceFileLoader or (record is None and (known is None or not known(base + suffix))))
+                    (record is not None or known is None or loader is not SourceFileLoader or not known(base + suffix))
                     and not stat.S_ISREG(os.stat(base + suffix).st_mode)
                 ):
                     continue

@@ -275,6 +275,28 @@ def test_the_finder_with_an_archive_that_checks_sources(root: Path, tmp_path: Pa
     assert type(spec.loader) is ExtensionFileLoader
 
 
+@pytest.mark.skipif(os.name == "nt", reason="has no pipes in directories")
+@pytest.mark.parametrize("what", ["directory", "dangling link", "pipe"])
+def test_what_is_no_file_any_more(what: str, root: Path, tmp_path: Path) -> None:
+    """It is passed over, and the module is found further on, as the path finder does it."""
+    finder, _ = finder_of(build(root, tmp_path / "c.pyca", "checked-hash"))
+    further = tmp_path / "further"
+    further.mkdir()
+    (further / "app.py").touch()
+    source = root / "app.py"
+    source.unlink()
+    if what == "directory":
+        source.mkdir()
+    elif what == "pipe":
+        os.mkfifo(source)
+    else:
+        source.symlink_to("nowhere")
+    assert finder.find_spec("app", [str(root)]) is None
+    spec = finder.find_spec("app", [str(root), str(further)])
+    assert spec is not None
+    assert spec.origin == str(further / "app.py")
+
+
 def test_a_directory_for_which_a_tool_has_loaders_of_its_own(root: Path, tmp_path: Path) -> None:
     """They load what is in it, also where the tool has put its finder in force and taken the path hook back."""
 
