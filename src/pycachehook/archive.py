@@ -324,7 +324,7 @@ def _map(path: str, owners: tuple[int, ...]) -> "tuple[mmap.mmap, bytes]":
                 raise Unusable(f"The archive {path} is not trusted: it {fault}.")
             if not stat.S_ISREG(status.st_mode) or status.st_size < TAIL_SIZE:
                 raise Unusable(f"The archive {path} is damaged, or is no archive of this format.")
-            how: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+            how: dict[str, Any] = {"trackfd": False} if os.name == "posix" and sys.version_info >= (3, 13) else {}
             mapping = mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ, **how)
             os.lseek(descriptor, -TAIL_SIZE, os.SEEK_END)
             return mapping, os.read(descriptor, TAIL_SIZE)  # in the mapping, a look at it would read what is around it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import marshal
+import mmap
 import os
 import random
 import sys
@@ -334,6 +335,21 @@ def test_paths_of_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(os, "sep", "\\")
     assert built.find("C:\\app\\pk\\sub\\deep.py").co_filename == "C:\\app\\pk\\sub\\deep.py"
     assert built.path("C:\\app\\pk\\sub\\deep.py").endswith(f"/application/pk/sub/deep{built.member_suffix}")
+
+
+def test_mapping_on_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its `mmap` has fewer parameters, also in Python 3.13 and 3.14."""
+    map_file = mmap.mmap
+
+    def windows_mmap(fileno: int, length: int, tagname: None = None, access: int = 0, offset: int = 0) -> mmap.mmap:
+        assert tagname is None
+        return map_file(fileno, length, access=access, offset=offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mmap, "mmap", windows_mmap)
+        patched.setattr(sys, "version_info", (3, 13, 0))
+        patched.setattr(os, "name", "nt")
+        assert Archive(built.path_name, ()).mode == built.mode
 
 
 def test_sources_are_compared_under_checked_hash_alone(root: Path, tmp_path: Path) -> None:
