@@ -123,6 +123,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
     looked_at = None if archived is None else archived.looked_at
     name = fullname.rpartition(".")[2]
     finders = sys.path_importer_cache
+    passed_over = False
     try:
         for entry in path:
             if type(entry) is not str:  # the path finder has its own mind about these
@@ -138,6 +139,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                 if listing is not None:
                     record = listing.get(name)
                     if record is None:
+                        passed_over = True
                         continue
                     loader: Any
                     if type(record) is tuple:
@@ -212,7 +214,8 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                 return None
     except (OSError, ValueError, TypeError, AttributeError):  # no such file, or not a path at all
         return None
-    return NOWHERE
+    # What has come to a directory since the archive was built must be ours, too: the path finder's has a timestamp.
+    return find_in_listings(fullname, path, known) if passed_over else NOWHERE
 
 
 def _is_not_here(name: str) -> bool:

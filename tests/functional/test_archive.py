@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -234,6 +235,19 @@ print(made.NAME, "no longer what it was" in hook.reason)
     root, out = tree({"app.py": text}), tmp_path / "app.pyca"
     python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", "unchecked-hash", out)
     assert run_app(python, root, out, cache) == "made True"
+
+
+def test_two_edits_in_a_second_of_a_module_that_came_later(
+    python: Python, tree: Tree, cache: Path, tmp_path: Path
+) -> None:
+    """The archive's root does not tell of it, and each edit is noticed: it has an entry of ours, by its hash."""
+    root, out = tree({"app.py": "import pk.made\nprint(pk.made.NAME)\n", "pk/__init__.py": ""}), tmp_path / "app.pyca"
+    python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", "unchecked-hash", out)
+    made = root / "pk/made.py"
+    for name in ("one", "two"):
+        made.write_text(f"NAME = '{name}'\n")
+        os.utime(made, (10**9, 10**9))
+        assert run_app(python, root, out, cache) == name
 
 
 def test_a_tools_own_path_hook(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from pycachehook.errors import CacheDirError, PycacheHookError
 from pycachehook.events import Miss, Stats
 from pycachehook.finder import CachingFinder
 from pycachehook.in_force import listings_of
-from pycachehook.loader import Policies, Policy
+from pycachehook.loader import CachingLoader, Policies, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -315,7 +315,7 @@ def test_a_directory_for_which_a_tool_has_loaders_of_its_own(root: Path, tmp_pat
 def test_what_comes_later_to_a_directory_that_nobody_looks_at(
     built: Archive, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the archive does not know is the path finder's, which is asked next and once."""
+    """What the archive does not know is looked for there, and loaded as everything else is."""
     finder, _ = finder_of(built)
     monkeypatch.setattr(sys, "meta_path", [finder, PathFinder])
     monkeypatch.setattr(sys, "path", [str(root)])
@@ -326,7 +326,7 @@ def test_what_comes_later_to_a_directory_that_nobody_looks_at(
     os.utime(root, ns=(1, 1))
     spec = importlib.util.find_spec("late")
     assert spec is not None
-    assert spec.origin == str(root / "late.py")
+    assert (spec.origin, type(spec.loader)) == (str(root / "late.py"), CachingLoader)
 
 
 def test_paths_of_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
