@@ -94,7 +94,7 @@ class Archive:
         self._view = memoryview(mapping)
         try:
             index, begin, end, expected = read_tail(tail)
-            if index < end <= len(mapping):
+            if end <= len(mapping):
                 _read_ahead(mapping, index, end)
             top = self._view[begin:end]
             if siphash(INDEX_KEY, top) != expected:

@@ -64,9 +64,8 @@ class CachingFinder:
                 policy = policies.of(origin) if policies.rules else policies.default
                 if policy is not None and fullname.rpartition(".")[2] not in ASKED_FOR_THEIR_TYPE:
                     spec.loader = (policies.loader or CachingLoader)(loader.name, origin, policies)
-                    if (
-                        policy.store is not None and origin[-3:] == ".py"
-                    ):  # others have none, by spec_from_file_location
+                    # Others have none, by `spec_from_file_location`.
+                    if policy.store is not None and origin[-3:] == ".py":
                         # The property that would find it out takes three times as long, for every module.
                         spec.cached = policy.store.path(origin)
             return spec
