@@ -123,7 +123,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
     looked_at = None if archived is None else archived.looked_at
     name = fullname.rpartition(".")[2]
     finders = sys.path_importer_cache
-    passed_over = False
+    elsewhere: list[str] = []
     try:
         for entry in path:
             if type(entry) is not str:  # the path finder has its own mind about these
@@ -139,7 +139,8 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                 if listing is not None:
                     record = listing.get(name)
                     if record is None:
-                        passed_over = True
+                        if "/" not in listing:
+                            elsewhere = [*elsewhere, place]
                         continue
                     loader: Any
                     if type(record) is tuple:
@@ -215,7 +216,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
     except (OSError, ValueError, TypeError, AttributeError):  # no such file, or not a path at all
         return None
     # What has come to a directory since the archive was built must be ours, too: the path finder's has a timestamp.
-    return find_in_listings(fullname, path, known) if passed_over else NOWHERE
+    return find_in_listings(fullname, elsewhere, known) if elsewhere else NOWHERE
 
 
 def _is_not_here(name: str) -> bool:

@@ -152,7 +152,9 @@ class Archive:
                 if inside in positions:
                     listing: Listing | None = self.read(*positions[inside])
                     if listing is not None:
-                        listing["."] = self  # whose it is; no module's last name has a dot in it
+                        listing["."] = self  # whose it is; no module's last name has a dot or a slash in it
+                        if not inside:
+                            listing["/"] = True  # a root, whose names have been compared
                     return listing
         return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import marshal
 import mmap
 import os
@@ -315,18 +314,20 @@ def test_a_directory_for_which_a_tool_has_loaders_of_its_own(root: Path, tmp_pat
 def test_what_comes_later_to_a_directory_that_nobody_looks_at(
     built: Archive, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the archive does not know is looked for there, and loaded as everything else is."""
+    """What the archive does not know is looked for there, and is ours below a root, of which the next start knows."""
     finder, _ = finder_of(built)
     monkeypatch.setattr(sys, "meta_path", [finder, PathFinder])
     monkeypatch.setattr(sys, "path", [str(root)])
-    sys.path_importer_cache.pop(str(root), None)
-    assert finder.find_spec("late") is None
-    assert importlib.util.find_spec("late") is None
-    (root / "late.py").touch()
-    os.utime(root, ns=(1, 1))
-    spec = importlib.util.find_spec("late")
-    assert spec is not None
-    assert (spec.origin, type(spec.loader)) == (str(root / "late.py"), CachingLoader)
+    for where, name, kind in ((root, "late", SourceFileLoader), (root / "pk/sub", "pk.sub.late", CachingLoader)):
+        path = None if where == root else [str(where)]
+        sys.path_importer_cache.pop(str(where), None)
+        assert finder.find_spec(name, path) is None
+        assert PathFinder.find_spec(name, path) is None
+        (where / "late.py").touch()
+        os.utime(where, ns=(1, 1))
+        spec = finder.find_spec(name, path) or PathFinder.find_spec(name, path)
+        assert spec is not None
+        assert (spec.origin, type(spec.loader)) == (str(where / "late.py"), kind)
 
 
 def test_paths_of_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
