@@ -159,7 +159,7 @@ class CachingLoader(SourceFileLoader):
         policy = policies.of(path) if policies.rules else policies.default
         if policy is None:
             return SourceFileLoader.get_code(self, fullname)
-        if self._entry is not None:
+        if self._entry is not None and self._entry[0] in policy.places:  # else others have been put in force since
             archive, offset, size = self._entry
             try:
                 loaded = archive.load(offset, size, path)

@@ -330,6 +330,22 @@ def test_what_comes_later_to_a_directory_that_nobody_looks_at(
         assert (spec.origin, type(spec.loader)) == (str(where / "late.py"), kind)
 
 
+def test_a_spec_that_outlives_its_archive(root: Path, tmp_path: Path) -> None:
+    """Once other archives are in force, its loader asks those."""
+    stats, policies = Stats(), Policies()
+    first, second = (build(root, tmp_path / name) for name in ("a.pyca", "b.pyca"))
+    policies.replace(Policy((first,), None, stats), archived=listings_of((first,)))
+    spec = CachingFinder(policies).find_spec("app", [str(root)])
+    assert spec is not None
+    loader: Any = spec.loader
+    assert loader.get_code("app").co_filename == str(root / "app.py")
+    for places, hits in (((second,), 2), ((), 2)):
+        policies.replace(Policy(places, None, stats), archived=listings_of(places))
+        assert loader.get_code("app").co_filename == str(root / "app.py")
+        assert stats.hits == hits
+    assert stats.compiled == 1
+
+
 def test_paths_of_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """With their own separator: what the members' names have is `/`."""
     built.roots[0].place = "C:\\app"
