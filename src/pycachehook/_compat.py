@@ -120,7 +120,6 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
         return None
     if archived is not None and sys.path_hooks != _PLAIN_PATH_HOOKS:  # a tool has its own finders for directories
         archived = None
-    looked_at = None if archived is None else archived.looked_at
     name = fullname.rpartition(".")[2]
     finders = sys.path_importer_cache
     elsewhere: list[str] = []
@@ -176,15 +175,10 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                 finder._path_mtime = mtime
             names = finder._path_cache
             base = f"{directory}/{name}"
-            package = record = None
+            package = None
             if name in names:
                 package = [base]
                 base = f"{base}/__init__"
-            if looked_at is not None:
-                listing = looked_at[directory]
-                record = None if listing is None else listing.get(name)
-                if type(record) is not tuple or record[2] != (package is not None):
-                    record = None
             for suffix, loader in finder._loaders:
                 if package is not None:
                     try:
@@ -193,21 +187,11 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                     except OSError:
                         continue
                 elif name + suffix not in names or (
-                    (record is not None or known is None or loader is not SourceFileLoader or not known(base + suffix))
+                    (known is None or loader is not SourceFileLoader or not known(base + suffix))
                     and not stat.S_ISREG(os.stat(base + suffix).st_mode)
                 ):
                     continue
-                origin = base + suffix
-                plain = loader is SourceFileLoader and suffix == ".py"  # what the archive has it for
-                if record is None or not plain or archived.loader is None or name in archived.left_alone:
-                    spec = ModuleSpec(fullname, loader(fullname, origin), origin=origin)
-                else:
-                    seen = listing["."], record[0], record[1]
-                    spec = ModuleSpec(
-                        fullname, archived.loader(fullname, origin, archived.policies, seen), origin=origin
-                    )
-                    if archived.suffix:
-                        spec._cached = f"{archived.prefix}{origin[:-2]}{archived.suffix}"
+                spec = ModuleSpec(fullname, loader(fullname, base + suffix), origin=base + suffix)
                 spec._set_fileattr = True  # what `has_location` sets
                 spec.submodule_search_locations = package
                 return spec

@@ -242,19 +242,16 @@ class Archive:
 class Listings(dict):  # type: ignore[type-arg]  # "dict[str, Listing | None]", which costs something
     """What archives know of directories, each looked up once: `listings[directory]` is None where they know nothing.
 
-    With `validates` None for every archive; True for those that check sources, and False for those that do not.
-
-    For the finder there is also how to make a `loader`, whose `policies` decide, for all modules but those whose last
-    name is in `left_alone`; of what the path of a source's entry in the store is put together; and `looked_at`, the
-    directories that are looked at nevertheless, since something may have been added there.
+    For the finder they know nothing of directories that are to be looked at, since the archive checks sources. There is
+    also how to make a `loader`, whose `policies` decide, for all modules but those whose last name is in `left_alone`;
+    and of what the path of a source's entry in the store is put together.
     """
 
-    __slots__ = ("archives", "left_alone", "loader", "looked_at", "policies", "prefix", "suffix", "validates")
+    __slots__ = ("archives", "for_finder", "left_alone", "loader", "policies", "prefix", "suffix")
 
-    def __init__(self, archives: "Iterable[Archive]", *, validates: bool | None = None) -> None:
+    def __init__(self, archives: "Iterable[Archive]", *, for_finder: bool = False) -> None:
         self.archives = tuple(archives)
-        self.validates = validates
-        self.looked_at: Listings | None = None
+        self.for_finder = for_finder
         self.loader: Any = None
         self.policies: Any = None
         self.left_alone: tuple[str, ...] = ()
@@ -266,7 +263,7 @@ class Listings(dict):  # type: ignore[type-arg]  # "dict[str, Listing | None]", 
         for archive in self.archives:
             listing = archive.listing(directory)
             if listing is not None:
-                if self.validates is not None and self.validates != (archive.mode != UNCHECKED_HASH):
+                if self.for_finder and archive.mode != UNCHECKED_HASH:
                     listing = None
                 break
         self[directory] = listing
@@ -277,8 +274,6 @@ class Listings(dict):  # type: ignore[type-arg]  # "dict[str, Listing | None]", 
         for archive in self.archives:
             archive.check_roots()
         self.clear()
-        if self.looked_at is not None:
-            self.looked_at.clear()
 
 
 def open_all(paths: "Iterable[str]", *, allow_shared: bool, strict: bool) -> "tuple[Archive | Refused, ...]":

@@ -248,16 +248,13 @@ def _listen(stats: Stats) -> None:
 
 
 def listings_of(archives: "tuple[Any, ...]") -> "Listings | None":
-    """Return what archives know of directories, for the finder."""
+    """Return what archives know of directories, for the finder, if there are any whose sources nobody looks at."""
     usable = [each for each in archives if each.usable]
-    if not usable:
+    if not any(each.mode == UNCHECKED_HASH for each in usable):
         return None
     from .archive import Listings
 
-    listings = Listings(usable, validates=False)
-    if any(each.mode != UNCHECKED_HASH for each in usable):
-        listings.looked_at = Listings(usable, validates=True)
-    return listings
+    return Listings(usable, for_finder=True)
 
 
 def _loader_of(values: "Values") -> "type[CachingLoader] | None":
