@@ -58,14 +58,12 @@ def named_roots() -> dict[str, str]:
 
 def hash_of_names(directory: str, archive_name: str) -> bytes:
     """Return the listing hash of a root, in which the archive itself may lie, or be being written; raises OSError."""
-    names = sorted(
-        name
-        for name in os.listdir(directory)
-        if name not in _PASSING
-        and name != archive_name
-        and not (name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX))
-    )
-    return siphash(INDEX_KEY, "\0".join(names).encode("utf-8", "surrogateescape"))
+    names = {*os.listdir(directory)}.difference(_PASSING, (archive_name,))
+    text = "\0".join(sorted(names))
+    if TEMPORARY_PREFIX in text:
+        left = (name for name in names if not (name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)))
+        text = "\0".join(sorted(left))
+    return siphash(INDEX_KEY, text.encode("utf-8", "surrogateescape"))
 
 
 def suffix_of(tag: str, optimization: int) -> str:

@@ -224,7 +224,7 @@ def _leave_no_debt() -> None:
     """
     import gc  # built in
 
-    if gc.isenabled() and gc.get_freeze_count() == 0:
+    if gc.get_freeze_count() == 0:
         gc.freeze()
         gc.unfreeze()
 

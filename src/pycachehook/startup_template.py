@@ -54,13 +54,21 @@ def activate():
 
 def install():
     """Install the hook; does nothing if pycachehook has been uninstalled since."""
+    import gc  # built in
+
+    collecting = gc.isenabled()
+    gc.disable()  # nothing that is made here becomes garbage
     try:
         if "pycachehook" not in sys.modules:
             load_image()
         from pycachehook.in_force import start_up
     except Exception:
         return
-    start_up(OPTIONS, VERSION, __file__)
+    else:
+        start_up(OPTIONS, VERSION, __file__)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def find_spec(finders, name, path, target):

@@ -311,6 +311,7 @@ print(sys.pycache_prefix)
             ),
         ),
         ("gc.freeze(); found = gc.get_freeze_count()", "gc.get_freeze_count() > found // 2 > 0", "True"),
+        ("gc.enable()", "gc.isenabled()", "True"),
         ("gc.disable(); found = gc.get_freeze_count()", "gc.isenabled(), gc.get_freeze_count() - found", "False 0"),
     ],
 )
