@@ -291,19 +291,24 @@ sys.modules["odd"] = Odd()
 
 
 def test_a_recorded_start(python: Python, tree: Tree, tmp_path: Path) -> None:
-    """`run --record` writes the sources in their order, and an archive has them first."""
-    root, profile, out = (
-        tree({**MODULES, "aside.py": "", "app.py": "import pk.one\n"}),
-        tmp_path / "profile",
-        tmp_path / "a",
-    )
+    """`run --record` writes the sources in the order in which they are used, and an archive has them first."""
+    text = "import outer\nimport pk.one\n"
+    sources = {
+        **MODULES,
+        "aside.py": "",
+        "app.py": text,
+        "outer/__init__.py": "from outer import inner",
+        "outer/inner.py": "",
+    }
+    root, profile, out = tree(sources), tmp_path / "profile", tmp_path / "a"
     python("-m", "pycachehook", "run", "--record", profile, root / "app.py")
+    used = ["outer/__init__.py", "outer/inner.py", "pk/__init__.py", "pk/one.py"]
     ours = [line for line in profile.read_text().splitlines() if line.startswith(str(root))]
-    assert ours == [str(root / name) for name in ("pk/__init__.py", "pk/one.py")]
+    assert ours == [str(root / name) for name in used]
     python("-m", "pycachehook", "archive", "build", "--path", root, "--profile", profile, out)
     said = json.loads(python("-m", "pycachehook", "archive", "list", "--json", out).stdout)
-    assert [each["source"] for each in said["entries"]] == ["pk/__init__.py", "pk/one.py", "app.py", "aside.py"]
-    assert said["entries"][1]["bytes"] < said["start_bytes"]
+    assert [each["source"] for each in said["entries"]] == [*used, "app.py", "aside.py"]
+    assert said["entries"][3]["bytes"] < said["start_bytes"]
 
 
 def test_explain_and_rules(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
