@@ -25,6 +25,7 @@ from pycachehook.events import Miss, Stats
 from pycachehook.finder import CachingFinder
 from pycachehook.in_force import listings_of
 from pycachehook.loader import CachingLoader, Policies, Policy
+from pycachehook.store import MOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -385,6 +386,20 @@ def test_sources_are_compared_under_checked_hash_alone(root: Path, tmp_path: Pat
         ("application/pk/sub/deep.py", "stale-source"),
     ]
     assert archive_check.verify(checked, sources=False).bad == []
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_a_source_that_one_reading_does_not_bring(beyond: int, root: Path, tmp_path: Path) -> None:
+    """What is behind the first reading counts, too."""
+    source, text = root / "app.py", f"{'#' * (MOST + beyond - 1)}\n"
+    source.write_text(text)
+    checked = build(root, tmp_path / "c.pyca", "checked-hash")
+    for changed in (f"{text}#", text[:-1], f"{text[:-1]}#"):
+        assert checked.find(str(source))
+        source.write_text(changed)
+        with pytest.raises(Miss, match="stale-source"):
+            checked.find(str(source))
+        source.write_text(text)
 
 
 def test_every_flip_and_cut_gives_the_right_code_or_none(root: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pycachehook.cachedir import CacheDir
 from pycachehook.compiling import Source, encode
 from pycachehook.events import Miss
 from pycachehook.paths import Layout
-from pycachehook.store import DAY, InTree, Store, read_file
+from pycachehook.store import DAY, MOST, InTree, Store, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,6 +105,20 @@ def test_missing_source(ask: Callable[[Source], object], tmp_path: Path) -> None
     source = Source(str(tmp_path / "missing.py"))
     with pytest.raises(FileNotFoundError):
         ask(source)
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1, 5000])
+def test_sources_that_one_reading_does_not_bring(beyond: int, path: Path, make_store: Callable[..., Store]) -> None:
+    """What is behind the first reading counts, too: appended, cut off, and changed."""
+    store = make_store()
+    text = f"answer = 42\n{'#' * (MOST + beyond - 13)}\n"
+    path.write_text(text)
+    put(store, path, "checked-hash")
+    for changed in (f"{text}#", text[:-1], f"{text[:-1]}#", f"{text}{'#' * MOST}"):
+        assert outcome(store, path) == "hit"
+        path.write_text(changed)
+        assert outcome(store, path) == "stale-source"
+        path.write_text(text)
 
 
 @pytest.mark.parametrize("size", [0, 1, 100_000])
