@@ -60,7 +60,8 @@ def look_again(directory: CacheDir, look: "Callable[[], Found | None]") -> "Foun
     """
     global _hope  # noqa: PLW0603
     waited = 0.0
-    while "filelock" not in sys.modules and _hope > 0 and _others_at_work(directory):
+    behind = directory.told < 0  # else it is this process that others stay behind
+    while behind and "filelock" not in sys.modules and _hope > 0 and _others_at_work(directory):
         time.sleep(POLL)
         found = look()
         if found is not None:
