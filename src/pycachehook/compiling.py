@@ -9,8 +9,9 @@ from . import pyc
 from ._compat import KEY, hidden_from_tracebacks, siphash, source_to_code
 from .events import LOCK_TIMEOUT
 from .pyc import CHECKED_HASH, HASH_BASED
+from .single_flight import SingleFlight, look_again
 from .store import READ_FLAGS, read_file
-from .writer import SingleFlight, look_again, write_entry
+from .writer import write_entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

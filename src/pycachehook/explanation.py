@@ -17,8 +17,8 @@ from .loader import CachingLoader, Policy
 from .paths import SHARED, Layout
 from .report import NOT_ACTIVE
 from .shared import Names, SharedStore, Unshared
+from .single_flight import being_compiled
 from .store import READ_FLAGS, Store, read_file
-from .writer import being_compiled
 
 HIT = "hit"
 

@@ -65,7 +65,7 @@ def place(name):
 
 def make_locks():
     "Make every lock file, so that it is not the lock that fails."
-    for number in range(pycachehook.writer.LOCKS):
+    for number in range(pycachehook.single_flight.LOCKS):
         open(f"{CACHE}/.pycachehook/locks/{number:02x}", "ab").close()
 
 
