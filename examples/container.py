@@ -29,7 +29,7 @@ TEMPORARY = Path("/tmp")  # noqa: S108 -- the container's own
 VENV = Path("/opt/venv")
 CONSOLE_SCRIPT = f"""#!{VENV}/bin/python
 import sys
-from pycachehook.cli import main
+from pycachehook.cli.main import main
 if __name__ == "__main__":
     sys.exit(main())
 """

@@ -237,7 +237,7 @@ def no_hook(import_state: None, no_options: None, tmp_path: Path, monkeypatch: p
         if name.startswith("XDG_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("pycachehook.in_force.activation", None)
+    monkeypatch.setattr("pycachehook.runtime.activation", None)
     sys.pycache_prefix, sys.dont_write_bytecode = None, False
     yield
     pycachehook.uninstall()

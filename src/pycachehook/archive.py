@@ -12,7 +12,7 @@ import sys
 
 from ._compat import KEY, MAGIC_NUMBER, set_filename, setting, siphash
 from .archive_format import INDEX_KEY, TAIL_SIZE, hash_of_names, named_roots, read_tail, suffix_of
-from .cachedir import distrust, fault_of, trusted_owners
+from .cache_dir import distrust, fault_of, trusted_owners
 from .events import ABSENT, ARCHIVE, CORRUPT, Miss
 from .pyc import HEADER_SIZE, UNCHECKED_HASH
 from .store import MOST, READ_FLAGS, compare, read_file

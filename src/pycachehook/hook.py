@@ -3,20 +3,20 @@
 What it stands for is in `in_force`, which is all that a start needs; this module is loaded when a program asks for it.
 """
 
-from . import in_force
-from .cachedir import DISABLED, READ_ONLY, WRITABLE, CacheDir
+from . import runtime
+from .cache_dir import DISABLED, READ_ONLY, WRITABLE, CacheDir
 from .events import Stats
-from .in_force import InForce, killed, resolve
 from .loader import CachingLoader
 from .paths import Layout
+from .runtime import InForce, killed, resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .archive import Archive, Refused
-    from .in_force import Values
-    from .options import Options
+    from .config.options import Options
+    from .runtime import Values
 
     _State = tuple[Values, Options | None, bool]
 
@@ -104,7 +104,7 @@ class Hook:
         outer = self._outer.pop()
         if outer is None:
             self.uninstall()
-        elif in_force.current is self._setting:
+        elif runtime.current is self._setting:
             values, options, private = outer
             self.apply(values, options, private=private)
 
@@ -115,7 +115,7 @@ class Hook:
 def install(cache_dir: object = None, *, config: object = None, **options: object) -> Hook:
     """Load plain source modules through the cache from now on, and return the `Hook`.
 
-    The options are the keys of `pycachehook.config.OPTIONS`; one that is None or left out comes from the environment,
+    The options are the keys of `pycachehook.config.resolution.OPTIONS`; one that is None or left out comes from the environment,
     the TOML file that `config` names, the activation files, or the default. With a hook in force already, its
     settings are replaced, in place.
 
@@ -138,13 +138,13 @@ def install_from(keywords: "Mapping[str, object]", origin: str, config: object =
 
 def uninstall() -> None:
     """Take the hook in force out, if there is one."""
-    if in_force.current is not None:
-        in_force.current.withdraw()
+    if runtime.current is not None:
+        runtime.current.withdraw()
 
 
 def active() -> Hook | None:
     """Return the hook in force, or None."""
-    setting = in_force.current
+    setting = runtime.current
     if setting is None:
         return None
     return setting.hook or Hook(setting)

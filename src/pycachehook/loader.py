@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from .archive import Archive, Listings
-    from .shared import Unshared
+    from .content_store import Unshared
     from .store import InTree
 
     Rule = tuple[Callable[[str], bool], "Policy | None"]
@@ -175,7 +175,7 @@ class CachingLoader(SourceFileLoader):
             policy.stats.hit(outcome, fullname, path)
             return code
         store = policy.store
-        compiling = finished_module("pycachehook.compiling") if store is not None and store.heals else None
+        compiling = finished_module("pycachehook.on_miss.compiling") if store is not None and store.heals else None
         if compiling is not None:
             compiled: CodeType = compiling.compile_and_store(self, fullname, store, policy.stats, outcome)
             unstored, policies.unstored = policies.unstored, []
@@ -187,6 +187,6 @@ class CachingLoader(SourceFileLoader):
         policy.stats.miss(outcome, fullname, path, stored=False)
         # It is halfway through its own import, and will be there soon; else it is gone for good.
         may_store = store is not None and store.heals and store.refusal(self, data) is None
-        if store is not None and may_store and "pycachehook.compiling" in sys.modules:
+        if store is not None and may_store and "pycachehook.on_miss.compiling" in sys.modules:
             policies.unstored.append((store, path, data, code))
         return code

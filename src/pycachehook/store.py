@@ -12,7 +12,7 @@ import time
 
 from . import pyc
 from ._compat import KEY, SourceFileLoader, setting, siphash
-from .cachedir import DISABLED, CacheDir, fault_of
+from .cache_dir import DISABLED, CacheDir, fault_of
 from .events import ABSENT, IN_TREE, IO_ERROR, OTHER_MODE, STALE_SOURCE, STORE, UNTRUSTED, Miss
 from .paths import Layout
 from .pyc import CHECK_SOURCE, HASH_BASED

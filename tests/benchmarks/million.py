@@ -19,11 +19,11 @@ from pathlib import Path
 
 from pycachehook import pyc
 from pycachehook._compat import source_hash
-from pycachehook.cachedir import CacheDir
+from pycachehook.cache_dir import CacheDir
+from pycachehook.content_store import SharedStore
 from pycachehook.events import Stats
+from pycachehook.on_miss.writer import write_entry
 from pycachehook.paths import Layout
-from pycachehook.shared import SharedStore
-from pycachehook.writer import write_entry
 
 from .applications import Application
 from .environment import Environment
@@ -34,7 +34,7 @@ FEW, MANY = 1000, 1_000_000
 
 _TOOL = """
 import resource, sys, time
-from pycachehook.cli import main
+from pycachehook.cli.main import main
 began = time.perf_counter()
 code = main(sys.argv[1:])
 print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)

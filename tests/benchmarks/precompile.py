@@ -27,7 +27,7 @@ mode = py_compile.PycInvalidationMode.CHECKED_HASH
 compileall.compile_dir({folder!r}, quiet=2, workers={workers}, invalidation_mode=mode)
 """
 OURS = """
-from pycachehook.cli import main
+from pycachehook.cli.main import main
 main(["precompile", "--jobs", "{workers}", "--cache-dir", {cache!r}, {folder!r}])
 """
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import pycachehook.single_flight
-from pycachehook.cachedir import CacheDir
+import pycachehook.on_miss.single_flight
+from pycachehook.cache_dir import CacheDir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -43,7 +43,7 @@ SOURCES = {
 PRELUDE = """
 import atexit, ctypes, faulthandler, fcntl, importlib.util, json, os, random, signal, sys, threading, time
 from filelock import lock_descriptor, unlock_descriptor
-import pycachehook, pycachehook.compiling
+import pycachehook, pycachehook.on_miss.compiling
 
 faulthandler.dump_traceback_later(100, exit=True)  # what hangs says where, and is no success
 os.register_at_fork(after_in_child=lambda: atexit.register(os._exit, 1))  # which would wait for a thread it has not
@@ -107,7 +107,7 @@ def held():
 
 def hold_all():
     "Take every lock there is; return the files."
-    files = [open(f"{CACHE}/.pycachehook/locks/{number:02x}", "ab") for number in range(pycachehook.single_flight.LOCKS)]
+    files = [open(f"{CACHE}/.pycachehook/locks/{number:02x}", "ab") for number in range(pycachehook.on_miss.single_flight.LOCKS)]
     assert all(lock_descriptor(file.fileno(), blocking=False) for file in files)
     return files
 
@@ -205,7 +205,7 @@ def _have_locks_of_their_own(root: Path) -> bool:
     """Say whether two modules do not happen to share one of the few lock files that a cache has."""
     cache = CacheDir("/", read_only=True)
     entries = [f"/{root}/{name}.{sys.implementation.cache_tag}.pyc" for name in ("slow", "other")]
-    return len({pycachehook.single_flight._lock_path(cache, entry) for entry in entries}) == len(entries)
+    return len({pycachehook.on_miss.single_flight._lock_path(cache, entry) for entry in entries}) == len(entries)
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def test_cold_processes(team: Team) -> None:
 
 
 UNPREPARED = PRELUDE.replace("from filelock import lock_descriptor, unlock_descriptor\n", "").replace(
-    "import pycachehook, pycachehook.compiling\n", "import pycachehook\n"
+    "import pycachehook, pycachehook.on_miss.compiling\n", "import pycachehook\n"
 )
 
 
@@ -313,9 +313,9 @@ def test_nobody_is_followed_for_ever(team: Team) -> None:
     assert leader["stored"] == 1
     touch = f"os.utime({str(team.cache / '.pycachehook' / 'at-work')!r})"
     busy = f"threading.Thread(target=lambda: [({touch}, time.sleep(0.05)) for _ in range(200)], daemon=True).start()"
-    told = "tell(**get('other'), hope=pycachehook.single_flight._hope); tell(**get('pack'), loaded='filelock' in sys.modules)"
+    told = "tell(**get('other'), hope=pycachehook.on_miss.single_flight._hope); tell(**get('pack'), loaded='filelock' in sys.modules)"
     first, second = team.finish(team.start(touch, busy, told, prelude=UNPREPARED))
-    assert first["hope"] <= 0 < pycachehook.single_flight.AT_WORK
+    assert first["hope"] <= 0 < pycachehook.on_miss.single_flight.AT_WORK
     assert [first[each] for each in ("values", "misses", "errors")] == [["other"], {"absent": 1}, 0]
     assert (second["values"], second["stored"], second["loaded"]) == (["pack"], 1, True)
     assert first["used"] < first["took"] / 2, "it sleeps"
@@ -476,7 +476,7 @@ def test_no_lock_while_a_body_runs(team: Team) -> None:
 def test_locks_let_go_are_forgotten(team: Team) -> None:
     """However many files have been compiled, no lock of theirs is remembered: each compilation looks at all that are."""
     report = team.run(
-        f"get(*{PACK}); from pycachehook import single_flight; tell(held=held(), remembered=len(single_flight._held))"
+        f"get(*{PACK}); from pycachehook.on_miss import single_flight; tell(held=held(), remembered=len(single_flight._held))"
     )
     assert report == {"held": [], "remembered": 0}
 
@@ -485,7 +485,7 @@ def test_others_are_told_again(team: Team) -> None:
     """A process that goes on compiling says so again before the others would take it for gone."""
     report = team.run(
         f"get('slow'); file = {str(team.cache / '.pycachehook' / 'at-work')!r}; os.utime(file, (1, 1))",
-        "from pycachehook import in_force, single_flight as flight; in_force.current.directory().told -= flight.AT_WORK / 2",
+        "from pycachehook import runtime; from pycachehook.on_miss import single_flight as flight; runtime.current.directory().told -= flight.AT_WORK / 2",
         "get('other'); tell(told=os.stat(file).st_mtime)",
     )
     assert report["told"] > 1
@@ -661,7 +661,7 @@ def test_threads_in_opposite_order(team: Team) -> None:
 MULTIPROCESSING = """
 import importlib, json, multiprocessing, os, sys
 from filelock import lock_descriptor, unlock_descriptor
-import pycachehook, pycachehook.compiling
+import pycachehook, pycachehook.on_miss.compiling
 
 hook = pycachehook.install({cache!r}, lock_timeout={long})
 NAMES = {names}

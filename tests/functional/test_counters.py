@@ -202,7 +202,7 @@ def test_what_storing_needs_is_stored_too(python: Python, modules: Path, cache: 
     for name, compiled in (("module_0", 4), ("module_1", 1), ("module_2", 1)):
         python(
             "-c",
-            f"{start}import {name}\nassert 'pycachehook.writer' in sys.modules",
+            f"{start}import {name}\nassert 'pycachehook.on_miss.writer' in sys.modules",
             PYCACHEHOOK_STATS=str(measure.file),
         )
         line = measure.lines()[-1]
@@ -216,12 +216,12 @@ def test_nothing_is_kept_once_the_package_is_gone(python: Python, modules: Path,
     program = f"""
 import shutil, sys
 sys.path.insert(0, {str(modules)!r})
-import pycachehook, pycachehook.in_force
+import pycachehook, pycachehook.runtime
 hook = pycachehook.install({str(cache)!r}, force_write=True)
 shutil.rmtree({str(modules / "pycachehook")!r})
 import module_0, module_1
 assert (hook.stats.compiled, hook.stats.stored) == (2, 0), hook.stats.as_dict()
-assert pycachehook.in_force.current.policies.unstored == []
+assert pycachehook.runtime.current.policies.unstored == []
 """
     python("-c", program)
 
@@ -233,8 +233,8 @@ import sys, pycachehook
 from filelock import lock_descriptor
 sys.path.insert(0, {str(modules)!r})
 hook = pycachehook.install({str(cache)!r}, force_write=True)
-import pycachehook.compiling
-keep = sys.modules["pycachehook.compiling"]
+import pycachehook.on_miss.compiling
+keep = sys.modules["pycachehook.on_miss.compiling"]
 keep.__spec__._initializing = True  # as it is while what it needs is imported
 import module_0, module_1
 del keep.__spec__._initializing

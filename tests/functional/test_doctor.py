@@ -59,7 +59,7 @@ def patient(environment: Python, cache: Path, tmp_path: Path) -> Iterator[Patien
     """Return a healthy one."""
     patient = Patient(environment, tmp_path, cache)
     patient.python("-m", "pycachehook", "enable", "--cache-dir", cache, "--in-tree", "ignore")
-    patient.python("-c", "import pycachehook.cli, pycachehook.doctor, pycachehook.runner")
+    patient.python("-c", "import pycachehook.cli.main, pycachehook.commands.doctor, pycachehook.commands.run")
     assert patient.findings() == []
     yield patient
     patient.python("-m", "pycachehook", "disable")

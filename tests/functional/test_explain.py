@@ -16,8 +16,8 @@ import filelock  # noqa: F401 -- before there is a hook, which would load it aga
 import pytest
 
 import pycachehook
-import pycachehook.compiling
-from pycachehook.cli import main
+import pycachehook.on_miss.compiling
+from pycachehook.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

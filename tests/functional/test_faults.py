@@ -38,7 +38,7 @@ SOURCES = {
 PRELUDE = """
 import ctypes, faulthandler, importlib.util, json, os, resource, shutil, signal, socket, stat, subprocess, sys
 from filelock import lock_descriptor, unlock_descriptor
-import pycachehook, pycachehook.compiling
+import pycachehook, pycachehook.on_miss.compiling
 
 faulthandler.dump_traceback_later(30, exit=True)  # what hangs says where, and is no success
 CACHE, ROOT, OUTSIDE = sys.argv[1:4]
@@ -65,7 +65,7 @@ def place(name):
 
 def make_locks():
     "Make every lock file, so that it is not the lock that fails."
-    for number in range(pycachehook.single_flight.LOCKS):
+    for number in range(pycachehook.on_miss.single_flight.LOCKS):
         open(f"{CACHE}/.pycachehook/locks/{number:02x}", "ab").close()
 
 

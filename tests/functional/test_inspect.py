@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pycachehook
-from pycachehook.cli import main
-from pycachehook.inspection import version_of
+from pycachehook.cli.main import main
+from pycachehook.commands.inspect import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conftest import PROJECT
-from pycachehook import config
-from pycachehook.arguments import parser
-from pycachehook.cli import COMMANDS
+from pycachehook.cli.arguments import parser
+from pycachehook.cli.main import COMMANDS
+from pycachehook.config import resolution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -93,4 +93,4 @@ def test_keys_are_documented(
     assert process.stdout.count("\n") == 1
     found = set(keys(said))
     assert found
-    assert found - DOCUMENTED - set(config.NAMES) == set()
+    assert found - DOCUMENTED - set(resolution.NAMES) == set()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pycachehook.cli import main
-from pycachehook.precompile import usable_processors
+from pycachehook.cli.main import main
+from pycachehook.commands.precompile import usable_processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -188,7 +188,7 @@ def test_for_people(root: Path, cache: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes have no affinity here")
 def test_usable_processors(python: Python) -> None:
     """A process that is kept to one processor is told one."""
-    command = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from pycachehook.precompile import usable_processors as u; print(u())"
+    command = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from pycachehook.commands.precompile import usable_processors as u; print(u())"
     assert python("-c", command).stdout == "1\n"
     assert 1 <= usable_processors() <= len(os.sched_getaffinity(0))
 
@@ -211,7 +211,7 @@ def test_processors_of_a_control_group(python: Python) -> None:
         (group / hierarchy[1]).write_text(hierarchy[2], encoding="ascii")
         command = (
             f"open('{group}/cgroup.procs', 'w').write('0')\n"
-            "from pycachehook.precompile import usable_processors; print(usable_processors())"
+            "from pycachehook.commands.precompile import usable_processors; print(usable_processors())"
         )
         assert python("-c", command).stdout == "1\n"
     finally:

@@ -12,8 +12,8 @@ import filelock  # noqa: F401 -- before there is a hook, which would load it aga
 import pytest
 
 import pycachehook
-import pycachehook.compiling  # before there is a hook, as filelock
-from pycachehook.cli import main
+import pycachehook.on_miss.compiling  # before there is a hook, as filelock
+from pycachehook.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -176,7 +176,7 @@ def test_wrong_limits(arguments: list[str], sentence: str, capsys: pytest.Captur
 IMPORT = """
 import importlib, json, sys
 import pycachehook
-import pycachehook.compiling  # before there is a hook, as filelock
+import pycachehook.on_miss.compiling  # before there is a hook, as filelock
 hook = pycachehook.install(sys.argv[1], in_tree="ignore")
 wrong = 0
 for round in range(15):

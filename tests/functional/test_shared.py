@@ -19,7 +19,7 @@ import pytest
 
 import pycachehook
 from pycachehook import pyc
-from pycachehook.cli import main
+from pycachehook.cli.main import main
 
 from .conftest import NOBODY, within
 
@@ -103,7 +103,7 @@ def test_second_environment(
 COLD = f"""
 import fcntl, importlib, json, sys
 from filelock import lock_descriptor
-import pycachehook, pycachehook.compiling, pycachehook.rules
+import pycachehook, pycachehook.on_miss.compiling, pycachehook.config.rules
 hook = pycachehook.install(sys.argv[1], layout="shared", lock_timeout=100)
 hook.stats.reset()
 print("ready", flush=True)

@@ -34,7 +34,7 @@ GROUP = 4343  # a group of several users
 PROGRAM = """
 import json, os, sys
 from filelock import lock_descriptor, unlock_descriptor
-import pycachehook, pycachehook.compiling
+import pycachehook, pycachehook.on_miss.compiling
 
 sys.path.insert(0, sys.argv[1])
 cache, options, names = json.loads(sys.argv[2])

@@ -14,8 +14,8 @@ import filelock  # noqa: F401 -- before there is a hook, which would load it aga
 import pytest
 
 import pycachehook
-import pycachehook.compiling  # before there is a hook, as filelock
-from pycachehook.cli import main
+import pycachehook.on_miss.compiling  # before there is a hook, as filelock
+from pycachehook.cli.main import main
 from pycachehook.pyc import SEAL_SIZE
 
 from .conftest import NOBODY
@@ -113,10 +113,10 @@ def test_sources_of_somebody_else(python: Python, cache: Path) -> None:
     """An entry whose source this user may not read is not judged, and nothing that has to be mended."""
     program = f"""if True:
         import os
-        from pycachehook import verification
+        from pycachehook.commands import verify
         os.chdir({str(cache)!r})  # from here on nobody needs to come through the directories above
         os.seteuid({NOBODY})
-        outcome = verification.verify(".")
+        outcome = verify.verify(".")
         print(dict(outcome.counts), outcome.bad)
     """
     assert python("-c", program).stdout == f"{{'unknown': {ENTRIES}}} []\n"

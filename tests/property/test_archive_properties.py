@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pycachehook import archive_builder
 from pycachehook._compat import NOWHERE, find_in_listings
 from pycachehook.archive import Archive, Listings
-from pycachehook.cachedir import trusted_owners
+from pycachehook.cache_dir import trusted_owners
+from pycachehook.commands import archive_build
 
 NAMES = ("a", "b")
 FILES = tuple(
@@ -53,7 +53,7 @@ def test_resolution(directories: list[set[str]], covered: int) -> None:
             sources = sorted(str(path) for path in root.rglob("*.py"))
             if covered & (1 << number) and sources:
                 out = Path(folder, f"{number}.pyca")
-                archive_builder.build(str(out), sources, paths=[str(root)], mode="unchecked-hash")
+                archive_build.build(str(out), sources, paths=[str(root)], mode="unchecked-hash")
                 opened.append(Archive(str(out), trusted_owners()))
         path = [str(root) for root in roots]
         sys.path_importer_cache.clear()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pycachehook.cachedir import CacheDir
+from pycachehook.cache_dir import CacheDir
 from pycachehook.events import Stats
 from pycachehook.finder import CachingFinder
 from pycachehook.loader import CachingLoader, Policies, Policy

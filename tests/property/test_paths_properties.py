@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pycachehook.cachedir import CacheDir
+from pycachehook.cache_dir import CacheDir
 from pycachehook.paths import Layout
 from pycachehook.store import Store
 

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pycachehook import pyc
-from pycachehook.cachedir import CacheDir
-from pycachehook.compiling import Source, encode
+from pycachehook.cache_dir import CacheDir
+from pycachehook.content_store import Names, SharedStore, declared_encodings
 from pycachehook.events import ABSENT, Miss, Stats
+from pycachehook.on_miss.compiling import Source, encode
+from pycachehook.on_miss.writer import write_entry
 from pycachehook.paths import Layout
-from pycachehook.shared import Names, SharedStore, declared_encodings
-from pycachehook.writer import write_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

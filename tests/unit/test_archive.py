@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pycachehook import archive_builder, archive_check, pyc
+from pycachehook import pyc
 from pycachehook._compat import MAGIC_NUMBER, NOWHERE, find_in_listings, siphash, source_hash
 from pycachehook.archive import Archive, Listings, Unusable, open_all
 from pycachehook.archive_format import FORMAT, INDEX_KEY, INDEX_NAME, TAIL_SIZE, named_roots
-from pycachehook.cachedir import trusted_owners
+from pycachehook.cache_dir import trusted_owners
+from pycachehook.commands import archive_build, archive_verify
 from pycachehook.errors import CacheDirError, PycacheHookError
 from pycachehook.events import Miss, Stats
 from pycachehook.finder import CachingFinder
-from pycachehook.in_force import listings_of
 from pycachehook.loader import CachingLoader, Policies, Policy
+from pycachehook.runtime import listings_of
 from pycachehook.store import MOST
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ SOURCES = {
 def build(root: Path, out: Path, mode: str = "unchecked-hash", **options: object) -> Archive:
     """Write an archive of all that is below `root`, and open it."""
     files = sorted(str(path) for path in root.rglob("*.py"))
-    archive_builder.build(str(out), files, paths=[str(root)], mode=mode, **options)  # type: ignore[arg-type]
+    archive_build.build(str(out), files, paths=[str(root)], mode=mode, **options)  # type: ignore[arg-type]
     return Archive(str(out), trusted_owners())
 
 
@@ -122,8 +123,8 @@ def test_a_profile_comes_first(root: Path, tmp_path: Path) -> None:
     """In its own order, and the top says how far it reaches."""
     profile = [str(root / "pk/sub/deep.py"), "/gone.py", str(root / "app.py")]
     opened = build(root, tmp_path / "app.pyca", profile=profile)
-    assert [each.source for each in archive_check.entries(opened)][:2] == ["pk/sub/deep.py", "app.py"]
-    first, second, third = [*archive_check.entries(opened)][:3]
+    assert [each.source for each in archive_verify.entries(opened)][:2] == ["pk/sub/deep.py", "app.py"]
+    first, second, third = [*archive_verify.entries(opened)][:3]
     assert first.offset + first.size < second.offset + second.size == opened.start < third.offset
 
 
@@ -202,9 +203,9 @@ def test_a_root_in_another_that_changed(root: Path, tmp_path: Path) -> None:
     """The root around it does not answer in its place, and has none of its entries."""
     files = sorted(str(path) for path in root.rglob("*.py"))
     paths = [str(root / "pk"), str(root)]
-    archive_builder.build(str(tmp_path / "app.pyca"), files, paths=paths, mode="unchecked-hash")
+    archive_build.build(str(tmp_path / "app.pyca"), files, paths=paths, mode="unchecked-hash")
     opened = Archive(str(tmp_path / "app.pyca"), trusted_owners())
-    listed = [each.source for each in archive_check.entries(opened)]
+    listed = [each.source for each in archive_verify.entries(opened)]
     assert sorted(listed) == [
         "__init__.py",
         "app.py",
@@ -380,12 +381,12 @@ def test_sources_are_compared_under_checked_hash_alone(root: Path, tmp_path: Pat
     assert caught.value.reason == "stale-source"
     with pytest.raises(FileNotFoundError):
         checked.find(str(root / "app.py"))
-    found = archive_check.verify(checked, sources=True)
+    found = archive_verify.verify(checked, sources=True)
     assert [bad[:2] for bad in found.bad] == [
         ("application/app.py", "orphaned"),
         ("application/pk/sub/deep.py", "stale-source"),
     ]
-    assert archive_check.verify(checked, sources=False).bad == []
+    assert archive_verify.verify(checked, sources=False).bad == []
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
@@ -428,7 +429,7 @@ def test_every_flip_and_cut_gives_the_right_code_or_none(root: Path, tmp_path: P
             except Miss:
                 missed += 1
         try:
-            bad = archive_check.verify(opened, sources=False).bad
+            bad = archive_verify.verify(opened, sources=False).bad
         except PycacheHookError:
             continue
         assert bad, f"flip {number} went unnoticed"
@@ -473,7 +474,7 @@ def test_refusals(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_another_optimization_level(root: Path, tmp_path: Path, python: Callable[..., object]) -> None:
     """An archive for -O is not for this interpreter."""
-    script = "import sys; from pycachehook.cli import main; sys.exit(main(sys.argv[1:]))"
+    script = "import sys; from pycachehook.cli.main import main; sys.exit(main(sys.argv[1:]))"
     python("-O", "-c", script, "archive", "build", "--path", root / "pk", tmp_path / "app.pyca")
     with pytest.raises(Unusable, match=f"is for {sys.implementation.cache_tag} with -O, which this interpreter is not"):
         Archive(str(tmp_path / "app.pyca"), trusted_owners())
@@ -482,7 +483,7 @@ def test_another_optimization_level(root: Path, tmp_path: Path, python: Callable
 def test_an_archive_without_o_under_o(root: Path, tmp_path: Path, python: Callable[..., Any]) -> None:
     """The reason is not that it is another Python's."""
     build(root / "pk", tmp_path / "app.pyca")
-    script = "import sys; from pycachehook.cli import main; sys.exit(main(sys.argv[1:]))"
+    script = "import sys; from pycachehook.cli.main import main; sys.exit(main(sys.argv[1:]))"
     process = python("-O", "-c", script, "archive", "list", tmp_path / "app.pyca", check=False)
     assert f"is for {sys.implementation.cache_tag} without -O, which this interpreter is not" in process.stderr
 
@@ -501,7 +502,7 @@ def test_packages_in_a_place_of_the_systems_own(
     """Where `site-packages` is not where Python itself has it, as on Debian, it is a root all the same."""
     import sysconfig
 
-    from pycachehook.cli import main
+    from pycachehook.cli.main import main
 
     found = sysconfig.get_path
     own = {

@@ -18,13 +18,13 @@ import importlib_metadata
 import pytest
 
 import pycachehook
-import pycachehook.activation
-import pycachehook.compiling  # before there is a hook
-import pycachehook.report
-import pycachehook.runner
+import pycachehook.commands.enable
+import pycachehook.commands.run
+import pycachehook.commands.status
+import pycachehook.on_miss.compiling  # before there is a hook
 from conftest import clean_environment
-from pycachehook.activation import FILES
-from pycachehook.cli import main
+from pycachehook.cli.main import main
+from pycachehook.commands.enable import FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("no_hook", "own_argv")
 @pytest.fixture
 def own_modules() -> None:
     """Load all that `status` needs, before there is a hook that would cache it."""
-    pycachehook.report.status()
+    pycachehook.commands.status.status()
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_every_option_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             main([command, "--help"])
         text = capsys.readouterr().out
-        for name in pycachehook.config.NAMES:
+        for name in pycachehook.config.resolution.NAMES:
             assert f"--{name.replace('_', '-')}" in text
         assert "--no-read-only" in text
 
@@ -239,7 +239,7 @@ def test_status(cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: 
     }  # fmt: skip
     assert {name: state[name] for name in expected} == expected
     assert state["options"]["in_tree"] == {"value": "ignore", "origin": "keyword"}
-    assert set(state["options"]) == set(pycachehook.config.NAMES)
+    assert set(state["options"]) == set(pycachehook.config.resolution.NAMES)
     assert state["distributions"] == {"(elsewhere)": {"entries": 1, "bytes": size}}
     assert "entries            1" in lines
     assert f"(elsewhere)         1  {size} bytes" in lines
@@ -313,7 +313,7 @@ def test_status_changes_nothing(
     assert main(["status", "--json"]) == 0
     state = json.loads(capsys.readouterr().out)
     assert (state["active"], state["status"], state["entries"], state["bytes"]) == (False, "disabled", 0, 0)
-    assert state["reason"] == pycachehook.report.NOT_ACTIVE
+    assert state["reason"] == pycachehook.commands.status.NOT_ACTIVE
     assert state["options"]["cache_dir"] == {"value": str(cache), "origin": "PYCACHEHOOK_CACHE_DIR"}
     assert (pycachehook.active(), cache.exists()) == (None, False)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pycachehook.cachedir import CacheDir
+from pycachehook.cache_dir import CacheDir
 from pycachehook.events import Stats
 from pycachehook.finder import CachingFinder
 from pycachehook.loader import CachingLoader, Policies, Policy

@@ -14,17 +14,17 @@ import filelock  # noqa: F401 -- before there is a hook, so that it is not among
 import pytest
 
 import pycachehook
-import pycachehook.compiling
-import pycachehook.config
+import pycachehook.config.resolution
+import pycachehook.config.rules
 import pycachehook.hook  # before a test takes the path finder away
-import pycachehook.journal
-import pycachehook.rules
-from pycachehook import in_force
+import pycachehook.on_miss.compiling
+import pycachehook.stats_log
+from pycachehook import runtime
 from pycachehook.errors import CacheDirError, ConfigError
 from pycachehook.finder import CachingFinder
-from pycachehook.in_force import start_up
 from pycachehook.loader import CachingLoader
 from pycachehook.paths import default_cache_dir
+from pycachehook.runtime import start_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -392,7 +392,7 @@ def test_log(
 
 def activation(cache: Path | None, **options: object) -> dict[str, Any]:
     """Return what the activation files hold: every option, with `cache_dir` None for the default."""
-    values = pycachehook.config.resolve({"cache_dir": cache, **options}).values()
+    values = pycachehook.config.resolution.resolve({"cache_dir": cache, **options}).values()
     return values if cache is not None else {**values, "cache_dir": None}
 
 
@@ -412,7 +412,7 @@ def test_start_up(cache: Path, tmp_path: Path) -> None:
 def test_start_up_with_the_default_directory(tmp_path: Path) -> None:
     """Where the activation leaves the directory open it is the default of whoever starts Python."""
     start_up(activation(None), pycachehook.__version__, "startup.py")
-    assert sys.pycache_prefix == in_force.resolve({}, "keyword").cache_dir
+    assert sys.pycache_prefix == runtime.resolve({}, "keyword").cache_dir
     assert sys.pycache_prefix is not None
     assert sys.pycache_prefix.startswith(str(tmp_path))
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pycachehook
-import pycachehook.compiling
+import pycachehook.on_miss.compiling
 from pycachehook import pyc
-from pycachehook.cachedir import CacheDir
+from pycachehook.cache_dir import CacheDir
 from pycachehook.events import Stats
 from pycachehook.loader import CachingLoader, Policies, Policy
 from pycachehook.paths import Layout

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pycachehook.config.options import PER_PROCESS, PER_SOURCE, PREFIX_ORIGIN, Option, Options, boolean
 from pycachehook.errors import ConfigError
-from pycachehook.options import PER_PROCESS, PER_SOURCE, PREFIX_ORIGIN, Option, Options, boolean
 
 PARSERS = {name: parser for name, (_, parser) in {**PER_SOURCE, **PER_PROCESS}.items()}
 SWITCHES = ["read_only", "force_write", "allow_shared", "pause_gc", "strict"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pycachehook.config.rules import distribution_patterns, matches, parse_rules
 from pycachehook.errors import ConfigError
-from pycachehook.rules import distribution_patterns, matches, parse_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pycachehook import single_flight
-from pycachehook.cachedir import CacheDir
+from pycachehook.cache_dir import CacheDir
+from pycachehook.on_miss import single_flight
 
 if TYPE_CHECKING:
     from pathlib import Path

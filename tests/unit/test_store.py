@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pycachehook import pyc
-from pycachehook.cachedir import CacheDir
-from pycachehook.compiling import Source, encode
+from pycachehook.cache_dir import CacheDir
 from pycachehook.events import Miss
+from pycachehook.on_miss.compiling import Source, encode
 from pycachehook.paths import Layout
 from pycachehook.store import DAY, MOST, InTree, Store, read_file
 
@@ -182,7 +182,7 @@ def test_fifo_is_not_waited_for(place: str, path: Path, cache: Path, python: Pyt
     """A FIFO under an entry's name is an io-error at once: an import never hangs because of the cache."""
     program = """
 import sys
-from pycachehook.cachedir import CacheDir
+from pycachehook.cache_dir import CacheDir
 from pycachehook.events import Miss
 from pycachehook.paths import Layout
 from pycachehook.store import InTree, Store
@@ -266,7 +266,7 @@ def test_interpreters_own_setting(setting: str, path: Path, cache: Path, python:
     """--check-hash-based-pycs means what it means to CPython, for the store and for the source's own pyc."""
     program = """
 import json, sys
-from pycachehook.cachedir import CacheDir
+from pycachehook.cache_dir import CacheDir
 from pycachehook.events import Miss
 from pycachehook.paths import Layout
 from pycachehook.store import InTree, Store

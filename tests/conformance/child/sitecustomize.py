@@ -4,6 +4,6 @@ import os
 
 if "CONFORMANCE_CACHE" in os.environ:
     import pycachehook
-    import pycachehook.compiling  # or, in a source tree, the first compilation would count this one too
+    import pycachehook.on_miss.compiling  # or, in a source tree, the first compilation would count this one too
 
     pycachehook.install(os.environ["CONFORMANCE_CACHE"])

@@ -1,0 +1,309 @@
+"""The command line: each command calls its tool and prints the outcome, nothing else."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pycachehook import hook, runtime
+from pycachehook.config.options import Options
+from pycachehook.errors import ConfigError, PycacheHookError
+
+from . import printing
+from .arguments import flags, parser
+from .printing import DONE, FAILED, USAGE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 something was found or failed, 2 usage."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parsed = parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
+    command = COMMANDS[parsed.command]
+    try:
+        outcome = command(parsed)
+        if isinstance(outcome, int):
+            sys.stdout.flush()
+            return outcome
+    except ConfigError as error:
+        return _complain(error, USAGE)
+    except PycacheHookError as error:
+        return _complain(error, FAILED)
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    outcome()  # the program to run: what it raises is its own
+    return DONE
+
+
+def _complain(error: object, code: int) -> int:
+    print(f"pycachehook: error: {error}", file=sys.stderr)
+    return code
+
+
+def _refuse_file(options: Options) -> None:
+    path, origin = options.cache_dir, options.origin("cache_dir")
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise ConfigError(f"cache_dir = {path!r} ({origin}) is not valid: it is a file, and must be a directory.")
+
+
+def _run(parsed: argparse.Namespace) -> Callable[[], None]:
+    given = flags(parsed)
+    if given["force_write"] is None:
+        given["force_write"] = True  # whoever says `run` means it, whatever PYTHONDONTWRITEBYTECODE says
+    _refuse_file(runtime.resolve(given, "flag", parsed.config))
+    chosen = [each for each in (parsed.module, parsed.code, parsed.script) if each]
+    if len(chosen) != 1:
+        raise ConfigError("Nothing to run: give a SCRIPT, -m MODULE or -c CODE.")
+    installed = hook.install_from(given, "flag", parsed.config)
+    if installed.status != "writable" and not runtime.killed():
+        print(f"pycachehook: warning: {installed.reason}", file=sys.stderr)
+    from pycachehook.commands import run
+
+    if parsed.record is not None:
+        run.record_at_exit(parsed.record)
+    first, *arguments = chosen[0]
+    if parsed.module:
+        return run.prepare_module(installed, first, arguments)
+    if parsed.code:
+        return run.prepare_code(first, arguments)
+    return run.prepare_script(installed, first, arguments)
+
+
+def _enable(parsed: argparse.Namespace) -> int:
+    if parsed.prefix is not None:
+        return _in_environment(parsed)
+    options = runtime.resolve(flags(parsed), "flag", parsed.config)
+    _refuse_file(options)
+    purelib = _purelib()
+    from pycachehook.commands import enable
+
+    try:
+        written = enable.enable(purelib, options)
+    except OSError as error:
+        return _complain(f"The activation files cannot be written to {purelib}: {error.strerror}.", FAILED)
+    for path in written:
+        print(f"wrote {path}")
+    own = "" if "cache_dir" in options.chosen() else " (the default of whoever starts Python)"
+    print(f"cache directory: {options.cache_dir}{own}")
+    return DONE
+
+
+def _disable(parsed: argparse.Namespace) -> int:
+    if parsed.prefix is not None:
+        return _in_environment(parsed)
+    purelib = _purelib()
+    from pycachehook.commands import enable
+
+    try:
+        removed = enable.disable(purelib)
+    except OSError as error:
+        return _complain(f"{error.filename} cannot be removed: {error.strerror}.", FAILED)
+    for path in removed:
+        print(f"removed {path}")
+    if not removed:
+        print(f"nothing to remove in {purelib}")
+    return DONE
+
+
+def _purelib() -> Any:
+    import sysconfig
+    from pathlib import Path
+
+    return Path(sysconfig.get_path("purelib"))
+
+
+def _in_environment(parsed: argparse.Namespace) -> int:
+    """Have the environment at `--prefix` run this command itself: it knows its own paths and its own Python."""
+    import subprocess
+
+    folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
+    interpreter = os.path.join(parsed.prefix, folder, name)
+    if not os.path.exists(interpreter):
+        raise ConfigError(f"--prefix {parsed.prefix} is not a Python environment: there is no {interpreter}.")
+    probe = subprocess.run([interpreter, "-c", "import pycachehook"], capture_output=True, check=False)
+    if probe.returncode:
+        mend = f"{interpreter} -m pip install pycachehook"
+        raise PycacheHookError(f"pycachehook cannot be imported in {parsed.prefix}: install it there with `{mend}`.")
+    arguments = list(parsed.arguments)
+    at = next(index for index, each in enumerate(arguments) if each.startswith("--prefix"))
+    del arguments[at : at + (1 if "=" in arguments[at] else 2)]
+    return subprocess.run([interpreter, "-m", "pycachehook", *arguments], check=False).returncode
+
+
+def _status(parsed: argparse.Namespace) -> int:
+    import json
+
+    from pycachehook.commands import status
+
+    state = status.status(parsed.config)
+    if parsed.json:
+        print(json.dumps(state))
+        return DONE
+    shown = {
+        **{name: state[name] for name in ("active", "version", "python", "status", "reason", "entries")},
+        "bytes": printing.human(state["bytes"]),
+        **{name: f"{each['value']}  ({each['origin']})" for name, each in state["options"].items()},
+    }
+    if state["bytes_saved"]:
+        shown["bytes saved"] = f"{printing.human(state['bytes_saved'])} (shared entries, over all recorded uses)"
+    for each in state["archives"]:
+        shown[f"archive {each['path']}"] = each["reason"] or "in use"
+    if not state["active"]:
+        shown["status"] += ", once it is active"
+    printing.facts(shown)
+    rows = [(name, each["entries"], printing.human(each["bytes"])) for name, each in state["distributions"].items()]
+    printing.table(("distribution", "entries", "size"), rows)
+    runs = [(each["argv0"], each["hits"], each["compiled"], f"{each['hit_rate']:.1%}") for each in state["last_runs"]]
+    printing.table(("last runs", "hits", "compiled", "hit rate"), runs)
+    return DONE
+
+
+def _existing_cache(parsed: argparse.Namespace) -> Options:
+    """Return the options in force, of which `cache_dir` is the directory that the command is about."""
+    options = runtime.resolve({"cache_dir": parsed.cache_dir}, "flag", parsed.config)
+    _refuse_file(options)
+    if not os.path.isdir(options.cache_dir):
+        raise PycacheHookError(f"The cache directory {options.cache_dir} does not exist.")
+    return options
+
+
+def _verify(parsed: argparse.Namespace) -> int:
+    from pycachehook.commands import verify
+
+    options = _existing_cache(parsed)
+    outcome = verify.verify(options.cache_dir, allow_shared=options.allow_shared, fix=parsed.fix)
+    printing.verified(options.cache_dir, outcome, as_json=parsed.json, removed=parsed.fix)
+    return FAILED if outcome.bad else DONE
+
+
+def _prune(parsed: argparse.Namespace) -> int:
+    import json
+
+    from pycachehook.commands import prune
+
+    limits = prune.Limits(parsed.max_size, parsed.max_files, parsed.max_age, parsed.orphans)
+    outcome = prune.prune(_existing_cache(parsed).cache_dir, limits, dry_run=parsed.dry_run)
+    if parsed.json:
+        print(json.dumps(outcome.as_dict()))
+        return DONE
+    if parsed.dry_run:
+        for path, reason in outcome.removed:
+            print(f"{path}: {reason}")
+    verb = "would remove" if parsed.dry_run else "removed"
+    removed = f"{printing.counted(len(outcome.removed), 'file')}, {printing.human(outcome.removed_bytes)}"
+    print(f"{verb} {removed}; {printing.counted(outcome.files, 'file')}, {printing.human(outcome.bytes)} stay")
+    if limits == prune.Limits():
+        print("no limit was given: see --max-size, --max-files, --max-age and --orphans")
+    return DONE
+
+
+def _inspect(parsed: argparse.Namespace) -> int:
+    import json
+
+    from pycachehook.commands import inspect
+
+    path, source = (parsed.pyc, None) if os.path.lexists(parsed.pyc) else inspect.first_pyc(parsed.pyc, parsed.config)
+    found = inspect.inspect(path, source)
+    if parsed.json:
+        print(json.dumps(found))
+        return DONE
+    tree = found.pop("code")
+    for name, value in found.items():
+        print(f"{name.replace('_', ' '):14} {'unknown' if value is None else value}")
+    if tree is not None:
+        printing.code_tree(tree)
+    if parsed.dis:
+        if tree is None:
+            raise PycacheHookError(f"{path} cannot be disassembled here: it is Python {found['python']}'s, or damaged.")
+        import dis
+
+        with open(path, "rb") as file:
+            dis.dis(inspect.code_of(file.read()))
+    return DONE
+
+
+def _explain(parsed: argparse.Namespace) -> int:
+    import json
+
+    from pycachehook.commands import explain
+
+    found = explain.explain(parsed.module, parsed.config)
+    if parsed.json:
+        print(json.dumps(found))
+        return DONE
+    print(f"{found['module']}: {found['source'] or found['why']}")
+    if found["source"] and found["why"]:
+        print(f"  {found['why']}")
+    if found["rule"] is not None:
+        print(f"  rule: {found['rule']}")
+    for name, option in found["options"].items():
+        if option["origin"] != "default":
+            print(f"  {name} = {option['value']!r} ({option['origin']})")
+    for place in found["places"]:
+        detail = f" ({place['detail']})" if place["detail"] else ""
+        print(f"  {place['place']}: {place['verdict']}: {place['path']}{detail}")
+    print(f"  outcome{'' if found['active'] or not found['ours'] else ', were it active'}: {found['outcome']}")
+    return DONE
+
+
+def _precompile(parsed: argparse.Namespace) -> int:
+    import json
+
+    from pycachehook.commands import precompile
+
+    given = flags(parsed)
+    if given["force_write"] is None:
+        given["force_write"] = True  # whoever says `precompile` means it
+    options = runtime.resolve(given, "flag", parsed.config)
+    _refuse_file(options)
+    files = precompile.sources(parsed.paths, parsed.distribution, parsed.module, parsed.exclude)
+    jobs = parsed.jobs or precompile.usable_processors()
+    with printing.progress("compiling", len(files), quiet=parsed.json) as advance:
+        outcome = precompile.precompile(files, options.values(), jobs, advance)
+    if parsed.json:
+        print(json.dumps({"cache_dir": options.cache_dir, **outcome.as_dict()}))
+    else:
+        for path, error in outcome.failed:
+            print(f"{path}: {error}")
+        left = f", {outcome.excluded} excluded by rules" if outcome.excluded else ""
+        failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
+        print(f"{options.cache_dir}: {outcome.compiled} compiled, {outcome.valid} valid already{left}{failed}")
+    return FAILED if outcome.failed else DONE
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    import json
+
+    from pycachehook.commands import doctor
+
+    findings = list(doctor.examine(parsed.config))
+    if parsed.json:
+        print(json.dumps({"findings": [vars(each) for each in findings]}))
+    else:
+        for each in findings:
+            print(f"{each.what}\n    costs: {each.costs}\n    mend:  {each.mend}")
+        if not findings:
+            print("nothing is wrong here")
+    return FAILED if findings else DONE
+
+
+def _archive(parsed: argparse.Namespace) -> int:
+    from . import archive
+
+    return archive.COMMANDS[parsed.verb](parsed)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int | Callable[[], None]]] = {
+    "run": _run,
+    "enable": _enable,
+    "disable": _disable,
+    "status": _status,
+    "precompile": _precompile,
+    "explain": _explain,
+    "inspect": _inspect,
+    "verify": _verify,
+    "prune": _prune,
+    "doctor": _doctor,
+    "archive": _archive,
+}

@@ -1,0 +1,1 @@
+"""One module per command: functions that return data and print nothing."""

@@ -1,0 +1,196 @@
+"""Why a module is loaded as it is: every place looked at, in order, with the verdict on each. `pycachehook explain`."""
+
+import os
+import time
+from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImporter, ModuleSpec, SourceFileLoader
+from typing import Any
+
+from pycachehook import hook, runtime
+from pycachehook._compat import compiles_plainly
+from pycachehook.cache_dir import WRITABLE
+from pycachehook.content_store import Names, SharedStore, Unshared
+from pycachehook.errors import PycacheHookError
+from pycachehook.events import ABSENT, ARCHIVE, IO_ERROR, LOCK_TIMEOUT, STORE, UNTRUSTED, Miss
+from pycachehook.finder import asks_for_its_type
+from pycachehook.loader import CachingLoader, Policy
+from pycachehook.on_miss.single_flight import being_compiled
+from pycachehook.paths import SHARED, Layout
+from pycachehook.runtime import InForce
+from pycachehook.store import READ_FLAGS, Store, read_file
+
+from .inspect import find_module
+from .status import NOT_ACTIVE
+
+HIT = "hit"
+
+
+def explain(name: str, config: object = None) -> dict[str, Any]:
+    """Return, as plain data, how a module would be imported here; the README documents the keys.
+
+    Neither the module nor the packages above it are imported. Raises `PycacheHookError` if there is no such module,
+    `ConfigError` for a wrong option.
+    """
+    spec = find_module(name)
+    active = hook.active()
+    found: dict[str, Any] = {"module": name, "source": None, "active": active is not None, "ours": False, "why": None}
+    found |= {"rule": None, "options": {}, "places": [], "outcome": "left to CPython"}
+    found["why"] = _not_ours(spec)
+    if found["why"] is not None:
+        return found
+    loader: Any = spec.loader
+    found["source"] = path = str(loader.path)
+    if runtime.killed():
+        found["why"] = "PYCACHEHOOK_DISABLE is set"
+        return found
+    options = runtime.resolve({}, "flag", config) if active is None else active.options
+    if options is None:
+        raise PycacheHookError("This interpreter caches no bytecode (it has no cache tag).")
+    values = options.values()
+    policy, number = _policy(path, values)
+    found["options"] = options.as_dict()
+    if number is not None:
+        rule = values["rules"][number]
+        found["rule"] = {key: list(value) if isinstance(value, tuple) else value for key, value in rule.items()}
+        for key in set(rule) & set(found["options"]):
+            found["options"][key] = {"value": rule[key], "origin": f"rule {number + 1}"}
+    if policy is None:
+        found["why"] = f"rule {(number or 0) + 1} excludes it"
+        return found
+    found["ours"] = True
+    found["why"] = None if active is not None else NOT_ACTIVE
+    found["places"], found["outcome"] = _places(policy, loader, found["options"])
+    return found
+
+
+def _not_ours(spec: ModuleSpec) -> str | None:  # noqa: PLR0911 -- one for each kind
+    """Return why a module is never ours, in a few words, or None."""
+    loader: Any = spec.loader
+    if loader is BuiltinImporter:
+        return "it is built into the interpreter"
+    if loader is FrozenImporter:
+        return "it is frozen: its code is in the interpreter"
+    if loader is None or not spec.has_location:
+        return "it is a namespace package: there is no code in it"
+    if isinstance(loader, ExtensionFileLoader):
+        return "it is an extension module"
+    if type(loader) is not SourceFileLoader and not isinstance(loader, CachingLoader):
+        return f"its loader is {type(loader).__module__}.{type(loader).__qualname__}, which is not the plain one for sources"
+    if asks_for_its_type(spec.name):
+        return "it looks its own loader up by the exact type"
+    return None
+
+
+def _policy(path: str, values: dict[str, Any]) -> tuple[Policy | None, int | None]:
+    """Return the policy for a source, and the number of the rule that it comes from, counted from 0."""
+    current = runtime.current
+    if current is not None:
+        default, rules = current.policies.default, current.policies.rules
+    else:  # as they would be, without making anything
+        places = (each.get("cache_dir", values["cache_dir"]) for each in ({}, *values["rules"]))
+        untouched = values["read_only"] or not all(map(os.path.lexists, places))
+        default, rules, _ = InForce().compose({**values, "read_only": untouched, "strict": False}, private=False)
+    for number, (matches, policy) in enumerate(rules):
+        if matches(path):
+            return policy, number
+    return default, None
+
+
+def _places(policy: Policy, loader: Any, options: dict[str, Any]) -> tuple[list[dict[str, str]], str]:
+    """Look everywhere that an import would, and return what was found there and what it would come to."""
+    path, cache_dir = str(loader.path), options["cache_dir"]["value"]
+    store = policy.store
+    if policy.unshared is not None and not compiles_plainly(loader):
+        policy = policy.unshared
+    places: list[dict[str, str]] = []
+    asked = [place for place in policy.places if place.name == ARCHIVE]
+    layout = Layout.current()
+    if store is None and layout is not None:
+        names = Names(layout) if options["layout"]["value"] == SHARED else None
+        asked.append(_Unusable(layout, cache_dir, names))  # type: ignore[arg-type]
+    asked += [place for place in policy.places if place.name != ARCHIVE]
+    for place in asked:
+        where = _where(place, path)
+        verdict, detail = HIT, ""
+        try:
+            place.find(path)
+        except Miss as miss:
+            verdict, detail = miss.reason, miss.detail
+        except OSError as error:
+            verdict, detail = IO_ERROR, f"the source: {error.strerror or error}"
+        detail = "; ".join(filter(None, (detail, _age(where))))
+        places.append({"place": place.name, "path": where, "verdict": verdict, "detail": detail})
+        if verdict == HIT:
+            return places, f"loaded from {place.name}"
+        if verdict != ABSENT and place.heals:
+            break
+    return places, _outcome_of_a_miss(store, loader, cache_dir)
+
+
+def _where(place: Any, path: str) -> str:
+    """Return where a place has its entry for a source, or where it would lie by its path if the source cannot be read."""
+    if isinstance(place, (SharedStore, Unshared, _Unusable)):
+        try:
+            return place.entry(path, read_file(path, READ_FLAGS)[0])
+        except OSError:
+            pass
+    return str(place.path(path))
+
+
+class _Unusable:
+    """Stands for the store where the cache directory is missing, or refused."""
+
+    name = STORE
+    heals = False
+
+    def __init__(self, layout: Layout, cache_dir: str, names: Names | None) -> None:
+        self._layout = layout
+        self._cache_dir = cache_dir
+        self._names = names  # of `layout = "shared"`
+
+    def path(self, source_path: str) -> str:
+        """Return where the entry would lie."""
+        return self._layout.mirrored(self._cache_dir, source_path)
+
+    def entry(self, source_path: str, source: bytes) -> str:
+        """Return where the entry would lie of a source with these bytes."""
+        return self.path(source_path) if self._names is None else self._names.entry(self._cache_dir, source)
+
+    def find(self, _path: str) -> None:
+        """Raise Miss."""
+        directory = None if runtime.current is None else runtime.current.cache_dirs.get(self._cache_dir)
+        exists = os.path.lexists(self._cache_dir)
+        otherwise = "the cache directory is refused" if exists else "there is no cache yet"
+        raise Miss(UNTRUSTED if exists else ABSENT, (directory and directory.reason) or otherwise)
+
+
+def _outcome_of_a_miss(store: Store | None, loader: Any, cache_dir: str) -> str:  # noqa: PLR0911 -- one for each case
+    if not os.path.lexists(cache_dir) and runtime.current is None:
+        return "compiled, and stored if the cache directory can be made"
+    if store is None:
+        return "compiled, not stored: there is no cache that may be used"
+    if store.directory.status != WRITABLE:
+        return f"compiled, not stored: {store.directory.reason}"
+    if not store.heals:
+        return "compiled, not stored: Python was told to write no bytecode"
+    path = str(loader.path)
+    try:
+        refusal = store.refusal(loader, read_file(path, READ_FLAGS)[0])
+    except OSError:
+        refusal = None
+    if refusal is not None:
+        return f"compiled, not stored: {refusal}"
+    if being_compiled(store.directory, _where(store, path)):
+        patience = store.directory.patience
+        return f"loaded from store if the process that is compiling it ends within {patience:g} s; else {LOCK_TIMEOUT}"
+    return "compiled and stored"
+
+
+def _age(path: str) -> str:
+    try:
+        seconds = time.time() - os.lstat(path).st_mtime
+    except OSError:
+        return ""
+    for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return f"written or used {seconds / unit:.0f} {name} ago"
+    return f"written or used {max(seconds, 0):.0f} seconds ago"

@@ -1,0 +1,1 @@
+"""Options: their values, the origin of each, and rules."""

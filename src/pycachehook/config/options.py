@@ -1,0 +1,151 @@
+"""Options as values with an origin, and what each may be.
+
+Start-up module: imports nothing at module level that the interpreter has not already loaded.
+"""
+
+import os
+
+from pycachehook.errors import ConfigError
+from pycachehook.paths import MIRROR, SHARED, absolute
+from pycachehook.pyc import CHECKED_HASH, TIMESTAMP, UNCHECKED_HASH
+
+DEFAULT = "default"
+PREFIX_ORIGIN = "PYTHONPYCACHEPREFIX"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Parser = Callable[[str, object, str], Any]
+
+INVALIDATION_MODES = (CHECKED_HASH, UNCHECKED_HASH, TIMESTAMP)
+LAYOUTS = (MIRROR, SHARED)
+IN_TREE = ("read", "ignore")
+
+_DAY = 86400.0
+
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off")
+
+
+class Option:
+    """One value and its origin: a keyword, a flag, a variable, a file, the activation, or "default"."""
+
+    __slots__ = ("origin", "value")
+
+    def __init__(self, value: "Any", origin: str) -> None:
+        self.value = value
+        self.origin = origin
+
+
+class Options:
+    """A value for every option of `NAMES`, each with its origin; values are attributes."""
+
+    __slots__ = ("_options",)
+
+    def __init__(self, options: dict[str, Option]) -> None:
+        self._options = options
+
+    def __getattr__(self, name: str) -> "Any":
+        try:
+            return self._options[name].value
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Options) and self.values() == other.values()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def origin(self, name: str) -> str:
+        """Return where the value of option `name` came from."""
+        return self._options[name].origin
+
+    def values(self) -> "dict[str, Any]":
+        """Return every option's value by name."""
+        return {name: option.value for name, option in self._options.items()}
+
+    def chosen(self) -> "dict[str, Any]":
+        """Return the values that somebody chose: all but the defaults."""
+        left_alone = (DEFAULT, PREFIX_ORIGIN)
+        return {name: option.value for name, option in self._options.items() if option.origin not in left_alone}
+
+    def as_dict(self) -> dict[str, dict[str, object]]:
+        """Return `{name: {"value": ..., "origin": ...}}`."""
+        return {name: {"value": each.value, "origin": each.origin} for name, each in self._options.items()}
+
+
+def _wrong(name: str, value: object, origin: str, allowed: str) -> ConfigError:
+    return ConfigError(f"{name} = {value!r} ({origin}) is not valid: it must be {allowed}.")
+
+
+def boolean(name: str, value: object, origin: str) -> bool:
+    """Return the value of a switch; raise `ConfigError` for what is none."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in _TRUE + _FALSE:
+        return value.lower() in _TRUE
+    raise _wrong(name, value, origin, "true or false (1, yes, on; 0, no, off)")
+
+
+def _one_of(*allowed: str) -> "Parser":
+    def parse(name: str, value: object, origin: str) -> str:
+        if isinstance(value, str) and value in allowed:
+            return value
+        raise _wrong(name, value, origin, ", ".join(allowed[:-1]) + " or " * (len(allowed) > 1) + allowed[-1])
+
+    return parse
+
+
+def _directory(name: str, value: object, origin: str) -> str:
+    path = _path(value)
+    if path is None:
+        raise _wrong(name, value, origin, "the path of a directory")
+    return path
+
+
+def _files(name: str, value: object, origin: str) -> tuple[str, ...]:
+    """Return absolute paths; a string, from the environment or a flag, has them with `os.pathsep` between."""
+    given: Any = value
+    if isinstance(given, str):
+        given = [each for each in given.split(os.pathsep) if each]
+    paths = [_path(each) for each in given] if isinstance(given, (list, tuple)) else [_path(given)]
+    if None in paths:
+        raise _wrong(name, value, origin, "the path of a file, or a list of them")
+    return tuple(path for path in paths if path is not None)
+
+
+def _path(value: object) -> str | None:
+    """Return the absolute path that the value is, or None."""
+    value = os.fspath(value) if hasattr(value, "__fspath__") else value
+    return absolute(value) if isinstance(value, str) and value.strip() and "\0" not in value else None
+
+
+def _seconds(name: str, value: object, origin: str) -> float:
+    try:
+        seconds = -1.0 if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        seconds = -1.0
+    if not 0 <= seconds <= _DAY:
+        raise _wrong(name, value, origin, "a number of seconds from 0 to 86400")
+    return seconds
+
+
+# name: (default, parser); a parser takes (name, value, origin), and returns the value or raises ConfigError.
+# What a rule may set, and what it may not.
+PER_SOURCE: "dict[str, tuple[Any, Parser]]" = {
+    "cache_dir": (None, _directory),
+    "layout": (MIRROR, _one_of(*LAYOUTS)),
+    "invalidation_mode": (CHECKED_HASH, _one_of(*INVALIDATION_MODES)),
+    "read_only": (False, boolean),
+    "in_tree": ("read", _one_of(*IN_TREE)),
+}
+PER_PROCESS: "dict[str, tuple[Any, Parser]]" = {
+    "archives": ((), _files),
+    "lock_timeout": (5.0, _seconds),
+    "force_write": (False, boolean),
+    "allow_shared": (False, boolean),
+    "pause_gc": (False, boolean),
+    "strict": (False, boolean),
+}

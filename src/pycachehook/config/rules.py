@@ -1,0 +1,136 @@
+"""Rules: other options for some sources, by their path. Loaded only where a rule is configured.
+
+A rule is a table: `match` (a pattern, or a list of patterns, for the whole source path; `*` also matches `/`)
+or `distribution` (the name of an installed distribution, or a list), and what it changes.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from pycachehook.errors import ConfigError
+
+from .options import PER_SOURCE, boolean
+
+SELECTORS = ("match", "distribution")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OVERRIDES = ("enabled", *PER_SOURCE)
+
+
+def parse_rules(name: str, value: object, origin: str) -> tuple[dict[str, Any], ...]:
+    """Return the rules as plain dicts, each with `match` as a tuple of patterns and its overrides checked.
+
+    Distributions are resolved to patterns here, with importlib-metadata; one that is not installed matches nothing.
+    A string, from the environment or a flag, is a TOML array of inline tables. Raises ConfigError.
+    """
+    if isinstance(value, str):
+        value = _from_toml(name, value, origin)
+    if not isinstance(value, (list, tuple)):
+        raise ConfigError(f"{name} ({origin}) is not valid: it must be a list of tables, not {value!r}.")
+    return tuple(_rule(f"{name}[{number}]", each, origin) for number, each in enumerate(value))
+
+
+def matches(patterns: Sequence[str], path: str) -> bool:
+    """Say whether any pattern matches the whole of `path`; as `fnmatch`, whose price `*` alone does not pay."""
+    return any(_matches(pattern, path) for pattern in patterns)
+
+
+def _matches(pattern: str, path: str) -> bool:
+    if "?" in pattern or "[" in pattern:
+        from fnmatch import fnmatchcase  # loads `re`
+
+        return fnmatchcase(path, pattern)
+    first, *between = pattern.split("*")
+    if not between:
+        return path == pattern
+    last = between.pop()
+    if not path.startswith(first) or not path.endswith(last) or len(path) < len(first) + len(last):
+        return False
+    position, end = len(first), len(path) - len(last)
+    for part in between:
+        position = path.find(part, position, end)
+        if position < 0:
+            return False
+        position += len(part)
+    return True
+
+
+def _from_toml(name: str, text: str, origin: str) -> object:
+    import tomllib
+
+    try:
+        return tomllib.loads(f"rules = {text}")["rules"]
+    except tomllib.TOMLDecodeError as error:
+        example = '[{match = "*/site-packages/*", invalidation_mode = "unchecked-hash"}]'
+        raise ConfigError(f"{name} = {text!r} ({origin}) is not a TOML array ({error}): write {example}.") from None
+
+
+def _rule(name: str, rule: object, origin: str) -> dict[str, Any]:
+    if not isinstance(rule, dict):
+        raise ConfigError(f"{name} ({origin}) is not valid: it must be a table, not {rule!r}.")
+    unknown = [key for key in rule if key not in SELECTORS + OVERRIDES]
+    if unknown:
+        known = ", ".join(SELECTORS + OVERRIDES)
+        raise ConfigError(f"{name} ({origin}) has the unknown key {unknown[0]!r}: a rule's keys are {known}.")
+    if not any(key in rule for key in SELECTORS):
+        raise ConfigError(f"{name} ({origin}) says for no source what it changes: it needs `match` or `distribution`.")
+    if not any(key in rule for key in OVERRIDES):
+        raise ConfigError(f"{name} ({origin}) changes nothing: it needs one of {', '.join(OVERRIDES)}.")
+    patterns = [*_strings(name, rule, "match", origin)]
+    names = _strings(name, rule, "distribution", origin)
+    for distribution in names:
+        patterns += distribution_patterns(distribution)
+    result: dict[str, Any] = {"match": tuple(os.path.expanduser(pattern) for pattern in patterns)}
+    if names:
+        result["distribution"] = tuple(names)
+    for key in OVERRIDES:
+        if key in rule:
+            check = boolean if key == "enabled" else PER_SOURCE[key][1]
+            result[key] = check(f"{name}.{key}", rule[key], origin)
+    return result
+
+
+def _strings(name: str, rule: dict[str, Any], key: str, origin: str) -> list[str]:
+    value = rule.get(key, [])
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, (list, tuple)) or not all(isinstance(each, str) and each for each in values):
+        raise ConfigError(f"{name}.{key} ({origin}) must be a string or a list of strings, not {value!r}.")
+    return list(values)
+
+
+def distribution_patterns(name: str) -> list[str]:
+    """Return patterns for the sources of an installed distribution; none if it is not installed.
+
+    A package of its own gives one pattern, a namespace package one for each part that the distribution owns.
+    An editable installation gives its project's directory (PEP 610).
+    """
+    import glob
+
+    import importlib_metadata
+
+    try:
+        distribution = importlib_metadata.distribution(name)
+    except importlib_metadata.PackageNotFoundError:
+        return []
+    origin = distribution.origin
+    if getattr(getattr(origin, "dir_info", None), "editable", False):
+        from urllib.parse import urlsplit
+        from urllib.request import url2pathname
+
+        return [glob.escape(url2pathname(urlsplit(origin.url).path).rstrip("/")) + "/*"]
+    files = [str(file) for file in distribution.files or () if str(file).endswith(".py")]
+    packages = {os.path.dirname(file) for file in files if os.path.basename(file) == "__init__.py"}
+    patterns = []
+    for file in files:
+        folder = os.path.dirname(file)
+        top = ""
+        for part in folder.split("/"):
+            top = f"{top}/{part}" if top else part
+            if top in packages:
+                break
+        place = glob.escape(str(distribution.locate_file(top if top in packages else file)))
+        patterns.append(f"{place}/*" if top in packages else place)
+    return list(dict.fromkeys(patterns))

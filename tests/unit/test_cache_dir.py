@@ -1,0 +1,301 @@
+"""One cache directory: whether this process may use it, and if not, why."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pycachehook.cache_dir import CacheDir, distrust, fault_of, make_directories, trusted_owners
+from pycachehook.errors import CacheDirError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+OTHER = 65534
+posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="there are no owners and modes here")
+root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+
+
+@pytest.fixture(autouse=True)
+def _writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Python write bytecode, whatever the environment of the tests says."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """Run with the usual umask, so that modes are known."""
+    found = os.umask(0o022)
+    yield
+    os.umask(found)
+
+
+def mode_of(path: Path) -> int:
+    """Return the permission bits of `path`."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@posix
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize(("private", "mode"), [(True, 0o700), (False, 0o755)])
+def test_missing_directory_is_made(private: bool, mode: int, tmp_path: Path) -> None:
+    """A missing directory is made, with what is missing above it: the user's own for the user alone."""
+    directory = CacheDir(str(tmp_path / "a" / "b"), private=private)
+    assert (directory.status, directory.reason, directory.writable()) == ("writable", None, True)
+    assert [mode_of(tmp_path / "a"), mode_of(tmp_path / "a" / "b")] == [mode, mode]
+
+
+def test_missing_directory_is_made_where_others_are_allowed(tmp_path: Path) -> None:
+    """Under allow_shared a missing directory is made as well."""
+    directory = CacheDir(str(tmp_path / "new"), allow_shared=True)
+    assert (directory.status, directory.reason) == ("writable", None)
+    assert (tmp_path / "new").is_dir()
+
+
+def test_existing_directory_is_left_as_it_is(tmp_path: Path) -> None:
+    """Opening an existing directory writes nothing into it and changes nothing about it."""
+    tmp_path.chmod(0o711)
+    assert CacheDir(str(tmp_path)).status == "writable"
+    assert mode_of(tmp_path) == 0o711
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_read_only(tmp_path: Path) -> None:
+    """A directory opened read-only is not written to, even with force_write."""
+    directory = CacheDir(str(tmp_path), read_only=True, force_write=True)
+    assert (directory.status, directory.reason, directory.writable()) == ("read-only", "read_only is set.", False)
+
+
+@pytest.mark.parametrize(("force_write", "expected"), [(False, False), (True, True)])
+def test_dont_write_bytecode(
+    force_write: bool, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under -B nothing is written, unless force_write says so; the answer follows `sys` at any time."""
+    directory = CacheDir(str(tmp_path), force_write=force_write)
+    assert directory.writable()
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert directory.writable() is expected
+
+
+def make_file(path: Path) -> Path:
+    """Make `path` a file, and return it."""
+    path.touch()
+    return path
+
+
+def make_dangling(path: Path) -> Path:
+    """Make `path` a link to nowhere, and return what is to be a directory below it."""
+    path.symlink_to("/no/such/place")
+    return path / "cache"
+
+
+def make_loop(path: Path) -> Path:
+    """Make `path` a link to itself, and return it."""
+    path.symlink_to(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "complaint"),
+    [
+        pytest.param(lambda path: path, {"read_only": True}, "does not exist, and read_only is set.", id="missing"),
+        pytest.param(make_file, {}, "is not a directory.", id="file"),
+        pytest.param(make_file, {"allow_shared": True}, "is not a directory.", id="file, shared"),
+        pytest.param(lambda path: make_file(path) / "x", {}, "is not in a directory.", id="below a file"),
+        pytest.param(make_dangling, {}, "cannot be used: ", id="below a dangling link"),
+        pytest.param(make_loop, {}, "", id="link to itself"),
+    ],
+)
+@pytest.mark.parametrize("strict", [False, True])
+def test_unusable_directory(
+    make: Callable[[Path], Path], options: dict[str, bool], complaint: str, strict: bool, tmp_path: Path
+) -> None:
+    """What cannot be a cache directory is disabled, with one sentence that names it; under strict that is raised."""
+    path = make(tmp_path / "cache")
+    if strict:
+        with pytest.raises(CacheDirError) as caught:
+            CacheDir(str(path), strict=True, **options)
+        reason: str | None = str(caught.value)
+    else:
+        directory = CacheDir(str(path), **options)
+        assert (directory.status, directory.writable()) == ("disabled", False)
+        reason = directory.reason
+    assert reason is not None
+    assert str(path) in reason
+    assert complaint in reason
+    assert reason.endswith(".")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc here")
+def test_directory_that_nobody_can_make() -> None:
+    """A directory on a file system that answers "no such file" to its making is disabled like any other."""
+    directory = CacheDir("/proc/no-such-process/cache")
+    assert directory.status == "disabled"
+    assert directory.reason is not None
+
+
+def plain(path: Path) -> Path:
+    """Make a directory that is trusted, and return it."""
+    path.mkdir(mode=0o755)
+    return path
+
+
+def changed(path: Path, mode: int, owner: int = -1, group: int = -1) -> Path:
+    """Make a directory with this mode, owner and group, and return it."""
+    path.mkdir()
+    os.chown(path, owner, group)
+    path.chmod(mode)
+    return path
+
+
+def linked(path: Path, target: Path, owner: int = -1) -> Path:
+    """Make `path` a link to the directory `target`, and return it."""
+    path.symlink_to(target)
+    os.chown(path, owner, owner, follow_symlinks=False)
+    return path
+
+
+@posix
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        pytest.param(plain, None, id="own"),
+        pytest.param(lambda path: plain(changed(path, 0o1777) / "x"), None, id="below a sticky one"),
+        pytest.param(lambda path: linked(path, plain(path.with_name("other"))), None, id="own link"),
+        pytest.param(lambda path: changed(path, 0o777), "is writable by everybody", id="everybody's"),
+        pytest.param(lambda path: changed(path, 0o1777), "is writable by everybody", id="sticky itself"),
+        pytest.param(lambda path: plain(changed(path, 0o777) / "x"), "is writable by everybody", id="below it"),
+        pytest.param(
+            lambda path: linked(path, changed(path.with_name("other"), 0o777)),
+            "is writable by everybody",
+            id="link to it",
+        ),
+        pytest.param(lambda path: changed(path, 0o775, 0, 0), None, id="private group's", marks=root),
+        pytest.param(lambda path: changed(path, 0o755, 0, OTHER), None, id="group that may only read", marks=root),
+        pytest.param(lambda path: changed(path, 0o775, 0, OTHER), "is writable by group 65534", id="group", marks=root),
+        pytest.param(lambda path: changed(path, 0o755, OTHER), "is owned by uid 65534", id="another's", marks=root),
+        pytest.param(
+            lambda path: plain(changed(path, 0o1777, OTHER) / "x"),
+            "is owned by uid 65534",
+            id="below another's",
+            marks=root,
+        ),
+        pytest.param(
+            lambda path: linked(path, plain(path.with_name("other")), OTHER),
+            "is a link owned by uid 65534",
+            id="another's link",
+            marks=root,
+        ),
+    ],
+)
+def test_trust(make: Callable[[Path], Path], complaint: str | None, tmp_path: Path) -> None:
+    """A directory that others could write to is refused with a reason and a remedy, unless allow_shared is set."""
+    path = make(tmp_path / "cache")
+    directory = CacheDir(str(path))
+    sentence = distrust(str(path), trusted_owners())
+    if complaint is None:
+        assert (directory.status, directory.reason, sentence) == ("writable", None, None)
+    else:
+        assert (directory.status, directory.reason) == ("disabled", sentence)
+        assert sentence is not None
+        assert complaint in sentence
+        assert "mend it with `ch" in sentence
+    assert CacheDir(str(path), allow_shared=True).status == "writable"
+
+
+@posix
+@pytest.mark.parametrize("name", ["plain", "it's got spaces", "$HOME; `x`"])
+def test_refusal_where_nothing_more_can_be_loaded(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process whose library has become unreadable is told, too, and its shell reads the command as meant."""
+    path = tmp_path / name
+    path.mkdir()
+    path.chmod(0o777)
+    with monkeypatch.context() as poor:
+        poor.setattr(sys, "path", [])
+        poor.setattr(sys, "meta_path", [])
+        poor.delitem(sys.modules, "shlex", raising=False)
+        directory = CacheDir(str(path))
+    assert directory.status == "disabled"
+    assert directory.reason is not None
+    command = directory.reason.partition("mend it with `")[2].partition("`, choose")[0]
+    assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+
+@posix
+def test_distrust_of_what_is_not_there(tmp_path: Path) -> None:
+    """A missing component raises FileNotFoundError, whether or not owners matter."""
+    for owners in (trusted_owners(), ()):
+        with pytest.raises(FileNotFoundError):
+            distrust(str(tmp_path / "missing" / "x"), owners)
+
+
+@posix
+def test_trusted_owners() -> None:
+    """This user and root are trusted, and nobody else."""
+    assert set(trusted_owners()) == {os.geteuid(), 0}
+
+
+def test_without_owners_everything_is_trusted(tmp_path: Path) -> None:
+    """Where nobody is named nothing is refused."""
+    tmp_path.chmod(0o777)
+    assert fault_of(tmp_path.stat(), ()) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        *(
+            (number, "read-only")
+            for number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
+        ),
+        *((number, "writable") for number in (errno.EINTR, errno.ENOENT, errno.EISDIR, None)),
+    ],
+)
+def test_fault(number: int | None, status: str, tmp_path: Path) -> None:
+    """A fault is kept as the reason; one that will come again ends all writing."""
+    directory = CacheDir(str(tmp_path))
+    text = "never mind" if number is None else os.strerror(number)
+    directory.fault(OSError(number, text), "write it")
+    assert (directory.status, directory.reason) == (status, f"Could not write it: {text}.")
+    assert directory.writable() is (status == "writable")
+
+
+def test_fault_under_strict(tmp_path: Path) -> None:
+    """Under strict a fault raises CacheDirError with the reason."""
+    directory = CacheDir(str(tmp_path), strict=True)
+    with pytest.raises(CacheDirError, match=r"^Could not write it: No space left on device\.$"):
+        directory.fault(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "write it")
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_make_directories(depth: int, tmp_path: Path) -> None:
+    """All that is missing is made; what is there already is no error."""
+    path = tmp_path.joinpath(*"abc"[:depth])
+    for _ in range(2):
+        make_directories(str(path), 0o755)
+        assert path.is_dir()
+
+
+@pytest.mark.parametrize("below", ["", "/x", "/x/y"])
+def test_make_directories_over_a_file(below: str, tmp_path: Path) -> None:
+    """A file in the way is NotADirectoryError."""
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        make_directories(f"{tmp_path}/file{below}", 0o755)
+
+
+def test_reopen_makes_it_again(tmp_path: Path) -> None:
+    """A directory that was removed while in use is made again."""
+    path = tmp_path / "cache"
+    directory = CacheDir(str(path))
+    path.rmdir()
+    directory.reopen()
+    assert (path.is_dir(), directory.status) == (True, "writable")

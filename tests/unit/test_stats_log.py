@@ -1,0 +1,126 @@
+"""What a process writes about its lookups: whole lines, one object per process, never an exception."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pycachehook.events import Stats
+from pycachehook.stats_log import line, open_log
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Python
+
+COUNT_AND_EXIT = """
+import os, sys
+from pycachehook.events import Stats
+from pycachehook.stats_log import write_at_exit
+stats = Stats()
+write_at_exit(stats, sys.argv[1])
+stats.hit("store", "a", "/a.py")
+"""
+
+
+def test_log_to_a_file(tmp_path: Path) -> None:
+    """A log's lines are appended to the file, each with the process's id; what is no UTF-8 is escaped."""
+    target = tmp_path / "log"
+    target.write_text("before\n", encoding="utf-8")
+    log = open_log(str(target))
+    log("one")
+    log("zwö \udcff")
+    pid = os.getpid()
+    expected = f"before\npycachehook[{pid}]: one\npycachehook[{pid}]: zwö \\udcff\n"
+    assert target.read_text(encoding="utf-8") == expected
+
+
+def test_log_to_stderr(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target "stderr" is standard error, and no file of that name."""
+    monkeypatch.chdir(tmp_path)
+    open_log("stderr")("one")
+    assert capfd.readouterr() == ("", f"pycachehook[{os.getpid()}]: one\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["missing/log", ".", "/dev/full"])
+def test_log_that_cannot_be_written_is_dropped(
+    target: str, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that cannot be written is dropped without a word: it must not break an import."""
+    monkeypatch.chdir(tmp_path)
+    open_log(target)("one")
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process's line is one JSON object with the documented names, and ends the line."""
+    monkeypatch.setattr(sys, "argv", ["prog\n", "argument"])
+    stats = Stats()
+    stats.miss("absent", "a", "/a.py", stored=True)
+    text = line(stats)
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+    record = {"pid": os.getpid(), "python": platform.python_version(), "argv0": "prog\n"}
+    assert json.loads(text) == record | stats.as_dict()
+
+
+def test_line_without_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has emptied its `sys.argv` has no name in its line."""
+    monkeypatch.setattr(sys, "argv", [])
+    assert json.loads(line(Stats()))["argv0"] == ""
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [("", 0), ("sys.exit(3)", 3), ("raise KeyError", 1), ("os.chdir('/')", 0), ("sys.argv.clear()", 0)],
+)
+def test_written_at_exit(ending: str, code: int, python: Python, tmp_path: Path) -> None:
+    """The counters are written when the process exits, however it does, to where the target was at the start."""
+    process = python("-c", COUNT_AND_EXIT + ending, "stats", check=False, cwd=tmp_path)
+    assert process.returncode == code
+    (record,) = map(json.loads, (tmp_path / "stats").read_text(encoding="utf-8").splitlines())
+    assert (record["hits"], record["argv0"]) == (1, "" if "argv.clear" in ending else "-c")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_forked_child_writes_a_line_of_its_own(python: Python, tmp_path: Path) -> None:
+    """A forked child starts from zero and writes its own line, so that no lookup is counted twice."""
+    forking = """
+child = os.fork()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    stats.hit("in_tree", "b", "/b.py")
+    stats.hit("in_tree", "c", "/c.py")
+"""
+    target = tmp_path / "stats"
+    python("-W", "ignore", "-c", COUNT_AND_EXIT + forking, target)
+    child, parent = map(json.loads, target.read_text(encoding="utf-8").splitlines())
+    assert child["hits_by_place"] == {"archive": 0, "store": 0, "in_tree": 2}
+    assert parent["hits_by_place"] == {"archive": 0, "store": 1, "in_tree": 0}
+    assert child["pid"] != parent["pid"]
+
+
+def test_many_processes_do_not_mix_their_lines(python: Python, tmp_path: Path) -> None:
+    """Lines that many processes write at once to one file stay whole."""
+    target = tmp_path / "log"
+    program = """
+import sys
+from pycachehook.stats_log import open_log
+log = open_log(sys.argv[1])
+for number in range(200):
+    log("x" * 300)
+"""
+    children = [python.start("-c", program, target) for _ in range(4)]
+    assert [child.communicate(timeout=60) for child in children] == [("", "")] * 4
+    lines = target.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 800
+    assert {text.partition("]: ")[2] for text in lines} == {"x" * 300}
+    assert {text.partition("]: ")[0] for text in lines} == {f"pycachehook[{child.pid}" for child in children}
