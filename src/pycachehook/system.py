@@ -1,0 +1,108 @@
+"""Operating-system functions as they were when this module was loaded.
+
+Programs replace functions of `os`, `time`, `marshal` and `builtins` for a while: `unittest.mock`, freezegun, pyfakefs,
+gevent and eventlet do. CPython's own importlib is immune, because it calls `posix`, `_io` and `marshal` directly. The
+code that runs during an import here calls the attributes of `system` for the same reason.
+
+`system` is an instance, not a module: freezegun and pyfakefs search the globals of every module for functions and
+modules to replace, and do not look inside other objects. `BUILTINS` is a copy of the builtins for modules that run
+during an import; a module that assigns it to `__builtins__` does not see what is patched in `builtins` later.
+
+Start-up module: imports nothing at module level that the interpreter has not already loaded.
+"""
+
+import _imp
+import builtins
+import marshal
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+BUILTINS = dict(vars(builtins))
+
+_WINDOWS = "nt" in sys.builtin_module_names
+
+# Names of `posix` and `nt` that the package uses. What a platform lacks is None.
+_OS_NAMES = (
+    "access",
+    "chmod",
+    "close",
+    "fchmod",
+    "fchown",
+    "fstat",
+    "getcwd",
+    "getegid",
+    "geteuid",
+    "getgid",
+    "getgroups",
+    "getpid",
+    "getuid",
+    "listdir",
+    "lseek",
+    "lstat",
+    "mkdir",
+    "open",
+    "read",
+    "readlink",
+    "register_at_fork",
+    "replace",
+    "rmdir",
+    "stat",
+    "strerror",
+    "unlink",
+    "utime",
+    "write",
+)
+_TIME_NAMES = ("monotonic", "perf_counter_ns", "sleep", "time", "time_ns")
+
+
+class System:
+    """The functions, and the constants of `posix` or `nt`, as attributes; see the module's docstring.
+
+    `os_module` is `posix` or `nt` itself, for its constants. `environ` is not here: what a program sets in its
+    environment later is meant.
+    """
+
+    __slots__ = (*_OS_NAMES, *_TIME_NAMES, "dumps", "fs_encoding", "fs_errors", "loads", "os_module", "windows")
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __init__(self) -> None:
+        self.windows = _WINDOWS
+        self.os_module: Any = sys.modules["nt" if _WINDOWS else "posix"]
+        clock = _unpatched("time")
+        for name in _OS_NAMES:
+            setattr(self, name, getattr(self.os_module, name, None))
+        for name in _TIME_NAMES:
+            setattr(self, name, getattr(clock, name))
+        self.loads = marshal.loads
+        self.dumps = marshal.dumps
+        self.fs_encoding = sys.getfilesystemencoding()
+        self.fs_errors = sys.getfilesystemencodeerrors()
+
+    def fsencode(self, path: str) -> bytes:
+        """Return `path` as the bytes that the file system has for it, as `os.fsencode` does."""
+        return path.encode(self.fs_encoding, self.fs_errors)
+
+
+def _unpatched(name: str) -> "Any":
+    """Return the built-in module `name` with the functions that the interpreter made, whoever has patched it since.
+
+    gevent and eventlet replace `time.sleep` in the module itself. A second copy of a built-in module (PEP 489) has
+    the original functions.
+    """
+    module = sys.modules.get(name)
+    spec = getattr(module, "__spec__", None)
+    try:
+        fresh = _imp.create_builtin(spec)
+        _imp.exec_builtin(fresh)
+    except (ImportError, AttributeError, TypeError):
+        fresh = None
+    return fresh or module or __import__(name)
+
+
+system = System()
