@@ -106,3 +106,19 @@ def _unpatched(name: str) -> "Any":
 
 
 system = System()
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Return whether `error` was raised by code outside this package, although a `try` block here has caught it.
+
+    A signal handler or a trace function runs between any two instructions, and may raise an `OSError` such as
+    `TimeoutError`. That exception is the program's, so whoever catches it must raise it again. The traceback
+    of an exception that a function of the operating system has raised ends in the frame that called it.
+    """
+    traceback = error.__traceback__
+    while traceback is not None:
+        name = traceback.tb_frame.f_globals.get("__name__")
+        if name != "pycachehook" and not str(name).startswith("pycachehook."):
+            return True
+        traceback = traceback.tb_next
+    return False
