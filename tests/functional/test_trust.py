@@ -383,7 +383,7 @@ def test_command_that_mends_it(case: Case, world: World) -> None:
     planted = cache.exists()
     commands: list[str] = []
     while (report := world.run(case.user, cache))["status"] == "disabled" and len(commands) < 3:
-        (command,) = re.findall(r"mend it with `(.*?)`", report["reason"] or "")
+        (command,) = re.findall(r"fix it with `(.*?)`", report["reason"] or "")
         assert command not in commands
         commands.append(command)
         subprocess.run(["sh", "-c", command], cwd=world.area, check=True, timeout=60)

@@ -177,7 +177,8 @@ def linked(path: Path, target: Path, owner: int = -1) -> Path:
             "is writable by everybody",
             id="link to it",
         ),
-        pytest.param(lambda path: changed(path, 0o775, 0, 0), None, id="private group's", marks=root),
+        pytest.param(lambda path: changed(path, 0o775, OTHER + 1, OTHER + 1), "is owned by", id="theirs", marks=root),
+        pytest.param(lambda path: changed(path, 0o775, 0, 0), "is writable by group 0", id="root's group", marks=root),
         pytest.param(lambda path: changed(path, 0o755, 0, OTHER), None, id="group that may only read", marks=root),
         pytest.param(lambda path: changed(path, 0o775, 0, OTHER), "is writable by group 65534", id="group", marks=root),
         pytest.param(lambda path: changed(path, 0o755, OTHER), "is owned by uid 65534", id="another's", marks=root),
@@ -206,7 +207,7 @@ def test_trust(make: Callable[[Path], Path], complaint: str | None, tmp_path: Pa
         assert (directory.status, directory.reason) == ("disabled", sentence)
         assert sentence is not None
         assert complaint in sentence
-        assert "mend it with `ch" in sentence
+        assert "fix it with `ch" in sentence
     assert CacheDir(str(path), allow_shared=True).status == "writable"
 
 
@@ -224,7 +225,7 @@ def test_refusal_where_nothing_more_can_be_loaded(name: str, tmp_path: Path, mon
         directory = CacheDir(str(path))
     assert directory.status == "disabled"
     assert directory.reason is not None
-    command = directory.reason.partition("mend it with `")[2].partition("`, choose")[0]
+    command = directory.reason.partition("fix it with `")[2].partition("`, choose")[0]
     assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o755
 
