@@ -171,7 +171,7 @@ class CacheDir:
                 return f"The cache directory {self.path} does not exist, and read_only is set."
             home = missing_home(self.path)
             if home is not None:
-                return f"The cache directory {self.path} is not made, since the home directory {home} does not exist."
+                raise FileNotFoundError(error.errno, "this home directory does not exist", home) from None
             make_directories(self.path, self._mode)
             made = True
             fault, status, unsteady = examine(self.path, self.owners)

@@ -181,7 +181,9 @@ def _default() -> tuple[str | None, str | None]:  # noqa: PLR0911 -- a chain of 
         return f"{base.rstrip('/')}/pycachehook", None
     home = _home()
     if home is None:
-        return None, _none("HOME is not an absolute path, and the user database knows no home directory of this user")
+        if "HOME" in os.environ:
+            return None, _none(f"HOME is {os.environ['HOME']!r}, which is no absolute path")
+        return None, _none("HOME is not set, and the user database has no home directory of this user")
     owner, base = _owner_of_directory(home), f"{home.rstrip('/')}/{_CACHES}"
     if owner is None:
         return None, _none(f"the home directory {home} does not exist")

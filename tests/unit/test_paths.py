@@ -126,9 +126,9 @@ def test_default_cache_dir(xdg: str, expected: str, tmp_path: Path, monkeypatch:
     [
         ("{tmp}/missing", "", "the home directory {tmp}/missing does not exist"),
         ("{tmp}/file", "", "the home directory {tmp}/file does not exist"),
-        ("", "", "HOME is not an absolute path"),
-        ("relative", "", "HOME is not an absolute path"),
-        ("~", "", "HOME is not an absolute path"),
+        ("", "", "which is no absolute path"),
+        ("relative", "", "which is no absolute path"),
+        ("~", "", "which is no absolute path"),
         ("{tmp}", "{tmp}/missing/.cache", "{tmp}/missing does not exist"),
     ],
 )
@@ -149,10 +149,10 @@ def test_no_default_cache_dir(
 @xdg_only
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize(("has_cache", "expected"), [(False, None), (True, "{home}/.cache/pycachehook")])
-def test_home_of_somebody_else(has_cache: bool, expected: str | None, python: Python, tmp_path: Path) -> None:
+def test_home_of_somebody_else(has_cache: bool, expected: str | None, python: Python, public: Path) -> None:
     """A home directory of another user is none, unless it has a cache directory that belongs to this user."""
-    home = tmp_path / "root-home"
-    home.mkdir()
+    home = public / "home"
+    home.mkdir(mode=0o755)
     if has_cache:
         (home / ".cache").mkdir()
         os.chown(home / ".cache", 4242, 4242)
@@ -164,12 +164,9 @@ os.environ["HOME"] = sys.argv[1]
 os.environ.pop("XDG_CACHE_HOME", None)
 os.chdir(sys.argv[1])
 os.seteuid(4242)
-print(default_cache_dir(), why_no_default_cache_dir(), sep="\n")
+print(default_cache_dir(), why_no_default_cache_dir())
 """
-    for parent in (home, *home.parents):
-        if parent.stat().st_uid == 0 and parent != Path("/tmp") and tmp_path.parent.parent in (parent, *parent.parents):
-            parent.chmod(0o755)
-    path, reason = python("-c", program, home).stdout.splitlines()
+    path, _, reason = python("-c", program, home).stdout.rstrip().partition(" ")
     assert path == str(expected and expected.format(home=home))
     assert (reason == "None") == has_cache
     assert has_cache or "belongs to uid 0, and this process runs as uid 4242" in reason
@@ -190,7 +187,7 @@ print(why_no_default_cache_dir())
 """
     values, reason = python("-c", program).stdout.splitlines()
     assert values == "None None None None /b/~/x"
-    assert "the user database knows no home directory of this user" in reason
+    assert "the user database has no home directory of this user" in reason
 
 
 def test_home_from_the_user_database(monkeypatch: pytest.MonkeyPatch) -> None:
