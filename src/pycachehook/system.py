@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 BUILTINS: "Any" = dict(vars(builtins))
+__builtins__ = BUILTINS  # for the functions below, too
 
 _WINDOWS = "nt" in sys.builtin_module_names
 

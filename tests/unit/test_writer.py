@@ -324,3 +324,45 @@ os.path.lexists("/begin")
     calls = [line.partition("(")[0] for line in lines[begin + 1 : end]]
     assert calls.count("newfstatat") + calls.count("lstat") <= 4  # one by us, and what opening a file object takes
     assert len(calls) <= 12, calls
+
+
+def test_functions_that_a_program_has_replaced(python: Python, source: Path, public: Path) -> None:
+    """Whatever a program has put in place of the library's functions is not called, and changes nothing."""
+    program = """
+import os, posixpath, genericpath, stat, time, builtins, io, sys, shutil, errno
+from pycachehook.cache_dir import CacheDir, is_marked
+from pycachehook.events import Stats
+from pycachehook.on_miss.writer import write_entry
+from pycachehook.paths import Layout, absolute, default_cache_dir
+sys.dont_write_bytecode = False
+cache, source = sys.argv[1:]
+status, stats, rmtree, called = os.stat(source), Stats(), shutil.rmtree, []
+
+def replacement(name):
+    def function(*args, **kwargs):
+        called.append(name)
+        raise TypeError(name)
+    return function
+
+kept = {}
+for module in (os, posixpath, genericpath, stat, time, builtins, io):
+    for name, value in list(vars(module).items()):
+        if type(value) in (type(len), type(rmtree)) and name not in ("isinstance", "_exit"):  # os.environ calls the first
+            kept[module, name] = value
+            setattr(module, name, replacement(f"{module.__name__}.{name}"))
+try:
+    found = [default_cache_dir(), absolute("x"), Layout("cpython-311").mirrored(cache, "../x/m.py")]
+    directory = CacheDir(cache)
+    for count in (1, 2):
+        found.append(write_entry(directory, f"{cache}/a/m{count}.pyc", b"entry", status, stats))
+    found += [is_marked(cache), CacheDir(cache).status, CacheDir(source).status]
+    directory.fault(OSError(28, "full"), "write")
+    found.append(directory.status)
+finally:
+    for (module, name), value in kept.items():
+        setattr(module, name, value)
+print(found[3:], called, os.path.isabs(found[0]), found[1] == os.path.abspath("x"), found[2].startswith(cache))
+"""
+    process = python("-c", program, public / "cache", source)
+    expected = [True, True, True, "writable", "disabled", "read-only"]
+    assert process.stdout == f"{expected} [] True True True\n"
