@@ -5,6 +5,7 @@ from __future__ import annotations
 import compileall
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +143,15 @@ def python(tmp_path: Path) -> Python:
 def cache(tmp_path: Path) -> Path:
     """Return a place for a cache directory, which does not exist yet."""
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """Return an empty directory that every user can reach: those of pytest are for their owner alone."""
+    folder = Path(tempfile.mkdtemp(prefix="public-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -6,10 +6,20 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import os
 import sys
 
+from .system import BUILTINS, builtin_module, is_foreign, system
+
+__builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 OWN_DIR = ".pycachehook"  # our own files, below the cache directory
 MIRROR, SHARED = "mirror", "shared"  # layouts
 SHARED_DIR = "shared"  # in it: the entries that go by what is in their source
 TAG_FILE = "CACHEDIR.TAG"
+IGNORE_FILE = ".gitignore"
+FORMAT = "1\n"  # what is in `.pycachehook/format`, the mark of a cache that this package made
 
 TEMPORARY_PREFIX = ".pycachehook-"  # how the names of files begin and end that are being written
 TEMPORARY_SUFFIX = ".tmp"
@@ -29,7 +39,7 @@ class Layout:
         self.optimization = optimization
         opt = f".opt-{optimization}" if optimization else ""
         self._suffix = f"{cache_tag}{opt}.pyc"
-        self._windows = os.name == "nt" if windows is None else windows
+        self._windows = system.windows if windows is None else windows
         self.plain_suffix = None if self._windows else self._suffix
 
     @classmethod
@@ -53,7 +63,7 @@ class Layout:
             return self._mirrored_windows(root, source)
         head, slash, tail = source.rpartition("/")
         if not head.startswith("/"):  # the file system's root, or a path relative to the current directory
-            head = "" if slash and not head else f"{os.getcwd()}/{head}"
+            head = "" if slash and not head else f"{system.getcwd()}/{head}"
         head = head.strip("/")
         if ".." in head:
             head = _kept_inside(head)
@@ -75,15 +85,36 @@ class Layout:
         return f"{head}{slash}__pycache__{separator}{self.entry_name(tail)}"
 
     def _mirrored_windows(self, root: str, source: str) -> str:
-        import ntpath  # loaded already where this is more than a test
-
-        if not ntpath.isabs(source):
-            source = ntpath.join(os.getcwd(), source)
-        drive, rest = ntpath.splitdrive(source.replace("/", "\\"))
+        drive, rest = _absolute_on_windows(source.replace("/", "\\"))
         head, _, tail = rest.rpartition("\\")
         head = _kept_inside(head.replace("\\", "/").strip("/")).replace("/", "\\")
         parts = (root.rstrip("\\"), _drive_name(drive), head, self.entry_name(tail))
         return "\\".join(part for part in parts if part)
+
+
+def _absolute_on_windows(path: str) -> tuple[str, str]:
+    """Return the drive or share of a path with backslashes, and what follows it, from the current directory if relative."""
+    drive, rest = _split_drive(path)
+    if drive and (rest[:1] == "\\" or drive[1:] != ":"):
+        return drive, rest
+    here, folder = _split_drive(system.getcwd().replace("/", "\\"))
+    if not drive and rest[:1] == "\\":
+        return here, rest
+    if drive and drive.lower() != here.lower():  # relative to another drive's current directory, which is not known
+        return drive, rest
+    return here, f"{folder.rstrip(chr(92))}\\{rest}"
+
+
+def _split_drive(path: str) -> tuple[str, str]:
+    """Return the drive, share or device that a path with backslashes begins with, and the rest."""
+    if path[1:2] == ":":
+        return path[:2], path[2:]
+    if path[:2] != "\\\\":
+        return "", path
+    start = 8 if path[:8].upper() == "\\\\?\\UNC\\" else 2
+    end = path.find("\\", start)
+    end = path.find("\\", end + 1) if end >= 0 else -1
+    return (path, "") if end < 0 else (path[:end], path[end:])
 
 
 def _drive_name(drive: str) -> str:
@@ -102,24 +133,140 @@ def _kept_inside(head: str) -> str:
     for part in head.split("/"):
         depth += -1 if part == ".." else part not in ("", ".")
         if depth < 0:
-            return os.path.normpath(f"/{head}").strip("/")
+            return _normalized(f"/{head}").strip("/")
     return head
 
 
-def default_cache_dir() -> str:
-    """Return the user's cache directory for this package: `XDG_CACHE_HOME`, or what the system uses for it.
+def _normalized(path: str) -> str:
+    """Return an absolute POSIX path without `.`, `..` and empty components."""
+    kept: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del kept[-1:]
+        elif part not in ("", "."):
+            kept.append(part)
+    slashes = "//" if path[:2] == "//" and path[2:3] != "/" else "/"  # POSIX gives two a meaning of their own
+    return slashes + "/".join(kept)
 
-    The XDG base directory specification ignores a relative `XDG_CACHE_HOME`; so does this.
+
+def default_cache_dir() -> str | None:
+    """Return the user's cache directory for this package: in `XDG_CACHE_HOME`, or what the system uses for it.
+
+    None where this user has no home directory that exists and is the user's own: a home directory is never made. The
+    XDG base directory specification ignores a relative `XDG_CACHE_HOME`; so does this.
     """
-    if os.name == "nt":
-        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
-        return os.path.join(base, "pycachehook", "Cache")
-    if sys.platform == "darwin":
-        return os.path.expanduser("~/Library/Caches/pycachehook")
+    return _default()[0]
+
+
+def why_no_default_cache_dir() -> str | None:
+    """Return one sentence saying why `default_cache_dir` returns None; None where it does not."""
+    return _default()[1]
+
+
+def _default() -> tuple[str | None, str | None]:  # noqa: PLR0911 -- a chain of conditions
+    """Return the default cache directory, or None and why there is none."""
+    if system.windows:
+        base = os.environ.get("LOCALAPPDATA") or _joined(_home(), "AppData\\Local")
+        if base is None:
+            return (
+                None,
+                "There is no default cache directory: neither LOCALAPPDATA nor USERPROFILE is set; set cache_dir.",
+            )
+        return f"{base}\\pycachehook\\Cache", None
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return os.path.join(base if base.startswith("/") else os.path.expanduser("~/.cache"), "pycachehook")
+    if base.startswith("/") and sys.platform != "darwin":
+        parent = base.rstrip("/").rpartition("/")[0] or "/"
+        if _owner_of_directory(parent) is None:
+            return None, _none(f"XDG_CACHE_HOME is {base}, and {parent} does not exist")
+        return f"{base.rstrip('/')}/pycachehook", None
+    home = _home()
+    if home is None:
+        if "HOME" in os.environ:
+            return None, _none(f"HOME is {os.environ['HOME']!r}, which is no absolute path")
+        return None, _none("HOME is not set, and the user database has no home directory of this user")
+    owner, base = _owner_of_directory(home), f"{home.rstrip('/')}/{_CACHES}"
+    if owner is None:
+        return None, _none(f"the home directory {home} does not exist")
+    user = system.geteuid()
+    if owner != user and _owner_of_directory(base) != user:
+        return None, _none(f"the home directory {home} belongs to uid {owner}, and this process runs as uid {user}")
+    return f"{base}/pycachehook", None
 
 
-def absolute(path: str, base: str | None = None) -> str:
-    """Return `path` absolute and normalized, from `base` or the current directory, `~` expanded."""
-    return os.path.abspath(os.path.join(base or os.getcwd(), os.path.expanduser(path)))
+_KIND, _DIRECTORY = 0o170000, 0o040000  # as S_IFMT and S_IFDIR in `stat`
+_CACHES = "Library/Caches" if sys.platform == "darwin" else ".cache"
+
+
+def _none(why: str) -> str:
+    return f"There is no default cache directory: {why}; set cache_dir."
+
+
+def missing_home(path: str) -> str | None:
+    """Return the user's home directory if `path` is in it and it does not exist: it is not made for a cache."""
+    home = _home()
+    if home is None or home == "/" or not f"{path}/".startswith(f"{home}/"):
+        return None
+    return home if _owner_of_directory(home) is None else None
+
+
+def _joined(folder: str | None, name: str) -> str | None:
+    return None if folder is None else f"{folder}\\{name}"
+
+
+def _owner_of_directory(path: str) -> int | None:
+    """Return the owner's user id of an existing directory, else None."""
+    try:
+        status = system.stat(path)
+    except (OSError, ValueError) as error:
+        if is_foreign(error):
+            raise
+        return None
+    return status.st_uid if status.st_mode & _KIND == _DIRECTORY else None
+
+
+def _home(user: str = "") -> str | None:
+    """Return the home directory of a user, or of the one who runs this: an absolute path; None if it is not known."""
+    if system.windows:
+        return None if user else os.environ.get("USERPROFILE") or None
+    if not user and "HOME" in os.environ:
+        home = os.environ["HOME"]
+    else:
+        users: Any = builtin_module("pwd")
+        try:
+            record = users.getpwnam(user) if user else users.getpwuid(system.getuid())
+        except (KeyError, AttributeError, ValueError, OSError) as error:
+            if is_foreign(error):
+                raise
+            return None
+        home = record.pw_dir
+    return home.rstrip("/") or "/" if home.startswith("/") else None
+
+
+def absolute(path: str, base: str | None = None) -> str | None:
+    """Return `path` absolute and normalized, from `base` or the current directory, `~` expanded.
+
+    None where that cannot be: `~` of a user whose home directory is not known, or a relative path in a current
+    directory that has been removed. A directory whose name begins with `~` is written `./~name`.
+    """
+    if path.startswith("~"):
+        length = next((at for at, letter in enumerate(path) if letter in _SEPARATORS), len(path))
+        home = _home(path[1:length])
+        if home is None:
+            return None
+        path = home.rstrip("/") + path[length:] or "/"
+    if system.windows:
+        full: str = sys.modules["ntpath"].abspath(sys.modules["ntpath"].join(base or system.getcwd(), path))
+        return full
+    if not path.startswith("/"):
+        path = f"{base}/{path}" if base else path
+        if not path.startswith("/"):
+            try:
+                path = f"{system.getcwd()}/{path}"
+            except FileNotFoundError as error:
+                if is_foreign(error):
+                    raise
+                return None
+    return _normalized(path)
+
+
+_SEPARATORS = "\\/" if system.windows else "/"

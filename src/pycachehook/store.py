@@ -12,7 +12,7 @@ import time
 
 from . import pyc
 from ._compat import KEY, SourceFileLoader, setting, siphash
-from .cache_dir import DISABLED, CacheDir, fault_of
+from .cache_dir import DISABLED, CacheDir, fault_of, link_detail
 from .events import ABSENT, IN_TREE, IO_ERROR, OTHER_MODE, STALE_SOURCE, STORE, UNTRUSTED, Miss
 from .paths import Layout
 from .pyc import CHECK_SOURCE, HASH_BASED
@@ -247,6 +247,6 @@ def compare(stamp: bytes, found: bytes) -> None:
 
 def unread(error: OSError) -> Miss:
     """Return the miss that an entry which cannot be read is."""
-    return Miss(
-        ABSENT if isinstance(error, (FileNotFoundError, NotADirectoryError)) else IO_ERROR, error.strerror or str(error)
-    )
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return Miss(ABSENT, error.strerror or str(error))
+    return Miss(IO_ERROR, link_detail(error) or error.strerror or str(error))

@@ -20,7 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-BUILTINS = dict(vars(builtins))
+BUILTINS: "Any" = dict(vars(builtins))
+__builtins__ = BUILTINS  # for the functions below, too
 
 _WINDOWS = "nt" in sys.builtin_module_names
 
@@ -65,7 +66,17 @@ class System:
     environment later is meant.
     """
 
-    __slots__ = (*_OS_NAMES, *_TIME_NAMES, "dumps", "fs_encoding", "fs_errors", "loads", "os_module", "windows")
+    __slots__ = (
+        *_OS_NAMES,
+        *_TIME_NAMES,
+        "_errors",
+        "dumps",
+        "fs_encoding",
+        "fs_errors",
+        "loads",
+        "os_module",
+        "windows",
+    )
 
     if TYPE_CHECKING:
 
@@ -81,12 +92,29 @@ class System:
             setattr(self, name, getattr(clock, name))
         self.loads = marshal.loads
         self.dumps = marshal.dumps
+        self._errors: Any = None  # a copy of `errno`, made when it is first asked
         self.fs_encoding = sys.getfilesystemencoding()
         self.fs_errors = sys.getfilesystemencodeerrors()
 
     def fsencode(self, path: str) -> bytes:
         """Return `path` as the bytes that the file system has for it, as `os.fsencode` does."""
         return path.encode(self.fs_encoding, self.fs_errors)
+
+    def error_number(self, name: str) -> "int | None":
+        """Return the number of the error that `name` names (`"ELOOP"`), None where the platform has no such error."""
+        if self._errors is None:
+            self._errors = builtin_module("errno")
+        return getattr(self._errors, name, None)
+
+
+def builtin_module(name: str) -> "Any":
+    """Return a copy of the built-in module `name` that is in no `sys.modules`; None where it is not built in."""
+    try:
+        module = _imp.create_builtin(type(sys.__spec__)(name, None))
+        _imp.exec_builtin(module)
+    except (ImportError, AttributeError, TypeError):
+        return sys.modules.get(name)
+    return module
 
 
 def _unpatched(name: str) -> "Any":
@@ -96,7 +124,7 @@ def _unpatched(name: str) -> "Any":
     the original functions.
     """
     module = sys.modules.get(name)
-    spec = getattr(module, "__spec__", None)
+    spec: Any = getattr(module, "__spec__", None)
     try:
         fresh = _imp.create_builtin(spec)
         _imp.exec_builtin(fresh)

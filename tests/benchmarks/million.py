@@ -89,7 +89,7 @@ def _filled(directory: Path, count: int) -> SharedStore:
     for number in range(count):
         source = _source(number)
         data = pyc.encode(code, pyc.FLAGS[pyc.CHECKED_HASH], source_hash(source))
-        assert write_entry(cache, store.entry("", source), data, 0o644, stats), cache.reason
+        assert write_entry(cache, store.entry("", source), data, os.stat(os.devnull), stats), cache.reason
     return store
 
 

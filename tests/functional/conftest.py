@@ -91,6 +91,7 @@ class PrivateMounts:
         small: Mapping[Path, int] | None = None,
         reach: Iterable[Path] = (),
         user: int | None = None,
+        wrapper: Iterable[str] = (),
         check: bool = True,
         **environment: str,
     ) -> subprocess.CompletedProcess[str]:
@@ -98,6 +99,7 @@ class PrivateMounts:
 
         The trees in `read_only` are mounted read-only, the directories in `small` are tmpfs of that many bytes, and
         `user` can reach, beside what it can reach anyway, the interpreter, its environment and the trees in `reach`.
+        `wrapper` is a command that starts the interpreter in its turn.
         """
         commands = ["set -e"]
         if user is not None:
@@ -111,7 +113,7 @@ class PrivateMounts:
         for folder, size in (small or {}).items():
             commands.append(shlex.join(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(folder)]))
         become = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
-        commands.append("exec " + shlex.join([*become, python.executable, *map(str, arguments)]))
+        commands.append("exec " + shlex.join([*become, *wrapper, python.executable, *map(str, arguments)]))
         script = "\n".join(commands)
         shell = within(self.shell, {**python.environment, **environment})
         return shell(*self.options, "sh", "-c", script, check=check)

@@ -185,7 +185,6 @@ ACCEPTED = {
     "own, for a group's eyes": Case(NOBODY, (Node("cache", NOBODY, 0o750, GROUP),)),
     "own, writable by the private group": Case(NOBODY, (Node("cache", NOBODY, 0o775),)),
     "root's": Case(NOBODY, (Node("cache", ROOT),), status="read-only"),
-    "root's, writable by root's group": Case(NOBODY, (Node("cache", ROOT, 0o775),), status="read-only"),
     "root's, for root": Case(ROOT, (Node("cache", ROOT),)),
     "below a writable directory of the private group": Case(
         NOBODY, (Node("above", NOBODY, 0o775), Node("above/cache", NOBODY)), "above/cache"
@@ -225,6 +224,7 @@ MISSING = {
 THEIRS = f"is owned by uid {STRANGER}"
 OPEN = "is writable by everybody"
 SHARED = f"is writable by group {GROUP}"
+ROOTS_GROUP = "is writable by group 0"
 LINK = f"is a link owned by uid {STRANGER}"
 REFUSED = {
     "a stranger's": refused(NOBODY, Node("cache", STRANGER), fault=THEIRS),
@@ -236,6 +236,16 @@ REFUSED = {
     "own, sticky": refused(NOBODY, Node("cache", NOBODY, 0o1777), fault=OPEN),
     "root's, writable by everybody": refused(NOBODY, Node("cache", ROOT, 0o777), fault=OPEN),
     "root's, writable by a group": refused(NOBODY, Node("cache", ROOT, 0o775, GROUP), fault=SHARED),
+    "root's, writable by root's group": refused(NOBODY, Node("cache", ROOT, 0o775), fault=ROOTS_GROUP),
+    "root's, writable by root's group, for root": refused(ROOT, Node("cache", ROOT, 0o775), fault=ROOTS_GROUP),
+    "below root's, writable by root's group": refused(
+        NOBODY,
+        Node("above", ROOT, 0o775),
+        Node("above/cache", NOBODY),
+        cache="above/cache",
+        blamed="above",
+        fault=ROOTS_GROUP,
+    ),
     "root's, sticky": refused(NOBODY, Node("cache", ROOT, 0o1777), fault=OPEN),
     "root's, writable by everybody, for root": refused(ROOT, Node("cache", ROOT, 0o777), fault=OPEN),
     "below a stranger's": refused(
@@ -383,7 +393,7 @@ def test_command_that_mends_it(case: Case, world: World) -> None:
     planted = cache.exists()
     commands: list[str] = []
     while (report := world.run(case.user, cache))["status"] == "disabled" and len(commands) < 3:
-        (command,) = re.findall(r"mend it with `(.*?)`", report["reason"] or "")
+        (command,) = re.findall(r"fix it with `(.*?)`", report["reason"] or "")
         assert command not in commands
         commands.append(command)
         subprocess.run(["sh", "-c", command], cwd=world.area, check=True, timeout=60)
@@ -419,6 +429,8 @@ ENTRIES = {
     "own in root's, writable by everybody": Entry(NOBODY, ROOT, NOBODY, 0o666, None, trusted=False),
     "a user's, for root": Entry(ROOT, ROOT, NOBODY, 0o644, None, trusted=False),
     "root's, writable by everybody, for root": Entry(ROOT, ROOT, ROOT, 0o666, None, trusted=False),
+    "root's, writable by root's group": Entry(NOBODY, NOBODY, ROOT, 0o664, None, trusted=False),
+    "root's, writable by root's group, for root": Entry(ROOT, ROOT, ROOT, 0o664, None, trusted=False),
 }
 
 
@@ -458,6 +470,22 @@ def test_entry_under_allow_shared(name: str, world: World) -> None:
     cache, _ = plant(ENTRIES[name], world)
     report = world.run(ENTRIES[name].user, cache, allow_shared=True)
     assert (report["values"], report["hits"], report["misses"]) == (["entry"], 1, {})
+
+
+@pytest.mark.parametrize("layout", ["mirror", "shared"])
+def test_source_that_a_group_may_read(layout: str, world: World) -> None:
+    """An entry of a source for a group's eyes goes to that group if that is possible, else to its owner alone."""
+    for user, name in ((NOBODY, "theirs"), (ROOT, "ours")):
+        world.source(name, mode=0o640, owner=user, group=GROUP)
+        cache = world.area / f"cache-{name}"
+        cache.mkdir()
+        os.chown(cache, user, user)
+        assert world.run(user, cache, name, layout=layout, in_tree="ignore")["status"] == "writable"
+        entries = [path for path in cache.rglob("*.pyc") if f"/{name}.py".encode() in path.read_bytes()]
+        assert len(entries) == 1
+        status = entries[0].stat()
+        expected = (0o640, GROUP) if user == ROOT else (0o600, NOBODY)
+        assert (stat.S_IMODE(status.st_mode), status.st_gid) == expected
 
 
 def modes(paths: Iterable[Path]) -> set[int]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
+import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pycachehook.cache_dir import CacheDir, distrust, fault_of, make_directories, trusted_owners
+from pycachehook.cache_dir import CacheDir, distrust, fault_of, is_marked, make_directories, trusted_owners
 from pycachehook.errors import CacheDirError
+from pycachehook.events import Miss
+from pycachehook.paths import Layout
+from pycachehook.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,7 +182,8 @@ def linked(path: Path, target: Path, owner: int = -1) -> Path:
             "is writable by everybody",
             id="link to it",
         ),
-        pytest.param(lambda path: changed(path, 0o775, 0, 0), None, id="private group's", marks=root),
+        pytest.param(lambda path: changed(path, 0o775, OTHER + 1, OTHER + 1), "is owned by", id="theirs", marks=root),
+        pytest.param(lambda path: changed(path, 0o775, 0, 0), "is writable by group 0", id="root's group", marks=root),
         pytest.param(lambda path: changed(path, 0o755, 0, OTHER), None, id="group that may only read", marks=root),
         pytest.param(lambda path: changed(path, 0o775, 0, OTHER), "is writable by group 65534", id="group", marks=root),
         pytest.param(lambda path: changed(path, 0o755, OTHER), "is owned by uid 65534", id="another's", marks=root),
@@ -206,7 +212,7 @@ def test_trust(make: Callable[[Path], Path], complaint: str | None, tmp_path: Pa
         assert (directory.status, directory.reason) == ("disabled", sentence)
         assert sentence is not None
         assert complaint in sentence
-        assert "mend it with `ch" in sentence
+        assert "fix it with `ch" in sentence
     assert CacheDir(str(path), allow_shared=True).status == "writable"
 
 
@@ -224,7 +230,7 @@ def test_refusal_where_nothing_more_can_be_loaded(name: str, tmp_path: Path, mon
         directory = CacheDir(str(path))
     assert directory.status == "disabled"
     assert directory.reason is not None
-    command = directory.reason.partition("mend it with `")[2].partition("`, choose")[0]
+    command = directory.reason.partition("fix it with `")[2].partition("`, choose")[0]
     assert subprocess.run(["/bin/sh", "-c", command], check=False).returncode == 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o755
 
@@ -299,3 +305,195 @@ def test_reopen_makes_it_again(tmp_path: Path) -> None:
     path.rmdir()
     directory.reopen()
     assert (path.is_dir(), directory.status) == (True, "writable")
+
+
+@posix
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="there are no extended attributes here")
+@pytest.mark.parametrize("below", ["", "/x"])
+def test_access_control_list(below: str, tmp_path: Path) -> None:
+    """A directory that an access control list opens to other users is refused, though its group is a private one."""
+    path = tmp_path / "cache"
+    path.mkdir()
+    (path / "x").mkdir()
+    if os.geteuid() == 0:
+        os.chown(path, 4242, 4242)
+    # Version 2; then tag, permission, id: owner, user 4243, group, mask, others (linux/posix_acl_xattr.h).
+    rows = [(0x01, 7, -1), (0x02, 7, 4243), (0x04, 5, -1), (0x10, 7, -1), (0x20, 5, -1)]
+    owners = (path.stat().st_uid, os.geteuid())
+    path.chmod(0o775)
+    assert distrust(f"{path}{below}", owners) is None
+    try:
+        os.setxattr(
+            path,
+            "system.posix_acl_access",
+            struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *row) for row in rows),
+        )
+    except OSError:
+        pytest.skip("the file system has no access control lists")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o775
+    sentence = distrust(f"{path}{below}", owners)
+    assert sentence is not None
+    assert "is writable by an access control list" in sentence
+    assert f"fix it with `setfacl -b {path}`" in sentence
+
+
+@root
+def test_remedy_for_the_root_directory() -> None:
+    """Nobody is told to give the root directory away."""
+    sentence = distrust("/", (4242, 4243))
+    assert sentence is not None
+    assert "/ is owned by uid 0" in sentence
+    assert "chown" not in sentence
+
+
+TAG = sys.implementation.cache_tag
+
+CACHES: dict[str, list[str]] = {
+    "empty": [],
+    "CPython's": [f"usr/lib/a.{TAG}.pyc", f"home/me/b.{TAG}.opt-2.pyc", f"c.{TAG}.pyc", "usr/lib/d.pypy310.pyc"],
+    "CPython at work": [f"usr/lib/a.{TAG}.pyc.140234", f"usr/lib/a.{TAG}.pyc"],
+    "fresh file system": ["lost+found/"],
+    "ours, at work": [".pycachehook/.pycachehook-1-2.tmp", ".pycachehook-1-2.tmp", "CACHEDIR.TAG"],
+    "ours, with anything": [".pycachehook/format", "README", "src/main.py"],
+    "kept by git": [".gitkeep", ".gitignore"],
+}
+OTHERS: dict[str, tuple[list[str], str]] = {
+    "project": (["main.py", ".git/HEAD"], ""),
+    "one file": (["notes.txt"], "notes.txt"),
+    "hidden file": ([".bashrc"], ".bashrc"),
+    "file far below": ([f"a/b.{TAG}.pyc", "a/c/d/e.txt"], "a/c/d/e.txt"),
+    "directories for something else": (["data/inbox/new/", "data/outbox/"], "data"),
+    "sources and their bytecode": ([f"pkg/__pycache__/a.{TAG}.pyc"], "pkg/__pycache__"),
+    "program without sources": (["app/main.pyc"], "app/main.pyc"),
+    "lost+found elsewhere": ([f"a/b.{TAG}.pyc", "a/lost+found/x"], "a/lost+found/x"),
+    "directory of ours without the mark": ([".pycachehook/", "x.txt"], "x.txt"),
+}
+
+
+def fill(folder: Path, names: list[str]) -> None:
+    """Make the directory with these files, and directories where a name ends with a slash."""
+    folder.mkdir()
+    for name in names:
+        path = folder / name
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.write_text("1\n" if name.endswith("format") else "", encoding="ascii")
+
+
+@pytest.mark.parametrize("names", CACHES.values(), ids=CACHES)
+def test_directory_that_may_become_a_cache(names: list[str], tmp_path: Path) -> None:
+    """An empty directory, one that CPython has filled, and one with our mark are used."""
+    fill(tmp_path / "cache", names)
+    directory = CacheDir(str(tmp_path / "cache"))
+    assert (directory.status, directory.reason) == ("writable", None)
+    assert is_marked(directory.path) == (".pycachehook/format" in names)
+
+
+@pytest.mark.parametrize(("names", "named"), OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("allow_shared", [False, True])
+def test_directory_of_other_data(names: list[str], named: str, allow_shared: bool, tmp_path: Path) -> None:
+    """A directory that holds anything else is never adopted: the sentence names it, and says what to do."""
+    fill(tmp_path / "cache", names)
+    before = sorted(tmp_path.rglob("*"))
+    directory = CacheDir(str(tmp_path / "cache"), allow_shared=allow_shared)
+    assert (directory.status, directory.writable()) == ("disabled", False)
+    assert directory.reason is not None
+    assert f"{directory.path}/{named}" in directory.reason
+    assert "choose a new or empty directory as cache_dir." in directory.reason
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(CacheDirError):
+        CacheDir(str(tmp_path / "cache"), allow_shared=allow_shared, strict=True)
+    assert CacheDir(str(tmp_path / "cache"), read_only=True).status == "read-only"
+
+
+def test_look_into_a_directory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large cache without a mark is not looked at as a whole."""
+    fill(tmp_path / "cache", [f"{name}/m.{TAG}.pyc" for name in range(30)])
+    monkeypatch.setattr("pycachehook.cache_dir._NAMES_LOOKED_AT", 40)
+    listed: list[str] = []
+    listdir = os.listdir
+
+    def count(path: str) -> list[str]:
+        listed.append(path)
+        return listdir(path)
+
+    monkeypatch.setattr("pycachehook.cache_dir.system.listdir", count)
+    assert CacheDir(str(tmp_path / "cache")).status == "writable"
+    assert 0 < len(listed) < 20
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "another format", "link", "linked directory", "directory"])
+def test_no_mark(damage: str, tmp_path: Path) -> None:
+    """Only a regular file with the known format, in a directory that is no link, is a mark."""
+    cache, other = tmp_path / "cache", tmp_path / "other"
+    fill(other, ["format"])
+    cache.mkdir()
+    own = cache / ".pycachehook"
+    if damage == "linked directory":
+        own.symlink_to(other)
+    else:
+        own.mkdir()
+    if damage == "link":
+        (own / "format").symlink_to(other / "format")
+    elif damage == "directory":
+        (own / "format").mkdir()
+    elif damage in ("empty", "another format"):
+        (own / "format").write_text("" if damage == "empty" else "1\n2\n", encoding="ascii")
+    assert not is_marked(str(cache))
+
+
+def test_no_default_cache_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a default cache directory there is a disabled one that says why."""
+    monkeypatch.setenv("HOME", f"{tmp_path}/missing")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    directory = CacheDir(None)
+    assert (directory.status, directory.path) == ("disabled", "")
+    assert f"the home directory {tmp_path}/missing does not exist" in (directory.reason or "")
+
+
+def test_home_directory_is_not_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A cache directory that somebody chose in a home directory which does not exist does not bring it into being."""
+    monkeypatch.setenv("HOME", f"{tmp_path}/missing")
+    directory = CacheDir(f"{tmp_path}/missing/.cache/x")
+    assert directory.status == "disabled"
+    assert f"{tmp_path}/missing: this home directory does not exist" in (directory.reason or "")
+    assert list(tmp_path.iterdir()) == []
+    assert CacheDir(f"{tmp_path}/missing-no-home/x").status == "writable"
+
+
+@posix
+def test_entry_that_is_a_link(tmp_path: Path) -> None:
+    """An entry that is a link is not read, and the miss names it."""
+    source = tmp_path / "m.py"
+    source.touch()
+    store = Store(CacheDir(f"{tmp_path}/cache"), Layout(TAG), "checked-hash")
+    entry = store.path(str(source))
+    os.makedirs(os.path.dirname(entry))
+    os.symlink(tmp_path / "real.pyc", entry)
+    with pytest.raises(Miss) as caught:
+        store.find(str(source))
+    assert caught.value.args[-1] == f"{entry} is a link, and entries are not read through links"
+
+
+@posix
+def test_system_calls_of_the_check(tmp_path: Path) -> None:
+    """A check of a marked cache looks at each component once, and makes few system calls more."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("needs strace")
+    fill(tmp_path / "cache", [".pycachehook/format"])
+    program = """
+import os, sys
+from pycachehook.cache_dir import CacheDir
+os.path.lexists("/begin")
+directory = CacheDir(sys.argv[1])
+os.path.lexists("/end")
+assert directory.status == "writable", directory.reason
+"""
+    out = tmp_path / "calls"
+    command = [strace, "-o", str(out), sys.executable, "-c", program, str(tmp_path / "cache")]
+    subprocess.run(command, check=True)
+    lines = out.read_text(encoding="utf-8").splitlines()
+    begin, end = (next(at for at, line in enumerate(lines) if f'"/{mark}"' in line) for mark in ("begin", "end"))
+    components = len((tmp_path / "cache").parts)
+    assert end - begin - 1 <= components + 4, lines[begin:end]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pycachehook.paths import Layout, absolute, default_cache_dir
+from pycachehook.paths import Layout, absolute, default_cache_dir, why_no_default_cache_dir
 
 if TYPE_CHECKING:
     from conftest import Python
@@ -99,16 +99,118 @@ def test_no_layout_without_a_cache_tag(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Layout.current() is None
 
 
-@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the XDG specification is for other systems")
+xdg_only = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the XDG specification is for other systems")
+
+
+@xdg_only
 @pytest.mark.parametrize(
     ("xdg", "expected"),
-    [("/xdg", "/xdg/pycachehook"), ("relative", "/home/me/.cache/pycachehook"), ("", "/home/me/.cache/pycachehook")],
+    [
+        ("/xdg", "/xdg/pycachehook"),
+        ("/xdg/", "/xdg/pycachehook"),
+        ("relative", "{home}/.cache/pycachehook"),
+        ("", "{home}/.cache/pycachehook"),
+    ],
 )
-def test_default_cache_dir(xdg: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_cache_dir(xdg: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The default cache directory is below an absolute XDG_CACHE_HOME, and else below ~/.cache."""
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", f"{tmp_path}/")
     monkeypatch.setenv("XDG_CACHE_HOME", xdg)
-    assert default_cache_dir() == expected
+    assert default_cache_dir() == expected.format(home=tmp_path)
+    assert why_no_default_cache_dir() is None
+
+
+@xdg_only
+@pytest.mark.parametrize(
+    ("home", "xdg", "reason"),
+    [
+        ("{tmp}/missing", "", "the home directory {tmp}/missing does not exist"),
+        ("{tmp}/file", "", "the home directory {tmp}/file does not exist"),
+        ("", "", "which is no absolute path"),
+        ("relative", "", "which is no absolute path"),
+        ("~", "", "which is no absolute path"),
+        ("{tmp}", "{tmp}/missing/.cache", "{tmp}/missing does not exist"),
+    ],
+)
+def test_no_default_cache_dir(
+    home: str, xdg: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a home directory that exists there is no default cache directory, and a reason."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", home.format(tmp=tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", xdg.format(tmp=tmp_path))
+    assert default_cache_dir() is None
+    why = why_no_default_cache_dir()
+    assert why is not None
+    assert reason.format(tmp=tmp_path) in why
+    assert why.endswith("; set cache_dir.")
+
+
+@xdg_only
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize(("has_cache", "expected"), [(False, None), (True, "{home}/.cache/pycachehook")])
+def test_home_of_somebody_else(has_cache: bool, expected: str | None, python: Python, public: Path) -> None:
+    """A home directory of another user is none, unless it has a cache directory that belongs to this user."""
+    home = public / "home"
+    home.mkdir(mode=0o755)
+    if has_cache:
+        (home / ".cache").mkdir()
+        os.chown(home / ".cache", 4242, 4242)
+    program = """
+import os, sys
+from pycachehook.paths import default_cache_dir, why_no_default_cache_dir
+import pycachehook.system
+os.environ["HOME"] = sys.argv[1]
+os.environ.pop("XDG_CACHE_HOME", None)
+os.chdir(sys.argv[1])
+os.seteuid(4242)
+print(default_cache_dir(), why_no_default_cache_dir())
+"""
+    path, _, reason = python("-c", program, home).stdout.rstrip().partition(" ")
+    assert path == str(expected and expected.format(home=home))
+    assert (reason == "None") == has_cache
+    assert has_cache or "belongs to uid 0, and this process runs as uid 4242" in reason
+
+
+@xdg_only
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+def test_user_whom_nobody_knows(python: Python) -> None:
+    """Without HOME and without an entry in the user database there is no home, and `~` cannot be expanded."""
+    program = """
+import os
+from pycachehook.paths import absolute, default_cache_dir, why_no_default_cache_dir
+os.environ.pop("HOME", None)
+os.environ.pop("XDG_CACHE_HOME", None)
+os.setresuid(31337, 31337, 31337)
+print(default_cache_dir(), absolute("~/cache"), absolute("~"), absolute("~no-such-user/x"), absolute("./~/x", "/b"))
+print(why_no_default_cache_dir())
+"""
+    values, reason = python("-c", program).stdout.splitlines()
+    assert values == "None None None None /b/~/x"
+    assert "the user database has no home directory of this user" in reason
+
+
+def test_home_from_the_user_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without HOME the user database is asked; `pwd` stays out of `sys.modules`."""
+    pwd = pytest.importorskip("pwd")
+    home = pwd.getpwuid(os.getuid()).pw_dir
+    name = pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.delenv("HOME")
+    monkeypatch.delitem(sys.modules, "pwd")
+    assert absolute("~/x") == absolute(f"~{name}/x") == f"{home}/x"
+    assert "pwd" not in sys.modules
+
+
+def test_current_directory_that_has_been_removed(python: Python, tmp_path: Path) -> None:
+    """An absolute path needs no current directory; a relative one cannot be made absolute without it."""
+    program = """
+import os
+from pycachehook.paths import absolute
+os.mkdir("gone"); os.chdir("gone"); os.rmdir("../gone")
+print(absolute("/a/../b"), absolute("~/x"), absolute("x", "/base"), absolute("x"), absolute("."))
+"""
+    process = python("-c", program, cwd=tmp_path, HOME="/home/me")
+    assert process.stdout == "/b /home/me/x /base/x None None\n"
 
 
 @pytest.mark.parametrize(

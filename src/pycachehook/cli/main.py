@@ -9,6 +9,7 @@ from typing import Any
 from pycachehook import hook, runtime
 from pycachehook.config.options import Options
 from pycachehook.errors import ConfigError, PycacheHookError
+from pycachehook.paths import why_no_default_cache_dir
 
 from . import printing
 from .arguments import flags, parser
@@ -43,6 +44,8 @@ def _complain(error: object, code: int) -> int:
 
 def _refuse_file(options: Options) -> None:
     path, origin = options.cache_dir, options.origin("cache_dir")
+    if path is None:
+        raise ConfigError(why_no_default_cache_dir())
     if os.path.exists(path) and not os.path.isdir(path):
         raise ConfigError(f"cache_dir = {path!r} ({origin}) is not valid: it is a file, and must be a directory.")
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pycachehook.errors import PycacheHookError
-from pycachehook.paths import OWN_DIR, SHARED_DIR, TAG_FILE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from pycachehook.paths import IGNORE_FILE, OWN_DIR, SHARED_DIR, TAG_FILE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pycachehook.pyc import HEADER_SIZE, is_sealed, read_header
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -59,7 +59,7 @@ def walk(cache_dir: str) -> Iterator[Found]:
         by_content = folder.startswith(shared)
         folders.extend(reversed(below))
         for one in each:
-            if one.is_dir(follow_symlinks=False) or (folder == cache_dir and one.name == TAG_FILE):
+            if one.is_dir(follow_symlinks=False) or (folder == cache_dir and one.name in (TAG_FILE, IGNORE_FILE)):
                 continue
             try:
                 status = one.stat(follow_symlinks=False)

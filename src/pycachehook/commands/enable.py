@@ -27,7 +27,19 @@ STARTUP = "_pycachehook_startup"
 FILES = (f"{STARTUP}.py", "pycachehook.start", "pycachehook.pth")  # the one that the others need comes first
 
 # What a start loads, in an order in which no module needs a later one.
-START_UP_MODULES = ("_compat", "events", "pyc", "paths", "cache_dir", "store", "loader", "finder", "runtime")
+START_UP_MODULES = (
+    "system",
+    "_compat",
+    "events",
+    "pyc",
+    "paths",
+    "trust",
+    "cache_dir",
+    "store",
+    "loader",
+    "finder",
+    "runtime",
+)
 # Those that an option, which comes behind each, has loaded too.
 OPTIONAL_MODULES = {"archive_format": "archives", "archive": "archives", "gc_control": "pause_gc"}
 

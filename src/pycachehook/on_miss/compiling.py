@@ -121,7 +121,7 @@ def _data(source: Source) -> bytes | None:
 def _write(store: "Store", source: Source, code: "CodeType", stats: "Stats") -> bool:
     try:
         text = source.data()  # the very bytes that were compiled: it is read once
-        data, mode = encode(store, code, source), source.status().st_mode
+        data, status = encode(store, code, source), source.status()
     except (OSError, ValueError):
         return False
-    return write_entry(store.directory, store.entry(source.path, text), data, mode, stats)
+    return write_entry(store.directory, store.entry(source.path, text), data, status, stats)

@@ -7,45 +7,56 @@ reads sees the old entry, or the new one, or none.
 Loaded by the first lookup that has something to write, not at start-up.
 """
 
-import os
-import time
-from errno import EAGAIN, ELOOP
+import sys
 
 from pycachehook.cache_dir import SHARED_MODE, CacheDir, make_directories, make_one_directory
 from pycachehook.events import Stats
-from pycachehook.paths import OWN_DIR, TAG_FILE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from pycachehook.paths import FORMAT as FORMAT
+from pycachehook.paths import IGNORE_FILE, OWN_DIR, TAG_FILE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from pycachehook.system import BUILTINS, is_foreign, system
+from pycachehook.trust import S_IFLNK, S_IFMT, fault_of, unmapped
+
+__builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from io import FileIO
 
-FORMAT = "1\n"
 TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This directory holds compiled Python code, which pycachehook or Python itself can make again at any time.
 # What a CACHEDIR.TAG is: https://bford.info/cachedir/
 """
+IGNORE = "# Made by pycachehook: a cache is not for version control.\n*\n"
 
-_OWN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+OWNER_MODE = 0o600
+_READABLE = 0o044  # for group and others
+_GROUP, _OTHERS = 0o040, 0o004
+
+_OWN_FILE = getattr(system.os_module, "O_NOFOLLOW", 0) | getattr(system.os_module, "O_NONBLOCK", 0)
 
 
-def write_entry(directory: CacheDir, entry: str, data: bytes, source_mode: int, stats: Stats) -> bool:
+def write_entry(directory: CacheDir, entry: str, data: bytes, source: "os.stat_result", stats: Stats) -> bool:
     """Write an entry, and say whether it is in place; a failure is counted and otherwise passed over.
 
-    It gets the source's mode (`source_mode`, as from `stat`), as CPython's pycs do, but is never writable for others.
+    Who may read it is who may read the source, whose status `source` is; it is never writable for others.
     """
-    mode = (source_mode | 0o200) & 0o644
-    folder = os.path.dirname(entry)
+    folder = entry.rpartition("/" if not system.windows else "\\")[0]
     try:
         prepare(directory)
         check_inside(directory, folder)
         try:
-            _write_atomic(entry, data, mode)
-        except FileNotFoundError:  # a new directory; or the whole cache has been removed under us
+            _write_atomic(entry, data, source)
+        except FileNotFoundError as error:  # a new directory; or the whole cache has been removed meanwhile
+            if is_foreign(error):
+                raise
             directory.prepared = False
             prepare(directory)
             make_directories(folder, SHARED_MODE)
-            _write_atomic(entry, data, mode)
+            _write_atomic(entry, data, source)
     except OSError as error:
+        if is_foreign(error):
+            raise
         fault(directory, stats, error, f"write {entry}")
         return False
     return True
@@ -57,23 +68,73 @@ def fault(directory: CacheDir, stats: Stats, error: OSError, doing: str) -> None
     stats.fault(directory.reason or "")
 
 
-def _write_atomic(path: str, data: bytes, mode: int) -> None:
-    temporary = f"{os.path.dirname(path)}/{TEMPORARY_PREFIX}{os.getpid()}-{time.time_ns():x}{TEMPORARY_SUFFIX}"
+def _write_atomic(path: str, data: bytes, source: "os.stat_result | None" = None) -> None:
+    """Write a file by way of a temporary one; without `source` everybody may read it, as far as umask allows."""
+    folder = path.rpartition("/" if not system.windows else "\\")[0]
+    temporary = f"{folder}/{TEMPORARY_PREFIX}{system.getpid()}-{system.time_ns():x}{TEMPORARY_SUFFIX}"
     try:
-        with open_own(temporary, "xb", mode) as file:
+        with _create(temporary, source) as file:
             rest = memoryview(data)
             while rest:
                 written = file.write(rest)
                 if not written:
-                    raise OSError(EAGAIN, os.strerror(EAGAIN))
+                    number = system.error_number("EAGAIN")
+                    raise OSError(number, system.strerror(number))
                 rest = rest[written:]
-        os.replace(temporary, path)
+        system.replace(temporary, path)
     except BaseException:
-        try:  # noqa: SIM105 -- contextlib is not loaded here
-            os.unlink(temporary)
-        except OSError:
-            pass
+        try:
+            system.unlink(temporary)
+        except OSError as error:
+            if is_foreign(error):
+                raise
         raise
+
+
+def _create(path: str, source: "os.stat_result | None") -> "FileIO":
+    """Create a file that nobody may read who may not read the source.
+
+    The owner, the group and others have one bit each. Where the group's says something else than that of others, it
+    counts for the members of the source's group, so the new file must get that group; where it cannot, neither the
+    group nor others may read the file.
+    """
+    mode = 0o644 if source is None else OWNER_MODE | (source.st_mode & _READABLE)
+    file = open_own(path, "xb", mode)
+    if source is None or system.fchown is None or bool(mode & _GROUP) == bool(mode & _OTHERS):
+        return file
+    try:
+        found = system.fstat(file.fileno())
+        if _is_group_of(source, found):
+            return file
+        # A process may have opened it already by the wrong group's permission: nothing is ever written to this one.
+        file.close()
+        system.unlink(path)
+        file = open_own(path, "xb", OWNER_MODE)
+        if _has_been_given(file, source):
+            system.fchmod(file.fileno(), found.st_mode & 0o777)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _is_group_of(source: "os.stat_result", found: "os.stat_result") -> bool:
+    """Return whether the two have one group: an id that stands for all unmapped groups does not tell."""
+    if source.st_gid != found.st_gid:
+        return False
+    hidden = unmapped()
+    return hidden is None or source.st_gid != hidden.gid
+
+
+def _has_been_given(file: "FileIO", source: "os.stat_result") -> bool:
+    """Give the file to the group of the source, and return whether that was possible."""
+    try:
+        system.fchown(file.fileno(), -1, source.st_gid)
+    except OSError as error:
+        if is_foreign(error):
+            raise
+        return False
+    return _is_group_of(source, system.fstat(file.fileno()))
 
 
 def open_own(path: str, how: str, mode: int) -> "FileIO":
@@ -81,33 +142,69 @@ def open_own(path: str, how: str, mode: int) -> "FileIO":
 
     A file object, unlike a number, closes itself when it is interrupted.
     """
-    return open(path, how, buffering=0, opener=lambda name, flags: os.open(name, flags | _OWN_FILE, mode))  # type: ignore[return-value]
+    return open(path, how, buffering=0, opener=lambda name, flags: system.open(name, flags | _OWN_FILE, mode))  # type: ignore[return-value]
 
 
 def prepare(directory: CacheDir) -> None:
     """Mark the directory as a cache of ours, once; make it again if it is gone. Raises OSError."""
     if directory.prepared:
         return
+    directory.confirm()
     own = f"{directory.path}/{OWN_DIR}"
-    check_inside(directory, own)
-    try:
-        make_one_directory(own, SHARED_MODE)
-    except FileNotFoundError:
-        directory.reopen()
-        if not directory.writable():
-            raise
-        make_one_directory(own, SHARED_MODE)
-    for name, text in ((f"{own}/format", FORMAT), (f"{directory.path}/{TAG_FILE}", TAG)):
-        if not os.path.exists(name):
-            _write_atomic(name, text.encode(), 0o644)
+    _check_components(directory, own)
+    make_one_directory(own, SHARED_MODE)
+    texts = (
+        (f"{own}/format", FORMAT),
+        (f"{directory.path}/{TAG_FILE}", TAG),
+        (f"{directory.path}/{IGNORE_FILE}", IGNORE),
+    )
+    for name, text in texts:
+        try:
+            system.lstat(name)
+        except FileNotFoundError as error:
+            if is_foreign(error):
+                raise
+            _write_atomic(name, text.encode())
     directory.prepared = True
 
 
 def check_inside(directory: CacheDir, folder: str) -> None:
-    """Refuse to write where a link leads out of the cache; raises OSError. Each folder is looked at once."""
+    """Refuse to write into a directory of the cache that is not what it was when it was found to be trusted.
+
+    The cache directory itself is looked at every time (see `CacheDir.confirm`), a folder in it once: whoever could
+    change it then could do anything with the cache. No link may lead out of the cache. Raises OSError.
+    """
+    directory.confirm()
+    _check_components(directory, folder)
+
+
+def _check_components(directory: CacheDir, folder: str) -> None:
     if folder in directory.inside:
         return
-    real, root = os.path.realpath(folder), os.path.realpath(directory.path)
-    if real != root and not real.startswith(root.rstrip(os.sep) + os.sep):
-        raise OSError(ELOOP, f"a link leads out of the cache, to {real}", folder)
+    if system.windows:
+        _check_real_path(directory.path, folder)
+    else:
+        here, below = directory.path.rstrip("/"), folder[len(directory.path.rstrip("/")) :]
+        for part in below.split("/"):
+            if part in ("", "."):
+                continue
+            here = f"{here}/{part}"
+            try:
+                status = system.lstat(here)
+            except FileNotFoundError as error:
+                if is_foreign(error):
+                    raise
+                break
+            reason = "is a link" if status.st_mode & S_IFMT == S_IFLNK else fault_of(status, directory.owners)
+            if reason is not None:
+                number = system.error_number("ELOOP") if reason == "is a link" else None
+                raise OSError(number, f"{here} {reason}", here)
     directory.inside.add(folder)
+
+
+def _check_real_path(root: str, folder: str) -> None:
+    """Do the same on Windows, where there are no owners, but links."""
+    paths = sys.modules["ntpath"]
+    real, root = paths.realpath(folder), paths.realpath(root)
+    if real != root and not real.startswith(root.rstrip("\\") + "\\"):
+        raise OSError(system.error_number("ELOOP"), f"a link leads out of the cache, to {real}", folder)
