@@ -5,15 +5,16 @@ Start-up module: imports nothing at module level that the interpreter has not al
 """
 
 import _imp
+import _warnings
 import builtins
-import os
-import stat
 import sys
+
+from .system import builtin_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from importlib.machinery import ExtensionFileLoader
+    from collections.abc import Callable
+    from importlib.machinery import ExtensionFileLoader as ExtensionFileLoader
     from importlib.machinery import FileFinder as FileFinder
     from importlib.machinery import ModuleSpec as ModuleSpec
     from importlib.machinery import PathFinder as PathFinder
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     Function = TypeVar("Function", bound=Callable[..., object])
+    _external: Any
 else:
     try:
         import _frozen_importlib_external as _external
 
         MAGIC_NUMBER = _external.MAGIC_NUMBER
-    except (ImportError, AttributeError):  # the documented names, at their price
+    except (ImportError, AttributeError):  # the documented names, which are slower to load
         import importlib.machinery as _external
         from importlib.util import MAGIC_NUMBER
     SourceFileLoader = _external.SourceFileLoader
@@ -36,6 +38,8 @@ else:
     FileFinder = _external.FileFinder
     ExtensionFileLoader = _external.ExtensionFileLoader
     ModuleSpec = type(sys.__spec__)
+
+EXTENSION_SUFFIXES: "tuple[str, ...]" = tuple(_imp.extension_suffixes())
 
 # The integer that keys source hashes: public in none of the versions, the same number in all of them.
 KEY = int.from_bytes(MAGIC_NUMBER, "little")
@@ -46,37 +50,69 @@ siphash = _imp.source_hash  # the C function behind `importlib.util.source_hash`
 setting = vars(_imp).get
 _fix_filename = getattr(_imp, "_fix_co_filename", None)
 
-# What the stock loader compiles with, and whether that is CPython's own and not what some tool has put in its place.
-_source_to_code: "Any" = SourceFileLoader.source_to_code
+# The steps of the stock loader as they were when this module was loaded; see `replaced_step`.
 _compile: "Any" = builtins.compile
-_its_code = getattr(_source_to_code, "__code__", None)
-_KNOWN_COMPILATION = (
-    getattr(_its_code, "co_filename", "").startswith("<frozen importlib")
-    and type(_compile) is type(len)
-    and getattr(_compile, "__self__", None) is builtins
+_loader_class: "Any" = SourceFileLoader
+_METHODS: "dict[str, Any]" = {
+    name: getattr(SourceFileLoader, name, None)
+    for name in (
+        "get_code",
+        "source_to_code",
+        "get_data",
+        "path_stats",
+        "path_mtime",
+        "set_data",
+        "_cache_bytecode",
+        "exec_module",
+        "create_module",
+        "get_filename",
+    )
+}
+_FUNCTIONS: "dict[str, Any]" = {
+    name: getattr(_external, name, None)
+    for name in (
+        "cache_from_source",
+        "_compile_bytecode",
+        "_classify_pyc",
+        "_validate_hash_pyc",
+        "_validate_timestamp_pyc",
+        "_code_to_hash_pyc",
+        "_code_to_timestamp_pyc",
+        "_io",
+        "_os",
+        "_imp",
+        "marshal",
+    )
+}
+_GLOBALS: "dict[str, Any]" = vars(_external)
+_CODES: "dict[str, Any]" = {
+    name: getattr(step, "__code__", None) for name, step in (*_METHODS.items(), *_FUNCTIONS.items())
+}
+_OTHER_STEPS = tuple((step, step.__code__) for step in _METHODS.values() if hasattr(step, "__code__"))
+_GET_CODE, _GET_CODE_CODE = _METHODS["get_code"], _CODES["get_code"]
+_SOURCE_TO_CODE, _SOURCE_TO_CODE_CODE = _METHODS["source_to_code"], _CODES["source_to_code"]
+_GET_DATA, _PATH_STATS, _EXEC_MODULE = (_METHODS[name] for name in ("get_data", "path_stats", "exec_module"))
+_SET_DATA, _CACHE_BYTECODE = _METHODS["set_data"], _METHODS["_cache_bytecode"]
+_CACHE_FROM_SOURCE, _COMPILE_BYTECODE = _FUNCTIONS["cache_from_source"], _FUNCTIONS["_compile_bytecode"]
+_IO = _FUNCTIONS["_io"]
+# A step that somebody had replaced before this module was loaded, or that this CPython does not have.
+_UNKNOWN_STEP = next(
+    (
+        name
+        for name in (
+            "get_code",
+            "source_to_code",
+            "get_data",
+            "path_stats",
+            "set_data",
+            "exec_module",
+            "cache_from_source",
+        )
+        if not getattr(_CODES[name], "co_filename", "").startswith("<frozen importlib")
+    ),
+    None if type(_compile) is type(len) and getattr(_compile, "__self__", None) is builtins else "compile",
 )
-
-# CPython's own path search, which `find_in_listings` follows, unless names are looked up without regard to case (there
-# `FileFinder` has rules of its own) or somebody wants to read of every step (`-v`).
-_FOLLOWED = os.name == "posix" and not sys.platform.startswith(("cygwin", "darwin", "ios")) and not sys.flags.verbose
-_path_search = getattr(PathFinder.find_spec, "__func__", None)
-_directory_finder: "Any" = FileFinder
-_directory_search = getattr(FileFinder, "find_spec", None)
-_zipimporter = getattr(sys.modules.get("zipimport"), "zipimporter", None)
-_here: "tuple[int, int, int] | None" = None  # the current directory's device, inode and mtime when it was last listed
-_names_here: "set[str]" = set()  # the names in it, up to the first dot
-# The path hooks that every interpreter begins with, unless somebody has been at them already: None.
-_PLAIN_PATH_HOOKS = (
-    [*sys.path_hooks]
-    if [getattr(each, "__qualname__", "") for each in sys.path_hooks]
-    == [
-        "zipimporter",
-        "FileFinder.path_hook.<locals>.path_hook_for_FileFinder",
-    ]
-    else None
-)
-_UNKNOWN = object()
-NOWHERE: "Any" = object()  # instead of a spec
+get_ident = builtin_module("_thread").get_ident
 
 
 def source_hash(data: "bytes | memoryview", key: int = KEY) -> bytes:
@@ -94,146 +130,6 @@ def set_filename(code: "CodeType", path: str) -> "CodeType":
     kind = type(code)
     constants = tuple(set_filename(each, path) if isinstance(each, kind) else each for each in code.co_consts)
     return code.replace(co_filename=path, co_consts=constants)
-
-
-def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
-    fullname: str,
-    path: "Sequence[str]",
-    known: "Callable[[str], bool] | None" = None,
-    archived: "Any" = None,
-) -> "Any":
-    """Return the spec that `PathFinder` would find on this `path`; `NOWHERE`: none, as far as listings tell.
-
-    `known`, if there is one, may say of a source that its directory lists that this is a file, which is not looked at then.
-    `archived` are the directories that archives answer for, so that nobody looks at them (see `archive.Listings`).
-
-    The same steps in the same order, through the listings that CPython's finders keep, without their calls and without
-    what only other kinds of module need. None: there is a finder that is not CPython's or that somebody has changed,
-    or a namespace package; then `PathFinder` has to be asked.
-
-    One long function, because it runs for every module, between module bodies that push everything else out of the
-    processor's caches: a call there costs several times what it does in a loop.
-    """
-    if not _FOLLOWED or PathFinder.find_spec.__func__ is not _path_search:  # type: ignore[attr-defined]
-        return None
-    if _directory_finder.find_spec is not _directory_search:
-        return None
-    if archived is not None and sys.path_hooks != _PLAIN_PATH_HOOKS:  # a tool has its own finders for directories
-        archived = None
-    name = fullname.rpartition(".")[2]
-    finders = sys.path_importer_cache
-    elsewhere: list[str] = []
-    try:
-        for entry in path:
-            if type(entry) is not str:  # the path finder has its own mind about these
-                return None
-            if archived is not None and not entry and _is_not_here(name):
-                continue
-            place = entry or os.getcwd()
-            finder: Any = finders.get(place, _UNKNOWN)
-            if finder is None:  # nothing can be found there, as the path finder remembers
-                continue
-            if archived is not None and (finder is _UNKNOWN or type(finder) is _directory_finder):
-                listing = archived[place]
-                if listing is not None:
-                    record = listing.get(name)
-                    if record is None:
-                        if "/" not in listing:
-                            elsewhere = [*elsewhere, place]
-                        continue
-                    loader: Any
-                    if type(record) is tuple:
-                        offset, size, is_package = record
-                        base = f"{place}/{name}"
-                        package = [base] if is_package else None
-                        origin = f"{base}/__init__.py" if is_package else f"{base}.py"
-                        if archived.loader is None or name in archived.left_alone:
-                            loader = SourceFileLoader(fullname, origin)
-                        else:
-                            loader = archived.loader(fullname, origin, archived.policies, (listing["."], offset, size))
-                    elif record:
-                        package, origin = None, f"{place}/{name}{record}"
-                        loader = ExtensionFileLoader(fullname, origin)
-                    else:
-                        return None
-                    spec: Any = ModuleSpec(fullname, loader, origin=origin)
-                    spec._set_fileattr = True
-                    spec.submodule_search_locations = package
-                    if archived.suffix and type(record) is tuple:
-                        spec._cached = f"{archived.prefix}{origin[:-2]}{archived.suffix}"
-                    return spec
-            if finder is _UNKNOWN:
-                finder = _new_finder(place)
-            if type(finder) is not _directory_finder:
-                return None
-            directory = finder.path
-            if directory[:1] != "/" or directory[-1:] == "/":
-                return None
-            mtime = os.stat(directory).st_mtime
-            if mtime != finder._path_mtime:
-                finder._fill_cache()
-                finder._path_mtime = mtime
-            names = finder._path_cache
-            base = f"{directory}/{name}"
-            package = None
-            if name in names:
-                package = [base]
-                base = f"{base}/__init__"
-            for suffix, loader in finder._loaders:
-                if package is not None:
-                    try:
-                        if not stat.S_ISREG(os.stat(base + suffix).st_mode):
-                            continue
-                    except OSError:
-                        continue
-                elif name + suffix not in names or (
-                    (known is None or loader is not SourceFileLoader or not known(base + suffix))
-                    and not stat.S_ISREG(os.stat(base + suffix).st_mode)
-                ):
-                    continue
-                spec = ModuleSpec(fullname, loader(fullname, base + suffix), origin=base + suffix)
-                spec._set_fileattr = True  # what `has_location` sets
-                spec.submodule_search_locations = package
-                return spec
-            if package is not None:  # a portion of a namespace package, or a file without a suffix
-                return None
-    except (OSError, ValueError, TypeError, AttributeError):  # no such file, or not a path at all
-        return None
-    # What has come to a directory since the archive was built must be ours, too: the path finder's has a timestamp.
-    return find_in_listings(fullname, elsewhere, known) if elsewhere else NOWHERE
-
-
-def _is_not_here(name: str) -> bool:
-    """Say whether nothing in the current directory has this name: one system call; its path alone would cost another."""
-    global _here, _names_here  # noqa: PLW0603
-    status = os.stat(".")
-    now = status.st_dev, status.st_ino, status.st_mtime_ns
-    if now != _here:
-        _names_here = {each.partition(".")[0] for each in os.listdir(".")}
-        _here = now
-    return name not in _names_here
-
-
-def look_again_here() -> None:
-    """Forget the names in the current directory: one may have been added within what its mtime tells apart."""
-    global _here  # noqa: PLW0603
-    _here = None
-
-
-def _new_finder(path: str) -> "Any":
-    """Return the finder for a directory that no finder is known for yet, and have `PathFinder` know it, too.
-
-    The hooks are asked in their order, but for zipimport's, which refuses every directory, at some length.
-    """
-    if stat.S_ISDIR(os.stat(path).st_mode):
-        for hook in sys.path_hooks:
-            if hook is not _zipimporter:
-                try:
-                    finder = sys.path_importer_cache[path] = hook(path)
-                except ImportError:
-                    continue
-                return finder
-    return _UNKNOWN
 
 
 def hidden_from_tracebacks(function: "Function") -> "Function":
@@ -255,16 +151,90 @@ def source_to_code(loader: "Any", data: bytes, path: str, fullname: str) -> "Cod
     return loader.source_to_code(data, path)  # type: ignore[no-any-return]
 
 
-def compiles_plainly(loader: "Any") -> bool:
-    """Say whether `loader` compiles as CPython's `SourceFileLoader` does: no tool has changed a step of it meanwhile."""
-    return (
-        _KNOWN_COMPILATION
-        and type(loader).source_to_code is _source_to_code
-        and _source_to_code.__code__ is _its_code
+def replaced_step(loader: "Any") -> str | None:
+    """Return the name of a step of CPython's `SourceFileLoader` that a tool has replaced in this process, or None.
+
+    Macro expanders, instrumenting profilers and the like replace methods of the class, functions and modules that it
+    calls in `importlib._bootstrap_external`, or `builtins.compile`. What such a process compiles is not what
+    CPython would compile, so that nothing of it may be cached, nor answered from a cache.
+    """
+    if _UNKNOWN_STEP is not None:
+        return _UNKNOWN_STEP
+    if (
+        SourceFileLoader.get_code is _GET_CODE
+        and SourceFileLoader.source_to_code is _SOURCE_TO_CODE
+        and SourceFileLoader.get_data is _GET_DATA
+        and SourceFileLoader.path_stats is _PATH_STATS
+        and SourceFileLoader.exec_module is _EXEC_MODULE
+        and SourceFileLoader.set_data is _SET_DATA
+        and _loader_class._cache_bytecode is _CACHE_BYTECODE
+        and _GET_CODE.__code__ is _GET_CODE_CODE
+        and _SOURCE_TO_CODE.__code__ is _SOURCE_TO_CODE_CODE
+        and _external.cache_from_source is _CACHE_FROM_SOURCE
+        and _external._io is _IO
+        and _external._compile_bytecode is _COMPILE_BYTECODE
         and builtins.compile is _compile
-        and "compile" not in _source_to_code.__globals__
-        and "source_to_code" not in loader.__dict__
-    )
+        and len(loader.__dict__) == 2  # noqa: PLR2004 -- `name` and `path`
+        and _same(_OTHER_STEPS)
+    ):
+        return None
+    for name in (*_METHODS, "compile"):
+        if name in loader.__dict__:
+            return name
+    for name, method in _METHODS.items():
+        if getattr(SourceFileLoader, name, None) is not method or getattr(method, "__code__", None) is not _CODES[name]:
+            return name
+    for name, function in _FUNCTIONS.items():
+        if getattr(_external, name, None) is not function or getattr(function, "__code__", None) is not _CODES[name]:
+            return name
+    return "compile" if builtins.compile is not _compile or "compile" in vars(_external) else None
+
+
+def _same(steps: "tuple[tuple[Any, Any], ...]") -> bool:
+    """Return whether each function still has the code object that it had."""
+    for function, code in steps:
+        if function.__code__ is not code:
+            return False
+    return "compile" not in _GLOBALS
+
+
+class _Probe:
+    """An object in the place of a warning filter's message pattern: it matches no warning, and notes that there was one."""
+
+    __slots__ = ("seen", "thread")
+
+    def __init__(self) -> None:
+        self.seen = False
+        self.thread = get_ident()
+
+    def match(self, _text: str) -> bool:
+        """Note a warning of this thread, and match none, so that the other filters decide."""
+        if get_ident() == self.thread:
+            self.seen = True
+        return False
+
+
+def note_warnings(compilation: "Callable[[], CodeType]") -> "tuple[CodeType, bool]":
+    """Return what `compilation()` returns, and whether it emitted a warning, shown or ignored.
+
+    The warnings themselves go their usual way. A filter that matches nothing stands first in the list while it runs.
+    """
+    module = sys.modules.get("warnings")
+    filters = getattr(module, "filters", None) if module is not None else getattr(_warnings, "filters", None)
+    context = getattr(_warnings, "_warnings_context", None)  # 3.14: filters of a context come before these
+    if type(filters) is not list or (context is not None and context.get(None) is not None):
+        return compilation(), True  # unknown counts as "warned": such an entry costs more, and is never wrong
+    probe = _Probe()
+    entry: Any = ("default", probe, Warning, None, 0)
+    filters.insert(0, entry)
+    try:
+        code = compilation()
+    finally:
+        for index, each in enumerate(filters):
+            if each is entry:
+                del filters[index]
+                break
+    return code, probe.seen
 
 
 def records_columns() -> bool:
@@ -274,10 +244,17 @@ def records_columns() -> bool:
 
 def is_standard_codec(name: str) -> bool:
     """Say whether Python itself brings the codec of this name; the codecs that come after those can be any tool's."""
-    import encodings  # loaded already
-
-    search = getattr(encodings, "search_function", None)
+    search = getattr(sys.modules.get("encodings"), "search_function", None)
     return search is not None and search(name.lower()) is not None
+
+
+def _blake2b() -> "Any":
+    """Return BLAKE2b; `_blake2` is what `hashlib` takes it from, which loads OpenSSL, too."""
+    try:
+        from _blake2 import blake2b
+    except ImportError:
+        from hashlib import blake2b
+    return blake2b
 
 
 def new_digest(prefix: bytes, size: int) -> "Any":
@@ -285,35 +262,10 @@ def new_digest(prefix: bytes, size: int) -> "Any":
 
     `_blake2` is what `hashlib` takes it from, which loads OpenSSL, too.
     """
-    try:
-        from _blake2 import blake2b
-    except ImportError:
-        from hashlib import blake2b
-    return blake2b(prefix, digest_size=size)
+    return _blake2b()(prefix, digest_size=size)
 
 
-def being_imported(packages: tuple[str, ...]) -> bool:
-    """Say whether any thread is halfway through a module of the standard library or of `packages`."""
-    for name, module in list(sys.modules.items()):
-        if _is_halfway(module):
-            top = name.partition(".")[0]
-            if top in sys.stdlib_module_names or top in packages:
-                return True
-    return False
-
-
-def finished_module(name: str) -> "ModuleType | None":
-    """Import and return the module `name`; None if it cannot be had, or while some thread is halfway through it."""
-    module = sys.modules.get(name)
-    if module is None:
-        try:
-            __import__(name)
-        except Exception:  # noqa: BLE001 -- the package has been removed under us
-            return None
-        module = sys.modules[name]
-    return None if _is_halfway(module) else module
-
-
-def _is_halfway(module: object) -> bool:
-    """Say whether an import statement has found this module and is not through with its body."""
-    return getattr(getattr(module, "__spec__", None), "_initializing", False)
+def reify(module: "ModuleType") -> None:
+    """Resolve every lazy import (PEP 810) in a module of this package, so that none is left for later."""
+    for name in list(vars(module)):
+        getattr(module, name)

@@ -4,18 +4,17 @@ Start-up module, where archives are configured: imports nothing at module level 
 loaded, but `mmap`.
 """
 
-import marshal
 import mmap
-import os
-import stat
 import sys
 
 from ._compat import KEY, MAGIC_NUMBER, set_filename, setting, siphash
 from .archive_format import INDEX_KEY, TAIL_SIZE, hash_of_names, named_roots, read_tail, suffix_of
 from .cache_dir import distrust, fault_of, trusted_owners
-from .events import ABSENT, ARCHIVE, CORRUPT, Miss
-from .pyc import HEADER_SIZE, UNCHECKED_HASH
-from .store import MOST, READ_FLAGS, compare, read_file
+from .events import ABSENT, ARCHIVE, CORRUPT, OTHER_MODE, Miss
+from .paths import normalized
+from .pyc import CHECK_KEY, HEADER_SIZE, UNCHECKED_HASH, WARNED
+from .store import MOST, READ_FLAGS, check_source
+from .system import BUILTINS, is_foreign, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +26,10 @@ if TYPE_CHECKING:
     Listing = dict[str, Record | "Archive"]
     Position = tuple[int, int, bytes]
 
+__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+
+SEP = "\\" if system.windows else "/"
+_KIND, _REGULAR, _LINK = 0o170000, 0o100000, 0o120000  # of `st_mode`
 CHUNK = 20  # 2**20 bytes are mapped at once
 MADV_POPULATE_READ = 22  # Linux 5.14; `mmap` does not name it
 
@@ -99,7 +102,7 @@ class Archive:
             top = self._view[begin:end]
             if siphash(INDEX_KEY, top) != expected:
                 raise ValueError
-            magic, self.tag, self.optimization, self.mode, self.start, roots = marshal.loads(top)
+            magic, self.tag, self.optimization, self.mode, self.start, roots = system.loads(top)
             self.roots = [Root(*each) for each in roots]
         except (ValueError, TypeError, EOFError):
             raise Unusable(f"The archive {path} is damaged, or is no archive of this format.") from None
@@ -118,7 +121,9 @@ class Archive:
         for root in self.roots:
             place = places.get(root.name)
             if place is None and root.location:
-                place = os.path.normpath(os.path.join(os.path.dirname(path), root.location))
+                place = normalized(
+                    root.location if root.location[:1] == SEP else f"{path.rpartition(SEP)[0]}{SEP}{root.location}"
+                )
             root.place = place or ""
         self.roots.sort(key=lambda root: -len(root.place))  # one can lie in another
         self._listings = Listings((self,))
@@ -135,19 +140,19 @@ class Archive:
         """Look once whether each root is still what it was, where nobody looks at its sources (`unchecked-hash`)."""
         for root in self.roots:
             if self.mode == UNCHECKED_HASH and root.fault is None:
-                root.fault = _changed(root, os.path.basename(self.path_name))
+                root.fault = _changed(root, self.path_name.rpartition(SEP)[2])
                 if root.fault is not None:
                     self._listings.clear()  # what `find` remembers
                     self.reason = f"The archive {self.path_name} is not used for {root.name}: {root.fault}."
 
     def listing(self, directory: str) -> "Listing | None":
         """Return what the archive knows of an absolute directory; None: nothing, or nothing that holds here."""
-        if directory[-1:] == os.sep:  # the path finder has names of its own for what is in there
+        if directory[-1:] == SEP:  # the path finder has names of its own for what is in there
             return None
         for root in self.roots:
             place = root.place
-            if root.fault is None and place and (directory == place or directory.startswith(place + os.sep)):
-                inside = directory[len(place) + 1 :].replace(os.sep, "/")
+            if root.fault is None and place and (directory == place or directory.startswith(place + SEP)):
+                inside = directory[len(place) + 1 :].replace(SEP, "/")
                 positions = self.positions(root, inside.partition("/")[0])
                 if inside in positions:
                     listing: Listing | None = self.read(*positions[inside])
@@ -171,7 +176,7 @@ class Archive:
         if siphash(INDEX_KEY, data) != expected:
             self.reason = f"The archive {self.path_name} is damaged: what its index has at {offset} is not what it was."
             return None
-        return marshal.loads(data)
+        return system.loads(data)
 
     def data(self, offset: int, size: int) -> memoryview:
         """Return the bytes there, not copied."""
@@ -180,14 +185,14 @@ class Archive:
     def path(self, source_path: str) -> str:
         """Return the archive's path with, behind it, the name of the member that the source's entry has or would have."""
         for root in self.roots:
-            if root.place and source_path.startswith(root.place + os.sep):
-                inside = source_path[len(root.place) + 1 :].replace(os.sep, "/")
+            if root.place and source_path.startswith(root.place + SEP):
+                inside = source_path[len(root.place) + 1 :].replace(SEP, "/")
                 return f"{self.path_name}/{root.name}/{inside.removesuffix('.py')}{self.member_suffix}"
         return self.path_name
 
-    def find(self, path: str) -> "CodeType":
+    def find(self, path: str, _location: str | None = None, _source: bytes | None = None) -> "CodeType":
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read."""
-        directory, _, name = path.rpartition(os.sep)
+        directory, _, name = path.rpartition(SEP)
         listing = self._listings[directory]
         record = None if listing is None else listing.get(name[:-3])
         if type(record) is not tuple or record[2] or name[-3:] != ".py":
@@ -201,18 +206,25 @@ class Archive:
         data = self._view[offset : offset + size]
         if siphash(KEY, data[:-8]) != data[-8:]:
             raise Miss(CORRUPT, "seal")
+        if data[-20] & WARNED and sys.warnoptions:
+            raise Miss(OTHER_MODE, "compiling the source emits warnings, and warning filters were given")
         wish = setting("check_hash_based_pycs")
         if (self.mode != UNCHECKED_HASH and wish != "never") or wish == "always":
-            descriptor = os.open(path, READ_FLAGS)
+            stamp, check = data[8:HEADER_SIZE], data[-16:-8]
+            opened: list[int] = []  # see `store.read_file`
             try:
-                text = os.read(descriptor, MOST)
+                opened.extend(map(system.open, (path,), (READ_FLAGS,)))
+                text = system.read(opened[0], MOST)
             finally:
-                os.close(descriptor)
-            if len(text) == MOST or siphash(KEY, text) != data[8:HEADER_SIZE]:
-                compare(bytes(data[8:HEADER_SIZE]), siphash(KEY, read_file(path, READ_FLAGS)[0]))  # all of it
+                if opened:
+                    system.close(opened[0])
+            if len(text) == MOST or siphash(KEY, text) != stamp or siphash(CHECK_KEY, text) != check:
+                check_source(path, bytes(stamp), bytes(check))  # all of it
         try:
-            code = marshal.loads(data[HEADER_SIZE:])
-        except Exception as error:  # noqa: BLE001 -- marshal raises EOFError, ValueError, TypeError and more
+            code = system.loads(data[HEADER_SIZE:])
+        except Exception as error:  # marshal raises EOFError, ValueError, TypeError and more
+            if is_foreign(error):
+                raise
             raise Miss(CORRUPT, f"body: {error}") from None
         if type(code) is not _CODE_TYPE:
             raise Miss(CORRUPT, "body is not a code object")
@@ -234,7 +246,7 @@ class Archive:
 
     def _why_absent(self, path: str) -> str:
         for root in self.roots:
-            if root.fault is not None and root.place and path.startswith(root.place + os.sep):
+            if root.fault is not None and root.place and path.startswith(root.place + SEP):
                 return f"{root.name} is not used: {root.fault}"
         return ""
 
@@ -309,26 +321,35 @@ def _map(path: str, owners: tuple[int, ...]) -> "tuple[mmap.mmap, bytes]":
     """
     try:
         fault = distrust(
-            path if os.path.islink(path) else os.path.dirname(path), owners
+            path if _is_link(path) else path.rpartition(SEP)[0] or SEP, owners
         )  # or all that the link leads to
         if fault is not None:
             raise Unusable(f"The archive {path} is not trusted: {fault}")
-        descriptor = os.open(path, READ_FLAGS)
+        descriptor = system.open(path, READ_FLAGS)
         try:
-            status = os.fstat(descriptor)
+            status = system.fstat(descriptor)
             fault = fault_of(status, owners)
             if fault is not None:
                 raise Unusable(f"The archive {path} is not trusted: it {fault}.")
-            if not stat.S_ISREG(status.st_mode) or status.st_size < TAIL_SIZE:
+            if status.st_mode & _KIND != _REGULAR or status.st_size < TAIL_SIZE:
                 raise Unusable(f"The archive {path} is damaged, or is no archive of this format.")
-            how: dict[str, Any] = {"trackfd": False} if os.name == "posix" and sys.version_info >= (3, 13) else {}
+            how: dict[str, Any] = {"trackfd": False} if not system.windows and sys.version_info >= (3, 13) else {}
             mapping = mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ, **how)
-            os.lseek(descriptor, -TAIL_SIZE, os.SEEK_END)
-            return mapping, os.read(descriptor, TAIL_SIZE)  # in the mapping, a look at it would read what is around it
+            system.lseek(descriptor, -TAIL_SIZE, 2)
+            return mapping, system.read(
+                descriptor, TAIL_SIZE
+            )  # in the mapping, a look at it would read what is around it
         finally:
-            os.close(descriptor)
+            system.close(descriptor)
     except (OSError, ValueError) as error:  # no path at all; or cut off meanwhile
         raise Unusable(f"The archive {path} cannot be opened: {getattr(error, 'strerror', None) or error}.") from None
+
+
+def _is_link(path: str) -> bool:
+    try:
+        return system.lstat(path).st_mode & _KIND == _LINK  # type: ignore[no-any-return]
+    except OSError:
+        return False
 
 
 def _read_ahead(mapping: "Any", begin: int, end: int) -> None:

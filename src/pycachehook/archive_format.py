@@ -33,11 +33,14 @@ import sys
 
 from ._compat import siphash
 from .paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Layout
+from .system import system
 
 FORMAT = b"pycachehook archive 1\n"
 INDEX_NAME = "pycachehook.index"
 INDEX_KEY = int.from_bytes(b"PYCHOOKA", "little")
 TAIL_SIZE = len(FORMAT) + len(b"index ") + 4 * len(b"0123456789abcdef ") + len(b"blake2b ") + 64
+
+_STDLIB = os.__file__.rpartition("\\" if system.windows else "/")[0]
 
 # What comes and goes in a root without its modules becoming others: caches, and the activation files.
 _PASSING = ("__pycache__", "_pycachehook_startup.py", "pycachehook.pth", "pycachehook.start")
@@ -46,10 +49,10 @@ _PASSING = ("__pycache__", "_pycachehook_startup.py", "pycachehook.pth", "pycach
 def named_roots() -> dict[str, str]:
     """Return where the directories lie that `sysconfig`, which is not loaded here, calls `stdlib`, `purelib`, `platlib`."""
     version = "python{}.{}{}".format(*sys.version_info[:2], "t" if "t" in getattr(sys, "abiflags", "") else "")
-    if os.name == "nt":
-        site = os.path.join(sys.prefix, "Lib", "site-packages")
-        return {"stdlib": os.path.dirname(os.__file__), "purelib": site}
-    roots = {"stdlib": os.path.dirname(os.__file__), "purelib": f"{sys.prefix}/lib/{version}/site-packages"}
+    if system.windows:
+        site = f"{sys.prefix}\\Lib\\site-packages"
+        return {"stdlib": _STDLIB, "purelib": site}
+    roots = {"stdlib": _STDLIB, "purelib": f"{sys.prefix}/lib/{version}/site-packages"}
     platlib = f"{sys.exec_prefix}/{sys.platlibdir}/{version}/site-packages"
     if platlib != roots["purelib"]:
         roots["platlib"] = platlib
@@ -58,7 +61,7 @@ def named_roots() -> dict[str, str]:
 
 def hash_of_names(directory: str, archive_name: str) -> bytes:
     """Return the listing hash of a root, in which the archive itself may lie, or be being written; raises OSError."""
-    names = {*os.listdir(directory)}.difference(_PASSING, (archive_name,))
+    names = {*system.listdir(directory)}.difference(_PASSING, (archive_name,))
     text = "\0".join(sorted(names))
     if TEMPORARY_PREFIX in text:
         left = (name for name in names if not (name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)))

@@ -2,7 +2,7 @@
 
 An entry's name is a digest of the source's bytes and of whatever else makes a difference to what CPython compiles from
 them, so that the same file in another environment, checkout or container has the same entry. It stands for the plain
-compilation of its source: where a step of that is another tool's, this store is left out (see `loader.Policy`).
+compilation of its source: where a tool has replaced a step of that, no store is asked (see `loader`).
 
 The name says what the source was, so the source's hash in the entry's header is not compared a second time. That would
 tell only of an entry under a name that is not its own, which nobody makes who may not write here; the seal, which every
@@ -14,8 +14,6 @@ Start-up module: imports nothing at module level that the interpreter has not al
 from . import pyc
 from ._compat import (
     MAGIC_NUMBER,
-    SourceFileLoader,
-    compiles_plainly,
     is_standard_codec,
     new_digest,
     records_columns,
@@ -23,15 +21,17 @@ from ._compat import (
 from .cache_dir import DISABLED, CacheDir, fault_of
 from .events import CORRUPT, OTHER_MODE, UNTRUSTED, Miss, Stats
 from .paths import Layout
-from .store import ENTRY_FLAGS, READ_FLAGS, Store, read_file, unread
+from .store import ENTRY_FLAGS, MOST_OF_ENTRY, READ_FLAGS, Store, read_code_file, read_file, unread
+from .system import BUILTINS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
 
+__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+
 FORMAT = 1  # of the names; what is in an entry has its own
 DIGEST_SIZE = 20  # bytes
-CHANGED = "a tool has changed how sources are compiled in this process, and shared entries hold what Python compiles"
 
 _FLAGS = pyc.FLAGS[pyc.CHECKED_HASH]
 
@@ -70,40 +70,47 @@ class SharedStore(Store):
 
     __slots__ = ("_names", "_stats")
 
-    def __init__(self, directory: CacheDir, layout: Layout, stats: Stats | None = None) -> None:
-        super().__init__(directory, layout, pyc.CHECKED_HASH)
+    def __init__(
+        self,
+        directory: CacheDir,
+        layout: Layout,
+        stats: Stats | None = None,
+        *,
+        read_only: bool = False,
+        open_code: bool = False,
+    ) -> None:
+        super().__init__(directory, layout, pyc.CHECKED_HASH, read_only=read_only, open_code=open_code)
         self._names = Names(layout)
         self._stats = stats  # which are told how many bytes were loaded
 
-    def entry(self, _source_path: str, source: bytes) -> str:
+    def location(self, _source_path: str, source: bytes) -> str:
         """Return where the entry lies of a source with these bytes."""
         return self._names.entry(self._root, source)
 
-    def refusal(self, loader: SourceFileLoader, source: bytes) -> str | None:
-        """Return why no entry may hold what `loader` compiles from these bytes, in a few words, or None.
+    def refusal(self, source: bytes) -> str | None:
+        """Return why no entry may hold what these bytes compile to, in a few words, or None.
 
         A source may name a codec that some package brings, and what that makes of it is not in its bytes.
         """
-        if not compiles_plainly(loader):
-            return CHANGED
         for name in declared_encodings(source):
             if not is_standard_codec(name):
                 return f"its encoding {name!r} is not one of Python's own"
         return None
 
-    def find(self, path: str, source: bytes | None = None) -> "CodeType":
+    def find(self, path: str, _location: str | None = None, source: bytes | None = None) -> "CodeType":
         """Return the code of the entry for the source at `path`; raises Miss, or OSError if that cannot be read.
 
         `source` are its bytes, if they have been read already.
         """
         if self.directory.status == DISABLED:
             raise Miss(UNTRUSTED, self.directory.reason or "")
+        read = read_code_file if self._open_code else read_file
         if source is None:
-            source = read_file(path, READ_FLAGS)[0]
+            source = read(path, READ_FLAGS)[0]
         entry = self._names.entry(self._root, source)
         try:
-            data, status = read_file(entry, ENTRY_FLAGS)
-        except OSError as error:
+            data, status = read(entry, ENTRY_FLAGS, MOST_OF_ENTRY)
+        except (OSError, MemoryError) as error:
             raise unread(error) from None
         fault = fault_of(status, self._owners)
         if fault is not None:
@@ -111,7 +118,7 @@ class SharedStore(Store):
         if not pyc.is_sealed(data):
             pyc.read_header(data)  # which may know a better name for it
             raise Miss(CORRUPT, "no seal")
-        flags, _, code = pyc.load(data, path)
+        flags, _, _, code = pyc.load(data, path)
         if flags != _FLAGS:
             raise Miss(OTHER_MODE, "a shared entry is checked-hash")
         if status.st_mtime < self._yesterday:
@@ -119,34 +126,6 @@ class SharedStore(Store):
         if self._stats is not None:
             self._stats.shared_bytes += len(data)
         return code
-
-
-class Unshared:
-    """Stands for the shared store where what is compiled here is not what CPython would compile."""
-
-    __slots__ = ("_store",)
-
-    heals = False
-
-    def __init__(self, store: SharedStore) -> None:
-        self._store = store
-
-    @property
-    def name(self) -> str:
-        """What the place is called."""
-        return self._store.name
-
-    def path(self, source_path: str) -> str:
-        """As of the store that it stands for."""
-        return self._store.path(source_path)
-
-    def entry(self, source_path: str, source: bytes) -> str:
-        """As of the store that it stands for."""
-        return self._store.entry(source_path, source)
-
-    def find(self, _path: str) -> "CodeType":
-        """Raise Miss."""
-        raise Miss(OTHER_MODE, CHANGED)
 
 
 def declared_encodings(source: bytes) -> list[str]:

@@ -7,22 +7,21 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 import sys
 
-from ._compat import (
-    NOWHERE,
-    ModuleSpec,
-    PathFinder,
-    SourceFileLoader,
-    find_in_listings,
-    hidden_from_tracebacks,
-    look_again_here,
-)
+from ._compat import ModuleSpec, PathFinder, SourceFileLoader, hidden_from_tracebacks
 from .loader import ASKED_FOR_THEIR_TYPE, CachingLoader, Policies
+from .path_search import NOWHERE, find_in_listings, look_again_here
+from .system import BUILTINS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
     from typing import Any
+
+__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+
+# Modules that write pycs where CPython has them; pip, installer and uv's compiler import one. See `find_spec`.
+WRITES_BYTECODE = ("compileall", "py_compile")
 
 
 class CachingFinder:
@@ -37,7 +36,7 @@ class CachingFinder:
         self._policies = policies
 
     @hidden_from_tracebacks
-    def find_spec(
+    def find_spec(  # noqa: C901 -- a chain of conditions
         self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
         """Return the spec of the first finder behind this one that has any, with our loader where it should be."""
@@ -58,16 +57,19 @@ class CachingFinder:
                 spec = None if find_spec is None else find_spec(fullname, path, target)
             if spec is None:
                 continue
+            if fullname in WRITES_BYTECODE:
+                policies.leave_prefix()
             loader: Any = spec.loader
             if type(loader) is SourceFileLoader:
                 origin = loader.path
                 policy = policies.of(origin) if policies.rules else policies.default
                 if policy is not None and fullname.rpartition(".")[2] not in ASKED_FOR_THEIR_TYPE:
-                    spec.loader = (policies.loader or CachingLoader)(loader.name, origin, policies)
+                    caching = spec.loader = (policies.loader or CachingLoader)(loader.name, origin, policies)
                     # Others have none, by `spec_from_file_location`.
                     if policy.store is not None and origin[-3:] == ".py":
                         # The property that would find it out takes three times as long, for every module.
-                        spec.cached = policy.store.path(origin)
+                        spec.cached = location = policy.store.path(origin)
+                        caching._location = policy.store, location  # noqa: SLF001 -- this package's own
             return spec
         return None
 

@@ -133,11 +133,11 @@ def _kept_inside(head: str) -> str:
     for part in head.split("/"):
         depth += -1 if part == ".." else part not in ("", ".")
         if depth < 0:
-            return _normalized(f"/{head}").strip("/")
+            return normalized(f"/{head}").strip("/")
     return head
 
 
-def _normalized(path: str) -> str:
+def normalized(path: str) -> str:
     """Return an absolute POSIX path without `.`, `..` and empty components."""
     kept: list[str] = []
     for part in path.split("/"):
@@ -266,7 +266,7 @@ def absolute(path: str, base: str | None = None) -> str | None:
                 if is_foreign(error):
                     raise
                 return None
-    return _normalized(path)
+    return normalized(path)
 
 
 _SEPARATORS = "\\/" if system.windows else "/"

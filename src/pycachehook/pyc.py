@@ -1,28 +1,42 @@
-"""The entry: a PEP 552 pyc, with a seal behind it.
+"""The entry: a PEP 552 pyc with a seal behind it.
 
     bytes 0 to 3    magic number of the interpreter
     bytes 4 to 7    flags, little-endian: 0 timestamp, 1 unchecked-hash, 3 checked-hash
     bytes 8 to 15   stamp: source hash; or mtime (whole seconds) and size (bytes), each modulo 2**32, little-endian
     bytes 16 to     marshalled code
-    then, optional  the seal: b"PYCHOOK1", and the source hash of all the bytes before these last 8
+    then, optional  the seal, 28 bytes:
+        8 bytes     b"PYCHOOK2"
+        4 bytes     flags, little-endian; bit 0: compiling the source emitted warnings
+        8 bytes     second hash of the source, SipHash under `CHECK_KEY`
+        8 bytes     source hash, under the header's key, of all the bytes before
 
-CPython reads up to the end of the marshalled object and no further, so a sealed entry is a pyc for everybody.
+CPython reads up to the end of the marshalled object and no further, so a sealed entry is a pyc for everybody. The
+header's source hash has 64 bits and a public key: two sources that share it can be found in a minute. Both hashes
+together have 128 bits.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
-import marshal
+import sys
+from _io import BytesIO
+from marshal import load as _marshal_load
 
 from ._compat import KEY, MAGIC_NUMBER, set_filename, siphash, source_hash
-from .events import CORRUPT, WRONG_MAGIC, Miss
+from .events import CORRUPT, OTHER_MODE, WRONG_MAGIC, Miss
+from .system import BUILTINS, is_foreign, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
 
+__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+
 HEADER_SIZE = 16
-SEAL_MAGIC = b"PYCHOOK1"
-SEAL_SIZE = 16
+SEAL_NAME = b"PYCHOOK"
+SEAL_MAGIC = SEAL_NAME + b"2"
+SEAL_SIZE = 28
+CHECK_KEY = int.from_bytes(b"PYCHOOKS", "little")
+WARNED = 1  # the seal's flag: compiling the source emitted warnings
 
 TIMESTAMP = "timestamp"
 UNCHECKED_HASH = "unchecked-hash"
@@ -34,6 +48,9 @@ FLAGS = {TIMESTAMP: 0, UNCHECKED_HASH: HASH_BASED, CHECKED_HASH: HASH_BASED | CH
 
 _CODE_TYPE = type((lambda: None).__code__)
 _FLAGS_BY_PREFIX = {MAGIC_NUMBER + flags.to_bytes(4, "little"): flags for flags in FLAGS.values()}
+_NO_WARNINGS = bytes(4)
+_loads = system.loads
+_stream_load = (_marshal_load,)  # in a tuple: tools that replace functions look for them in a module's globals
 
 
 def timestamp_stamp(mtime: float, size: int) -> bytes:
@@ -41,9 +58,20 @@ def timestamp_stamp(mtime: float, size: int) -> bytes:
     return (int(mtime) & 0xFFFFFFFF).to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little")
 
 
-def encode(code: "CodeType", flags: int, stamp: bytes) -> bytes:
-    """Return the bytes of a sealed entry; `stamp` is the source hash, or `timestamp_stamp()`."""
-    data = b"".join((MAGIC_NUMBER, flags.to_bytes(4, "little"), stamp, marshal.dumps(code), SEAL_MAGIC))
+def second_hash(source: "bytes | memoryview") -> bytes:
+    """Return the 8 bytes that a seal records of its source besides the header's source hash."""
+    return siphash(CHECK_KEY, source)
+
+
+def encode(code: "CodeType", flags: int, stamp: bytes, check: bytes, *, warned: bool = False) -> bytes:
+    """Return the bytes of a sealed entry.
+
+    `stamp` is the source hash or `timestamp_stamp()`, `check` is `second_hash()` of the source, `warned` says whether
+    compiling it emitted warnings. Raises ValueError for code that marshal cannot write.
+    """
+    seal_flags = (WARNED if warned else 0).to_bytes(4, "little")
+    header = (MAGIC_NUMBER, flags.to_bytes(4, "little"), stamp)
+    data = b"".join((*header, system.dumps(code), SEAL_MAGIC, seal_flags, check))
     return data + source_hash(data)
 
 
@@ -60,38 +88,52 @@ def read_header(data: bytes) -> tuple[int, bytes]:
     return flags, data[8:16]
 
 
-def load(data: bytes, path: str) -> "tuple[int, bytes, CodeType]":
-    """Return `(flags, stamp, code)` of an entry, with `path` as the code's file name.
+def load(data: bytes, path: str) -> "tuple[int, bytes, bytes | None, CodeType]":
+    """Return `(flags, stamp, check, code)` of an entry, with `path` as the code's file name.
 
-    Raises `Miss` naming the defect: what `read_header` would name, before the body is touched; then a body that is
-    no code object, or is followed by the remains of a seal. (It does what `read_header` does without the calls, for
-    the reason that `find_in_listings` gives.)
+    `check` is the seal's second hash of the source, None for an entry without a seal. Raises `Miss` naming the
+    defect: what `read_header` would name, before the body is touched; then a body that is no code object, or is
+    followed by the remains of a seal. An entry whose source warns when it is compiled is a miss where warning filters
+    were given (`sys.warnoptions`), so that they decide.
+
+    It repeats what `read_header` does, for the reason that `path_search.find_in_listings` gives.
     """
     flags = _FLAGS_BY_PREFIX.get(data[:8])
     if flags is None or len(data) <= HEADER_SIZE:
         raise _defect(data)
     view = memoryview(data)
-    sealed = data[-16:-8] == SEAL_MAGIC
-    if sealed and siphash(KEY, view[:-8]) != data[-8:]:
-        raise Miss(CORRUPT, "seal")
+    sealed = data[-28:-20] == SEAL_MAGIC
+    if sealed:
+        if siphash(KEY, view[:-8]) != data[-8:]:
+            raise Miss(CORRUPT, "seal")
+        if data[-20:-16] != _NO_WARNINGS and sys.warnoptions:
+            raise Miss(OTHER_MODE, "compiling the source emits warnings, and warning filters were given")
     try:
-        code = marshal.loads(view[HEADER_SIZE:])
-    except Exception as error:  # noqa: BLE001 -- marshal raises EOFError, ValueError, TypeError and more
+        code = _loads(view[HEADER_SIZE:])
+    except Exception as error:  # marshal raises EOFError, ValueError, TypeError, MemoryError and more
+        if is_foreign(error):
+            raise
         raise Miss(CORRUPT, f"body: {error}") from None
     if type(code) is not _CODE_TYPE:
         raise Miss(CORRUPT, "body is not a code object")
+    check = data[-16:-8] if sealed else None
     if not sealed and _seems_broken_seal(data) and _has_trailing_bytes(data):
-        raise Miss(CORRUPT, "broken seal")
-    return flags, data[8:16], code if code.co_filename == path else set_filename(code, path)
+        raise _trailing(data)
+    return flags, data[8:16], check, code if code.co_filename == path else set_filename(code, path)
 
 
-def is_sealed(data: bytes) -> bool:
-    """Say whether the entry carries a seal, holding or not."""
-    return data[-16:-8] == SEAL_MAGIC
+def is_sealed(data: "bytes | memoryview") -> bool:
+    """Say whether the entry carries a seal of this version, intact or not."""
+    return data[-28:-20] == SEAL_MAGIC
+
+
+def warned(data: bytes) -> bool:
+    """Say whether compiling the source of a sealed entry emitted warnings."""
+    return is_sealed(data) and bool(data[-20] & WARNED)
 
 
 def _defect(data: bytes) -> Miss:
-    """Tell another interpreter's entry from one of ours whose header was damaged."""
+    """Tell another interpreter's entry from one of this interpreter whose header was damaged."""
     if len(data) <= HEADER_SIZE or data[:4] == MAGIC_NUMBER or data[2:4] != MAGIC_NUMBER[2:]:
         return Miss(CORRUPT, "header")
     if is_sealed(data) and source_hash(memoryview(data)[:-8], int.from_bytes(data[:4], "little")) != data[-8:]:
@@ -99,19 +141,23 @@ def _defect(data: bytes) -> Miss:
     return Miss(WRONG_MAGIC)
 
 
+def _trailing(data: bytes) -> Miss:
+    if data[-16:-8] == SEAL_NAME + b"1" and siphash(KEY, memoryview(data)[:-8]) == data[-8:]:
+        return Miss(OTHER_MODE, "the seal has an earlier version")
+    return Miss(CORRUPT, "broken seal")
+
+
 def _seems_broken_seal(data: bytes) -> bool:
     """Say whether the last bytes could be a seal that was cut short or had a letter changed."""
     tail = data[-SEAL_SIZE - 8 :]
-    if SEAL_MAGIC in tail or any(tail.endswith(SEAL_MAGIC[:length]) for length in range(1, 8)):
+    if SEAL_NAME in tail or any(tail.endswith(SEAL_NAME[:length]) for length in range(1, 8)):
         return True
-    return sum(a == b for a, b in zip(data[-16:-8], SEAL_MAGIC, strict=True)) > len(SEAL_MAGIC) // 2
+    return sum(a == b for a, b in zip(data[-28:-20], SEAL_MAGIC, strict=False)) > len(SEAL_MAGIC) // 2
 
 
 def _has_trailing_bytes(data: bytes) -> bool:
     """Say whether anything follows the marshalled object (slow: the object is read a second time)."""
-    from io import BytesIO
-
     stream = BytesIO(data)
     stream.seek(HEADER_SIZE)
-    marshal.load(stream)
+    _stream_load[0](stream)
     return stream.tell() != len(data)

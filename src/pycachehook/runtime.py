@@ -9,7 +9,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import os
 import sys
 
-from . import __version__
+from . import __version__, own_modules
 from ._compat import PathFinder
 from .cache_dir import DISABLED, CacheDir
 from .events import Stats
@@ -49,6 +49,7 @@ class InForce:
         self.private = False
         self.hook: Any = None  # what programs have been given for it
         self.policies = Policies()
+        self.policies.leave_prefix = self.leave_prefix
         self._finder: Any = CachingFinder(self.policies)
         self._found: dict[str, tuple[object, object]] = {}  # what `sys` held, and what we put there
 
@@ -68,6 +69,7 @@ class InForce:
         self.policies.replace(default, rules, listings_of(self.archives), _loader_of(values))
         self._restore_interpreter()
         self._adapt_interpreter()
+        own_modules.remember()
         if self._finder not in sys.meta_path:
             sys.meta_path.insert(_position(), self._finder)
         current = self
@@ -86,6 +88,13 @@ class InForce:
     def directory(self) -> CacheDir | None:
         """Return the default cache directory, if there is one in use."""
         return None if self.values is None else self.cache_dirs.get(self.values["cache_dir"])
+
+    def leave_prefix(self) -> None:
+        """Restore the `sys.pycache_prefix` that was found: a program that writes pycs is to write them where it would."""
+        if "pycache_prefix" in self._found:
+            found, put = self._found.pop("pycache_prefix")
+            if sys.pycache_prefix == put:
+                sys.pycache_prefix = found  # type: ignore[assignment]
 
     def found_prefix(self) -> "Any":
         """Return the `sys.pycache_prefix` that would be in force without us."""
@@ -143,11 +152,10 @@ class InForce:
         if directory.status == DISABLED:
             return Policy((*archives, *in_tree), None, self.stats)
         if values["layout"] == SHARED:
-            from .content_store import SharedStore, Unshared  # for those who ask for it
+            from .content_store import SharedStore  # for those who ask for it
 
             shared = SharedStore(directory, layout, self.stats)
-            unshared = Policy((*archives, Unshared(shared), *in_tree), None, self.stats)
-            return Policy((*archives, shared, *in_tree), shared, self.stats, unshared)
+            return Policy((*archives, shared, *in_tree), shared, self.stats)
         store = Store(directory, layout, values["invalidation_mode"])
         return Policy((*archives, store, *in_tree), store, self.stats)
 

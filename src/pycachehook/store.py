@@ -6,118 +6,166 @@ takes open, fstat, read and close, and no lock: an entry appears under its name 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
-import os
-import stat
-import time
-
 from . import pyc
-from ._compat import KEY, SourceFileLoader, setting, siphash
+from ._compat import KEY, setting, siphash
 from .cache_dir import DISABLED, CacheDir, fault_of, link_detail
 from .events import ABSENT, IN_TREE, IO_ERROR, OTHER_MODE, STALE_SOURCE, STORE, UNTRUSTED, Miss
 from .paths import Layout
-from .pyc import CHECK_SOURCE, HASH_BASED
+from .pyc import CHECK_KEY, CHECK_SOURCE, HASH_BASED
+from .system import BUILTINS, is_foreign, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import stat_result
     from types import CodeType
+
+__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
 
 DAY = 86400.0  # seconds: how long an entry's mtime, which says when it was last used, may lag behind
 
+_flag = vars(system.os_module).get
 # A FIFO must not be waited for, and a link not be followed out of the cache.
-READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-ENTRY_FLAGS = READ_FLAGS | getattr(os, "O_NOFOLLOW", 0)
+READ_FLAGS: int = _flag("O_RDONLY", 0) | _flag("O_BINARY", 0) | _flag("O_NOINHERIT", 0) | _flag("O_NONBLOCK", 0)
+ENTRY_FLAGS: int = READ_FLAGS | _flag("O_NOFOLLOW", 0)
 MOST = 1 << 17  # bytes of a source to read at once, without asking how many there are: few have more
+MOST_OF_ENTRY = 1 << 27  # bytes: an entry that claims to be larger is refused unread
+_KIND, _REGULAR = 0o170000, 0o100000  # of `st_mode`
 
 
-def read_file(path: str, flags: int) -> tuple[bytes, os.stat_result]:
-    """Return a file's bytes and its status; raises OSError, also for what is no regular file."""
-    descriptor = os.open(path, flags)
+def read_file(path: str, flags: int, limit: int | None = None) -> "tuple[bytes, stat_result]":
+    """Return a file's bytes and its status; raises OSError, also for what is no regular file or exceeds `limit` bytes."""
+    # The descriptor goes into the list inside one instruction: an exception of a signal handler cannot lose it.
+    opened: list[int] = []
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        opened.extend(map(system.open, (path,), (flags,)))
+        status = system.fstat(opened[0])
+        if status.st_mode & _KIND != _REGULAR:
             raise OSError(None, "not a regular file", path)
+        if limit is not None and status.st_size > limit:
+            raise OSError(None, f"{status.st_size} bytes are too many", path)
         size = status.st_size + 1  # one more than there should be, so that one read also finds the end
-        data = os.read(descriptor, size)
+        data = system.read(opened[0], size)
         if len(data) != status.st_size:
-            data = _rest(descriptor, data)
+            data = _rest(opened[0], data)
     finally:
-        os.close(descriptor)
+        if opened:
+            system.close(opened[0])
     return data, status
+
+
+def read_code_file(path: str, _flags: int, limit: int | None = None) -> "tuple[bytes, stat_result]":
+    """As `read_file`, through `io.open_code`, so that an embedder's hook (PEP 578) sees and decides what is read."""
+    status = system.lstat(path) if _flags & _flag("O_NOFOLLOW", 0) else system.stat(path)
+    if status.st_mode & _KIND != _REGULAR:
+        raise OSError(None, "not a regular file", path)
+    if limit is not None and status.st_size > limit:
+        raise OSError(None, f"{status.st_size} bytes are too many", path)
+    with system.open_code(path) as file:
+        return file.read(), status
 
 
 def _rest(descriptor: int, data: bytes) -> bytes:
     """Read on to the end of a file that changed its size, or of which one read gave less than all."""
     parts = [data]
     while parts[-1]:
-        parts.append(os.read(descriptor, 1 << 20))
+        parts.append(system.read(descriptor, 1 << 20))
     return b"".join(parts)
+
+
+def check_source(
+    path: str, stamp: bytes, check: bytes | None, source: bytes | None = None, *, hooked: bool = False
+) -> None:
+    """Raise Miss unless the source at `path` has the hash `stamp` and, where there is one, the second hash `check`.
+
+    `source` are its bytes, if they have been read already; `hooked` reads them by `io.open_code`. Raises OSError.
+    """
+    if source is None:
+        source = (read_code_file if hooked else read_file)(path, READ_FLAGS)[0]
+    compare(stamp, siphash(KEY, source))
+    if check is not None and siphash(CHECK_KEY, source) != check:
+        raise Miss(STALE_SOURCE, "another source with the same source_hash")
 
 
 class InTree:
     """The source's own `__pycache__`: read as CPython would, never written."""
 
-    __slots__ = ("_layout",)
+    __slots__ = ("_layout", "_open_code", "_timestamps")
 
     name = IN_TREE
     heals = False
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(
+        self, layout: Layout, timestamps: "Callable[[str], bool] | None" = None, *, open_code: bool = False
+    ) -> None:
         self._layout = layout
+        self._timestamps = timestamps  # whether a timestamp pyc is read for the source at a path; None: for every one
+        self._open_code = open_code
 
     def path(self, source_path: str) -> str:
         """Return where the pyc of the source would lie."""
         return self._layout.in_tree(source_path)
 
-    def find(self, path: str) -> "CodeType":
+    def find(self, path: str, _location: str | None = None, source: bytes | None = None) -> "CodeType":
         """Return the code of a pyc that CPython would accept for the source at `path`; raises Miss, or OSError from it.
 
-        One thing more is asked: a timestamp pyc must not be older than its source. CPython compares whole seconds
-        and runs old code after two edits within one of them (gh-75953).
+        Two more conditions: a timestamp pyc must be where the option `in_tree` believes them, and not older than its
+        source. CPython compares whole seconds and runs old code after two edits within one of them (gh-75953).
         """
         try:
-            data, status = read_file(self.path(path), READ_FLAGS)
-        except OSError as error:
+            read = read_code_file if self._open_code else read_file
+            data, status = read(self.path(path), READ_FLAGS, MOST_OF_ENTRY)
+        except (OSError, MemoryError) as error:
             raise unread(error) from None
-        flags, stamp, code = pyc.load(data, path)
+        flags, stamp, check, code = pyc.load(data, path)
         if flags & HASH_BASED:
             wish = setting("check_hash_based_pycs")
             if (flags & CHECK_SOURCE and wish != "never") or wish == "always":
-                compare(stamp, siphash(KEY, read_file(path, READ_FLAGS)[0]))
-        else:
-            source = os.stat(path)
-            compare(stamp, pyc.timestamp_stamp(source.st_mtime, source.st_size))
-            if source.st_mtime_ns > status.st_mtime_ns:
-                raise Miss(STALE_SOURCE, "source was written after the pyc")
+                check_source(path, stamp, check, source, hooked=self._open_code)
+            return code
+        if self._timestamps is not None and not self._timestamps(path):
+            raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
+        found = system.stat(path)
+        compare(stamp, pyc.timestamp_stamp(found.st_mtime, found.st_size))
+        if found.st_mtime_ns > status.st_mtime_ns:
+            raise Miss(STALE_SOURCE, "source was written after the pyc")
         return code
 
 
 class Store:
-    """The entries of one cache directory in one invalidation mode."""
+    """The entries of one cache directory in one invalidation mode.
+
+    `read_only` forbids writing here, whatever the directory allows. `prefetched` is the entry that `holds` has read
+    for the `find` that follows, as (location, bytes, status).
+    """
 
     __slots__ = (
         "_checked",
-        "_flags",
-        "_last",
         "_layout",
+        "_open_code",
         "_owners",
-        "_read",
         "_root",
         "_yesterday",
         "directory",
         "mode",
+        "prefetched",
         "prefix",
+        "read_only",
         "suffix",
     )
 
     name = STORE
 
-    def __init__(self, directory: CacheDir, layout: Layout, mode: str) -> None:
+    def __init__(
+        self, directory: CacheDir, layout: Layout, mode: str, *, read_only: bool = False, open_code: bool = False
+    ) -> None:
         self.directory = directory
         self.mode = mode
-        self._checked = mode == pyc.CHECKED_HASH
-        self._yesterday = time.time() - DAY
-        self._last = ("", "")  # the finder and the loader ask for one place in turn
-        self._read: tuple[str, bytes, os.stat_result] | None = None  # an entry that the finder has had read
+        self.read_only = read_only
+        self.prefetched: tuple[str, bytes, stat_result] | None = None
+        self._open_code = open_code
+        self._checked = mode != pyc.UNCHECKED_HASH  # an entry of that mode proves too little for the other two
+        self._yesterday = system.time() - DAY
         self._layout = layout
         self._root = directory.path
         self.prefix = directory.path.rstrip("/")
@@ -127,116 +175,128 @@ class Store:
     @property
     def heals(self) -> bool:
         """Whether an entry with a defect will be replaced."""
-        return self.directory.writable()
+        return not self.read_only and self.directory.writable()
 
     def path(self, source_path: str) -> str:
-        """Return where the entry of the source lies."""
-        known, entry = self._last
-        if known != source_path:
-            if (
-                self.suffix is not None
-                and source_path[:1] == "/"
-                and source_path[-3:] == ".py"
-                and source_path[-4:] != "/.py"
-                and ".." not in source_path
-                and "//" not in source_path
-            ):
-                entry = f"{self.prefix}{source_path[:-2]}{self.suffix}"
-            else:
-                entry = self._layout.mirrored(self._root, source_path)
-            if source_path[:1] == "/":  # else it depends on the current directory
-                self._last = (source_path, entry)
-        return entry
+        """Return where `mirror` has the entry of the source."""
+        if (
+            self.suffix is not None
+            and source_path[:1] == "/"
+            and source_path[-3:] == ".py"
+            and source_path[-4:] != "/.py"
+            and ".." not in source_path
+            and "//" not in source_path
+        ):
+            return f"{self.prefix}{source_path[:-2]}{self.suffix}"
+        return self._layout.mirrored(self._root, source_path)
 
-    def entry(self, source_path: str, _source: bytes) -> str:
-        """Return where the entry lies of a source with these bytes: here wherever its path says."""
+    def location(self, source_path: str, _source: bytes) -> str:
+        """Return where the entry lies of a source with these bytes."""
         return self.path(source_path)
 
-    def refusal(self, _loader: SourceFileLoader, _source: bytes) -> str | None:
-        """Return why no entry may hold what `loader` compiles from these bytes, in a few words, or None."""
+    def refusal(self, _source: bytes) -> str | None:
+        """Return why no entry may hold what these bytes compile to, in a few words, or None."""
         return None
 
     def holds(self, path: str) -> bool:
-        """Say whether there is an entry for the source at `path`. It is read at once, for the `find` that follows."""
+        """Return whether the source at `path` has an entry, which is read at once for the `find` that follows."""
         if self.directory.status == DISABLED:
             return False
-        entry = self.path(path)
+        location = self.path(path)
         try:
-            self._read = (entry, *read_file(entry, ENTRY_FLAGS))
-        except OSError:
+            self.prefetched = (location, *read_file(location, ENTRY_FLAGS, MOST_OF_ENTRY))
+        except (OSError, MemoryError) as error:
+            if is_foreign(error):
+                raise
             return False
         return True
 
-    def found_meanwhile(self, path: str, source: bytes | None = None) -> "CodeType | None":
-        """As `find`, but None for what it raises: whether another process has compiled just this file.
-
-        `source` are its bytes, if they have been read already. It stands here for those who drop our modules from
-        `sys.modules`: what is loaded after that has another `Miss`.
-        """
+    def find_again(self, path: str, location: str, source: bytes) -> "CodeType | None":
+        """As `find` with the source's bytes, but None for what it raises: has another process compiled just this file?"""
         try:
-            return self.find(path, source)
-        except (Miss, OSError):
+            return self.find(path, location, source)
+        except (Miss, OSError) as error:
+            if is_foreign(error):
+                raise
             return None
 
-    def find(self, path: str, _source: bytes | None = None) -> "CodeType":  # noqa: C901, PLR0912 -- see below
+    def find(  # noqa: C901, PLR0912, PLR0915 -- see below
+        self, path: str, location: str | None = None, source: bytes | None = None
+    ) -> "CodeType":
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read.
 
-        This is the way of nearly every import, and long for the reason that `find_in_listings` gives.
+        `location` is what `path` gives for it, and `source` are its bytes, where these are known already. This runs for
+        nearly every import, and is long for the reason that `path_search.find_in_listings` gives.
         """
         if self.directory.status == DISABLED:
             raise Miss(UNTRUSTED, self.directory.reason or "")
-        known, entry = self._last
-        if known != path:
-            entry = self.path(path)
-        read, self._read = self._read, None
-        if read is not None and read[0] == entry:
+        if location is None:
+            location = self.path(path)
+        read, self.prefetched = self.prefetched, None
+        if read is not None and read[0] == location:
             _, data, status = read
-        else:
+        elif self._open_code:
             try:
-                descriptor = os.open(entry, ENTRY_FLAGS)
+                data, status = read_code_file(location, ENTRY_FLAGS, MOST_OF_ENTRY)
+            except (OSError, MemoryError) as error:
+                raise unread(error) from None
+        else:
+            opened: list[int] = []  # see `read_file`
+            try:
                 try:
-                    status = os.fstat(descriptor)
-                    data = os.read(descriptor, status.st_size + 1)
+                    opened.extend(map(system.open, (location,), (ENTRY_FLAGS,)))
+                    status = system.fstat(opened[0])
+                    size = status.st_size
+                    data = system.read(opened[0], size + 1) if size <= MOST_OF_ENTRY else b""
                 finally:
-                    os.close(descriptor)
-                if len(data) != status.st_size or not stat.S_ISREG(status.st_mode):
-                    data, status = read_file(entry, ENTRY_FLAGS)  # which reads on to the end, or says what it is
-            except OSError as error:
+                    if opened:
+                        system.close(opened[0])
+                if len(data) != size or status.st_mode & _KIND != _REGULAR:
+                    data, status = read_file(location, ENTRY_FLAGS, MOST_OF_ENTRY)  # reads on, or says what is wrong
+            except (OSError, MemoryError) as error:
                 raise unread(error) from None
         if status.st_mode & 0o022 or status.st_uid not in self._owners:  # a few of these are all right
             fault = fault_of(status, self._owners)
             if fault is not None:
-                raise Miss(UNTRUSTED, f"{entry} {fault}")
-        flags, stamp, code = pyc.load(data, path)
+                raise Miss(UNTRUSTED, f"{location} {fault}")
+        flags, stamp, check, code = pyc.load(data, path)
         if flags & HASH_BASED:
-            checked = (
-                flags & CHECK_SOURCE or self._checked or path[-3:] != ".py" or "/../" in path
-            )  # see `compiling.encode`
+            checked = flags & CHECK_SOURCE or self._checked or path[-3:] != ".py" or "/../" in path
             wish = setting("check_hash_based_pycs")
             if (checked and wish != "never") or wish == "always":
-                descriptor = os.open(path, READ_FLAGS)
-                try:
-                    text = os.read(descriptor, MOST)
-                finally:
-                    os.close(descriptor)
-                if len(text) == MOST or siphash(KEY, text) != stamp:
-                    compare(stamp, siphash(KEY, read_file(path, READ_FLAGS)[0]))  # all of it
+                if source is not None or self._open_code:
+                    check_source(path, stamp, check, source, hooked=self._open_code)
+                else:
+                    opened = []
+                    try:
+                        opened.extend(map(system.open, (path,), (READ_FLAGS,)))
+                        text = system.read(opened[0], MOST)
+                    finally:
+                        if opened:
+                            system.close(opened[0])
+                    if (
+                        len(text) == MOST
+                        or siphash(KEY, text) != stamp
+                        or (check is not None and siphash(CHECK_KEY, text) != check)
+                    ):
+                        check_source(path, stamp, check)  # all of it
         elif self.mode == pyc.TIMESTAMP:
-            source = os.stat(path)
-            compare(stamp, pyc.timestamp_stamp(source.st_mtime, source.st_size))
+            found = system.stat(path)
+            compare(stamp, pyc.timestamp_stamp(found.st_mtime, found.st_size))
         else:
             raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
         if status.st_mtime < self._yesterday:
-            self._note_use(entry)
+            self._note_use(location)
         return code
 
-    def _note_use(self, entry: str) -> None:
+    def _note_use(self, location: str) -> None:
         """Make the entry one that was used today, for `prune`, if anything may be written."""
         if self.heals:
-            try:  # noqa: SIM105 -- contextlib is not loaded here
-                os.utime(entry)
-            except OSError:
-                pass
+            try:
+                system.utime(location)
+            except OSError as error:
+                if is_foreign(error):
+                    raise
 
 
 def compare(stamp: bytes, found: bytes) -> None:
@@ -245,8 +305,12 @@ def compare(stamp: bytes, found: bytes) -> None:
         raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {found.hex()}")
 
 
-def unread(error: OSError) -> Miss:
-    """Return the miss that an entry which cannot be read is."""
+def unread(error: "OSError | MemoryError") -> Miss:
+    """Return the miss that an entry which cannot be read is; raises an exception of the program's again."""
+    if is_foreign(error):
+        raise error
+    if isinstance(error, MemoryError):
+        return Miss(IO_ERROR, "out of memory")
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return Miss(ABSENT, error.strerror or str(error))
     return Miss(IO_ERROR, link_detail(error) or error.strerror or str(error))

@@ -12,6 +12,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 """
 
 import _imp
+import _io
 import builtins
 import marshal
 import sys
@@ -74,6 +75,7 @@ class System:
         "fs_encoding",
         "fs_errors",
         "loads",
+        "open_code",
         "os_module",
         "windows",
     )
@@ -92,6 +94,7 @@ class System:
             setattr(self, name, getattr(clock, name))
         self.loads = marshal.loads
         self.dumps = marshal.dumps
+        self.open_code = _io.open_code
         self._errors: Any = None  # a copy of `errno`, made when it is first asked
         self.fs_encoding = sys.getfilesystemencoding()
         self.fs_errors = sys.getfilesystemencodeerrors()

@@ -13,7 +13,7 @@ from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SU
 from typing import Any
 
 from pycachehook import archive_format, pyc
-from pycachehook._compat import MAGIC_NUMBER, siphash, source_hash, source_to_code
+from pycachehook._compat import MAGIC_NUMBER, note_warnings, siphash, source_hash, source_to_code
 from pycachehook.archive_format import INDEX_KEY, INDEX_NAME, hash_of_names, named_roots
 from pycachehook.errors import PycacheHookError
 from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
@@ -282,8 +282,8 @@ def _compile(task: tuple[str, str]) -> tuple[str, bytes, str]:
     try:
         path.encode()  # which a member's name must be
         data, _ = read_file(path, READ_FLAGS)
-        code = source_to_code(SourceFileLoader(name, path), data, path, name)
-        return path, pyc.encode(code, pyc.FLAGS[mode], source_hash(data)), ""
+        code, warned = note_warnings(lambda: source_to_code(SourceFileLoader(name, path), data, path, name))
+        return path, pyc.encode(code, pyc.FLAGS[mode], source_hash(data), pyc.second_hash(data), warned=warned), ""
     except NOT_COMPILED as error:
         return path, b"", what_is_wrong(error)
 

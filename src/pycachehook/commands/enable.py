@@ -36,6 +36,8 @@ START_UP_MODULES = (
     "trust",
     "cache_dir",
     "store",
+    "own_modules",
+    "path_search",
     "loader",
     "finder",
     "runtime",
@@ -78,7 +80,10 @@ def enable(purelib: Path, options: Options) -> list[Path]:
         startup: dict[str, Any] = {"__name__": STARTUP, "__file__": str(written[0])}
         exec(code, startup)
         (purelib / "__pycache__").mkdir(exist_ok=True)
-        _write(Path(layout.in_tree(str(written[0]))), pyc.encode(code, pyc.FLAGS[pyc.CHECKED_HASH], stamp))
+        _write(
+            Path(layout.in_tree(str(written[0]))),
+            pyc.encode(code, pyc.FLAGS[pyc.CHECKED_HASH], stamp, pyc.second_hash(source)),
+        )
         _write(Path(startup["image_path"]()), build_image(options.values()))
     return written
 

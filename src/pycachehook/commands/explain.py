@@ -6,9 +6,9 @@ from importlib.machinery import BuiltinImporter, ExtensionFileLoader, FrozenImpo
 from typing import Any
 
 from pycachehook import hook, runtime
-from pycachehook._compat import compiles_plainly
+from pycachehook._compat import replaced_step
 from pycachehook.cache_dir import WRITABLE
-from pycachehook.content_store import Names, SharedStore, Unshared
+from pycachehook.content_store import Names, SharedStore
 from pycachehook.errors import PycacheHookError
 from pycachehook.events import ABSENT, ARCHIVE, IO_ERROR, LOCK_TIMEOUT, STORE, UNTRUSTED, Miss
 from pycachehook.finder import asks_for_its_type
@@ -99,8 +99,9 @@ def _places(policy: Policy, loader: Any, options: dict[str, Any]) -> tuple[list[
     """Look everywhere that an import would, and return what was found there and what it would come to."""
     path, cache_dir = str(loader.path), options["cache_dir"]["value"]
     store = policy.store
-    if policy.unshared is not None and not compiles_plainly(loader):
-        policy = policy.unshared
+    step = replaced_step(loader)
+    if step is not None:
+        return [], f"compiled, and neither read nor stored: a tool has replaced {step!r} of the loader in this process"
     places: list[dict[str, str]] = []
     asked = [place for place in policy.places if place.name == ARCHIVE]
     layout = Layout.current()
@@ -128,9 +129,9 @@ def _places(policy: Policy, loader: Any, options: dict[str, Any]) -> tuple[list[
 
 def _where(place: Any, path: str) -> str:
     """Return where a place has its entry for a source, or where it would lie by its path if the source cannot be read."""
-    if isinstance(place, (SharedStore, Unshared, _Unusable)):
+    if isinstance(place, (SharedStore, _Unusable)):
         try:
-            return place.entry(path, read_file(path, READ_FLAGS)[0])
+            return place.location(path, read_file(path, READ_FLAGS)[0])
         except OSError:
             pass
     return str(place.path(path))
@@ -151,7 +152,7 @@ class _Unusable:
         """Return where the entry would lie."""
         return self._layout.mirrored(self._cache_dir, source_path)
 
-    def entry(self, source_path: str, source: bytes) -> str:
+    def location(self, source_path: str, source: bytes) -> str:
         """Return where the entry would lie of a source with these bytes."""
         return self.path(source_path) if self._names is None else self._names.entry(self._cache_dir, source)
 
@@ -174,7 +175,7 @@ def _outcome_of_a_miss(store: Store | None, loader: Any, cache_dir: str) -> str:
         return "compiled, not stored: Python was told to write no bytecode"
     path = str(loader.path)
     try:
-        refusal = store.refusal(loader, read_file(path, READ_FLAGS)[0])
+        refusal = store.refusal(read_file(path, READ_FLAGS)[0])
     except OSError:
         refusal = None
     if refusal is not None:

@@ -1,21 +1,20 @@
 """What a miss leads to: the source is compiled, once however many processes ask for it, and the entry is stored.
 
-Loaded by the first miss, not at start-up; like the modules of start-up it imports next to nothing.
+Loaded at the first miss by `own_modules`, not at start-up; it imports modules of this package alone.
 """
 
-import os
-
 from pycachehook import pyc
-from pycachehook._compat import KEY, hidden_from_tracebacks, siphash, source_to_code
+from pycachehook._compat import KEY, hidden_from_tracebacks, note_warnings, siphash, source_to_code
 from pycachehook.events import LOCK_TIMEOUT
+from pycachehook.on_miss.single_flight import SingleFlight
+from pycachehook.on_miss.writer import write_entry
 from pycachehook.pyc import CHECKED_HASH, HASH_BASED
-from pycachehook.store import READ_FLAGS, read_file
-
-from .single_flight import SingleFlight, look_again
-from .writer import write_entry
+from pycachehook.store import READ_FLAGS, read_code_file, read_file
+from pycachehook.system import is_foreign
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from os import stat_result
     from types import CodeType
 
     from pycachehook._compat import SourceFileLoader
@@ -24,42 +23,25 @@ if TYPE_CHECKING:
 
 
 class Source:
-    """A source file, read at most once and not before somebody asks."""
+    """A source file as it was read: its path, its bytes, and its status from before they were read."""
 
-    __slots__ = ("_data", "_hash", "_status", "path")
+    __slots__ = ("data", "path", "status")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, data: bytes, status: "stat_result") -> None:
         self.path = path
-        self._data: bytes | None = None
-        self._hash: bytes | None = None
-        self._status: os.stat_result | None = None
-
-    def data(self) -> bytes:
-        """Return the file's bytes; raises OSError."""
-        if self._data is None:
-            self._data, self._status = read_file(self.path, READ_FLAGS)
-        return self._data
-
-    def status(self) -> os.stat_result:
-        """Return the file's status, from before its bytes were read, as a timestamp pyc needs it; raises OSError."""
-        if self._status is None:
-            self._status = os.stat(self.path)
-        return self._status
-
-    def hash(self) -> bytes:
-        """Return the file's PEP 552 source hash, 8 bytes; raises OSError."""
-        if self._hash is None:
-            if self._data is None:
-                self._data, self._status = read_file(self.path, READ_FLAGS)
-            self._hash = siphash(KEY, self._data)
-        return self._hash
+        self.data = data
+        self.status = status
 
     def stamp(self, flags: int) -> bytes:
-        """Return the 8 bytes that an entry with these `flags` records of the source; raises OSError."""
+        """Return the 8 bytes that the header of an entry with these `flags` records of the source."""
         if flags & HASH_BASED:
-            return self.hash()
-        status = self.status()
-        return pyc.timestamp_stamp(status.st_mtime, status.st_size)
+            return siphash(KEY, self.data)
+        return pyc.timestamp_stamp(self.status.st_mtime, self.status.st_size)
+
+
+def read_source(path: str, *, open_code: bool = False) -> Source:
+    """Return the source at `path`; raises OSError."""
+    return Source(path, *(read_code_file if open_code else read_file)(path, READ_FLAGS))
 
 
 @hidden_from_tracebacks
@@ -70,58 +52,48 @@ def compile_and_store(
 
     `reason` is why there was no hit. Raises what the stock loader raises for a source that cannot be read or compiled.
     """
-    source = Source(loader.path)
-    found = look_again(store.directory, lambda: store.found_meanwhile(source.path))
-    if found is not None:
-        stats.hit(store.name, fullname, source.path)
-        return found
-    data = _data(source)  # while there is a file descriptor for it: the lock will take one
-    entry = store.path(source.path) if data is None else store.entry(source.path, data)
-    with SingleFlight(store.directory, entry, stats) as flight:
-        found = store.found_meanwhile(source.path, data) if flight.may_write else None
+    path = loader.path
+    try:  # while there is a file descriptor for it: the lock will take one
+        source = read_source(path, open_code=store._open_code)  # noqa: SLF001
+    except OSError as error:
+        if is_foreign(error):
+            raise
+        source = None
+    if source is None:  # what is raised is what the stock loader raises
+        code = source_to_code(loader, loader.get_data(path), path, fullname)
+        stats.miss(reason, fullname, path, stored=False)
+        return code
+    location = store.location(path, source.data)
+    with SingleFlight(store.directory, location, stats) as flight:
+        found = store.find_again(path, location, source.data)
         if found is not None:
-            stats.hit(store.name, fullname, source.path)
+            stats.hit(store.name, fullname, path)
             return found
-        data = _data(source)
-        # What is raised is what the stock loader would have raised. What is not, has no known source to be stored with.
-        text = loader.get_data(source.path) if data is None else data
-        code = source_to_code(loader, text, source.path, fullname)
-        may_write = flight.may_write and data is not None and store.refusal(loader, data) is None
-        stored = may_write and _write(store, source, code, stats)
-    stats.miss(LOCK_TIMEOUT if flight.timed_out else reason, fullname, source.path, stored=stored)
+        code, warned = note_warnings(lambda: source_to_code(loader, source.data, path, fullname))
+        may_write = flight.may_write and store.refusal(source.data) is None
+        stored = may_write and put(store, source, location, code, stats, warned=warned)
+    stats.miss(LOCK_TIMEOUT if flight.timed_out else reason, fullname, path, stored=stored)
     return code
 
 
-def encode(store: "Store", code: "CodeType", source: Source) -> bytes:
-    """Return the bytes of a new entry; raises OSError if the source is gone, ValueError for what marshal cannot write.
+def encode(store: "Store", code: "CodeType", source: Source, *, warned: bool) -> bytes:
+    """Return the bytes of a new entry; raises ValueError for what marshal cannot write.
 
-    Where another source could have the same place, only the hash tells whose entry lies there, and it is checked in
-    every mode: `tool.sh` has the place of `tool.py`, and a `..` behind a link leads elsewhere in the tree than in the
-    cache.
+    Where another source could have the same location, only the hash tells whose entry lies there, and it is checked in
+    every mode: `tool.sh` has the location of `tool.py`, and a `..` behind a link leads elsewhere in the tree than in
+    the cache.
     """
-    shared = "/../" in source.path or not source.path.endswith(".py")
-    flags = pyc.FLAGS[CHECKED_HASH if shared else store.mode]
-    return pyc.encode(code, flags, source.stamp(flags))
+    ambiguous = "/../" in source.path or not source.path.endswith(".py")
+    flags = pyc.FLAGS[CHECKED_HASH if ambiguous else store.mode]
+    return pyc.encode(code, flags, source.stamp(flags), pyc.second_hash(source.data), warned=warned)
 
 
-def store_late(store: "Store", path: str, data: bytes, code: "CodeType", stats: "Stats") -> None:
-    """Store what was compiled from `data` before this module was there, if that may still be, and is still the source."""
-    source = Source(path)
-    if store.heals and _data(source) == data:
-        stats.stored += _write(store, source, code, stats)
-
-
-def _data(source: Source) -> bytes | None:
+def put(store: "Store", source: Source, location: str, code: "CodeType", stats: "Stats", *, warned: bool) -> bool:
+    """Write the entry of a source, and return whether it is in place."""
     try:
-        return source.data()
-    except OSError:
-        return None
-
-
-def _write(store: "Store", source: Source, code: "CodeType", stats: "Stats") -> bool:
-    try:
-        text = source.data()  # the very bytes that were compiled: it is read once
-        data, status = encode(store, code, source), source.status()
-    except (OSError, ValueError):
+        data = encode(store, code, source, warned=warned)
+    except (ValueError, MemoryError) as error:
+        if is_foreign(error):
+            raise
         return False
-    return write_entry(store.directory, store.entry(source.path, text), data, status, stats)
+    return write_entry(store.directory, location, data, source.status, stats)

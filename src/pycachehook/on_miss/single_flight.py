@@ -1,4 +1,4 @@
-"""Compiled by one process only: who compiles a source, and who waits for him.
+"""Cross-process single flight: one process compiles a source, the others wait for its entry.
 
 The lock decides only that; an entry written without it is as sound. It is held for one compilation, never while the
 module's body runs.
@@ -6,91 +6,35 @@ module's body runs.
 Loaded by the first lookup that has something to write, not at start-up.
 """
 
-import os
+import _imp
 import sys
-import time
-from _thread import get_ident
 from _weakref import ref
-from errno import ENOLCK, ENOSYS, EOPNOTSUPP
 
-from pycachehook._compat import being_imported, source_hash
+from pycachehook._compat import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec, get_ident, source_hash
 from pycachehook.cache_dir import SHARED_MODE, CacheDir, make_directories
 from pycachehook.events import Stats
+from pycachehook.on_miss.writer import check_inside, fault, open_own, prepare
 from pycachehook.paths import OWN_DIR
-
-from .writer import check_inside, fault, open_own, prepare
+from pycachehook.system import builtin_module, is_foreign, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from io import FileIO
-    from typing import TypeVar
-
-    Found = TypeVar("Found")
+    from typing import Any
 
 LOCKS = 64  # lock files in a cache directory; two sources with one lock only wait for each other in vain
-POLL = 0.05  # seconds; waiters that ask more often steal the processor from the one that compiles
-AT_WORK = 1.0  # seconds since another process began or ended a compilation, for which it counts as at work
+FIRST_POLL, POLL = 0.001, 0.05  # seconds; waiters that ask more often steal the processor from the one that compiles
+LOCK_MODE = 0o600  # flock asks for no more than a descriptor: who may open the file could delay every start
 
-_WITHOUT_LOCKS = (ENOSYS, ENOLCK, EOPNOTSUPP)  # a file system that has none
+_WITHOUT_LOCKS = ("ENOSYS", "ENOLCK", "EOPNOTSUPP")  # a file system that has none
 
 # The locks of this process: thread and, weakly, open file by path. A fork must not keep them, and nobody here waits
 # for another, who may in turn wait for a module that he is importing. A file that an interrupt made us forget closes
 # itself, and counts no longer.
 _held: "dict[str, tuple[int, ref[FileIO]]]" = {}
-_lock: "Callable[..., bool] | None" = None  # filelock's `lock_descriptor`, once it is loaded
-_unlock: "Callable[[int], None] | None" = None  # and its `unlock_descriptor`
 _no_locks: set[str] = set()  # cache directories whose file system has no locks
-_hope = AT_WORK  # seconds that this process will still wait in vain for others before it takes a lock
-
-
-def look_again(directory: CacheDir, look: "Callable[[], Found | None]") -> "Found | None":
-    """Return what `look()` finds while other processes are at work in the directory; None: it is time to take a lock.
-
-    Of many processes that start at once nearly all find what the first of them compiles, and need no locks if they
-    stay behind it. Loading filelock would cost each of them as much as importing a hundred modules.
-    """
-    global _hope  # noqa: PLW0603
-    waited = 0.0
-    behind = directory.told < 0  # else it is this process that others stay behind
-    while behind and "filelock" not in sys.modules and _hope > 0 and _others_at_work(directory):
-        time.sleep(POLL)
-        found = look()
-        if found is not None:
-            _hope = AT_WORK
-            return found
-        _hope -= POLL
-        waited += POLL
-    directory.patience = max(0.0, directory.patience - waited)  # in vain; what was found has cost none
-    return None
-
-
-def _others_at_work(directory: CacheDir) -> bool:
-    try:
-        return abs(time.time() - os.lstat(_at_work_file(directory)).st_mtime) < AT_WORK
-    except OSError:
-        return False
-
-
-def _tell_others(directory: CacheDir) -> None:
-    """Tell `look_again` in other processes, now and then, that this one is at work: a hint, nothing depends on it."""
-    now = time.monotonic()
-    if now - directory.told < AT_WORK / 4:
-        return
-    directory.told = now
-    path = _at_work_file(directory)
-    try:
-        try:
-            os.utime(path, follow_symlinks=os.utime not in os.supports_follow_symlinks)  # no link is followed
-        except FileNotFoundError:
-            prepare(directory)
-            open_own(path, "ab", 0o644).close()
-    except OSError:
-        pass
-
-
-def _at_work_file(directory: CacheDir) -> str:
-    return f"{directory.path}/{OWN_DIR}/at-work"
+_functions: "list[tuple[Callable[[int], bool], Callable[[int], None]] | None]" = []  # lock and unlock, once looked for
 
 
 class SingleFlight:
@@ -113,9 +57,8 @@ class SingleFlight:
         self.timed_out = False
 
     def __enter__(self) -> "SingleFlight":
-        _tell_others(self._directory)
-        lock = _lock_function()
-        if lock is None or self._directory.path in _no_locks:
+        functions = lock_functions()
+        if functions is None or self._directory.path in _no_locks:
             return self
         path = _lock_path(self._directory, self._entry)
         nested, taken_here = _held_here(path)
@@ -123,9 +66,15 @@ class SingleFlight:
             return self
         try:
             file = _open_lock_file(self._directory, path)
-            self.may_write = _wait(lock, file, self._directory, nested=nested)
+            self.may_write = _wait(functions[0], file, self._directory, nested=nested)
+        except PermissionError as error:  # another user's lock file, in a cache that several may write to
+            if is_foreign(error):
+                raise
+            return self
         except OSError as error:
-            if error.errno in _WITHOUT_LOCKS:
+            if is_foreign(error):
+                raise
+            if error.errno in [system.error_number(name) for name in _WITHOUT_LOCKS]:
                 _no_locks.add(self._directory.path)
             self._fault(error, "take")
             self.may_write = self._directory.writable()
@@ -140,7 +89,6 @@ class SingleFlight:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        _tell_others(self._directory)
         file, self._file = self._file, None
         if file is None:
             return
@@ -150,9 +98,12 @@ class SingleFlight:
         if file.closed:  # in a forked child
             return
         try:
-            if _unlock is not None:
-                _unlock(file.fileno())  # closing alone would not, while a forked child has it open too
+            functions = lock_functions()
+            if functions is not None:
+                functions[1](file.fileno())  # closing alone would not, while a forked child has it open too
         except OSError as error:
+            if is_foreign(error):
+                raise
             self._fault(error, "release")
         self._close(file)
 
@@ -160,6 +111,8 @@ class SingleFlight:
         try:
             file.close()
         except OSError as error:
+            if is_foreign(error):
+                raise
             self._fault(error, "close")
 
     def _fault(self, error: OSError, doing: str) -> None:
@@ -168,43 +121,100 @@ class SingleFlight:
 
 def being_compiled(directory: CacheDir, entry: str) -> bool:
     """Say whether another process holds the lock of this entry now; nothing is made for it."""
-    lock = _lock_function()
-    if lock is None or _unlock is None:
+    functions = lock_functions()
+    if functions is None:
         return False
     try:
         with open_own(_lock_path(directory, entry), "rb", 0) as file:
-            free = lock(file.fileno(), blocking=False)
+            free = functions[0](file.fileno())
             if free:
-                _unlock(file.fileno())
+                functions[1](file.fileno())
             return not free
     except OSError:
         return False
 
 
-def _lock_function() -> "Callable[..., bool] | None":
-    """Return filelock's `lock_descriptor`, or None while it cannot be had.
+def lock_functions() -> "tuple[Callable[[int], bool], Callable[[int], None]] | None":
+    """Return functions that try to lock, and that unlock, an open file; None where this interpreter has no locks.
 
-    filelock is loaded here, in the middle of somebody's import. That is safe as long as nobody, in whichever thread,
-    is halfway through a module that filelock may need: it would be seen half-made, or waited for in a circle. Such
-    imports, filelock's own among them, are compiled without a lock. Once it is loaded there is nothing to guard, and
-    the look at every module is not repeated.
+    They lock what filelock locks: the whole file by `flock` on POSIX, its first byte by `msvcrt.locking` on Windows.
     """
-    global _lock, _unlock
-    if _lock is not None:
-        return _lock
-    if being_imported(("filelock", "pycachehook")):
+    if not _functions:
+        _functions.append(_windows_locks() if system.windows else _posix_locks())
+    return _functions[0]
+
+
+def _posix_locks() -> "tuple[Callable[[int], bool], Callable[[int], None]] | None":
+    fcntl = _standard_module("fcntl")
+    if fcntl is None:
         return None
-    try:
-        from filelock import lock_descriptor, unlock_descriptor
-    except Exception:  # noqa: BLE001 -- whatever is wrong with that installation must not break this import
+    flock, exclusive, unlock = fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
+
+    def try_to_lock(descriptor: int) -> bool:
+        try:
+            flock(descriptor, exclusive)
+        except BlockingIOError as error:
+            if is_foreign(error):
+                raise
+            return False
+        return True
+
+    return try_to_lock, lambda descriptor: flock(descriptor, unlock)
+
+
+def _windows_locks() -> "tuple[Callable[[int], bool], Callable[[int], None]] | None":
+    msvcrt = _standard_module("msvcrt")
+    if msvcrt is None:
         return None
-    _lock, _unlock = lock_descriptor, unlock_descriptor
-    return _lock
+
+    def move(descriptor: int, how: int) -> None:
+        system.lseek(descriptor, 0, 0)
+        msvcrt.locking(descriptor, how, 1)
+
+    def try_to_lock(descriptor: int) -> bool:
+        try:
+            move(descriptor, msvcrt.LK_NBLCK)
+        except PermissionError as error:
+            if is_foreign(error):
+                raise
+            return False
+        return True
+
+    return try_to_lock, lambda descriptor: move(descriptor, msvcrt.LK_UNLCK)
+
+
+def _standard_module(name: str) -> "Any":
+    """Return a module of the standard library that is written in C; None where there is none.
+
+    It is looked for in the interpreter's own directories, never on `sys.path`, and is not put into `sys.modules`: a
+    program sees the same modules after a miss and after a hit.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    if name in sys.builtin_module_names:
+        return builtin_module(name)
+    version = "python{}.{}{}".format(*sys.version_info[:2], "t" if "t" in getattr(sys, "abiflags", "") else "")
+    for prefix in (sys.base_exec_prefix, sys.base_prefix):
+        for folder in (f"{prefix}/{sys.platlibdir}/{version}/lib-dynload", f"{prefix}/lib/{version}/lib-dynload"):
+            for suffix in EXTENSION_SUFFIXES:
+                path = f"{folder}/{name}{suffix}"
+                spec = ModuleSpec(name, ExtensionFileLoader(name, path), origin=path)
+                try:
+                    module = _imp.create_dynamic(spec)
+                    _imp.exec_dynamic(module)
+                except ImportError as error:  # no such file, or not for this subinterpreter
+                    if is_foreign(error):
+                        raise
+                    continue
+                if sys.modules.get(name) is module:  # a module of the older kind (before PEP 489) puts itself there
+                    del sys.modules[name]
+                return module
+    return None
 
 
 def _lock_path(directory: CacheDir, entry: str) -> str:
     below = entry[len(directory.path) :]  # the cache may be mounted elsewhere for others who want this entry
-    number = source_hash(os.fsencode(below))[0] % LOCKS
+    number = source_hash(system.fsencode(below))[0] % LOCKS
     return f"{directory.path}/{OWN_DIR}/locks/{number:02x}"
 
 
@@ -222,28 +232,32 @@ def _held_here(path: str) -> tuple[bool, bool]:
 
 
 def _open_lock_file(directory: CacheDir, path: str) -> "FileIO":
-    folder = os.path.dirname(path)
+    folder = path.rpartition("/")[0]
     check_inside(directory, folder)
     try:
-        return open_own(path, "ab", 0o644)
-    except FileNotFoundError:
+        return open_own(path, "ab", LOCK_MODE)
+    except FileNotFoundError as error:
+        if is_foreign(error):
+            raise
         directory.prepared = False
         prepare(directory)
         make_directories(folder, SHARED_MODE)
-        return open_own(path, "ab", 0o644)
+        return open_own(path, "ab", LOCK_MODE)
 
 
-def _wait(lock: "Callable[..., bool]", file: "FileIO", directory: CacheDir, *, nested: bool) -> bool:
-    """Say whether the lock was had before this process's patience with the directory was used up."""
-    began = time.monotonic()
-    while not lock(file.fileno(), blocking=False):
-        left = began + directory.patience - time.monotonic()
+def _wait(lock: "Callable[[int], bool]", file: "FileIO", directory: CacheDir, *, nested: bool) -> bool:
+    """Say whether the lock was acquired before this process's patience with the directory was used up."""
+    began = system.monotonic()
+    pause = FIRST_POLL
+    while not lock(file.fileno()):
+        left = began + directory.patience - system.monotonic()
         if nested:
             return False
         if left <= 0:
             directory.patience = 0.0  # whoever holds it is stuck: no second wait for the next entry
             return False
-        time.sleep(min(POLL, left))
+        system.sleep(min(pause, left))
+        pause = min(2 * pause, POLL)
     return True
 
 
@@ -255,5 +269,5 @@ def _drop_inherited_locks() -> None:
     _held.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_drop_inherited_locks)
+if system.register_at_fork is not None:
+    system.register_at_fork(after_in_child=_drop_inherited_locks)

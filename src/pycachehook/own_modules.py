@@ -1,0 +1,142 @@
+"""Loads the modules that a cache miss needs, without the import system that the program has set up.
+
+The first miss comes in the middle of somebody's import. What is imported by name then would be looked for on the
+program's `sys.path`, where files of the same name may lie, by the program's finders, and by this package's own hook.
+So these modules come from the start-up image, or from their files beside this one, and the modules that they import
+are taken from those that were loaded at the start, even if the program has dropped them from `sys.modules` since.
+
+Start-up module: imports nothing at module level that the interpreter has not already loaded.
+"""
+
+import _imp
+import sys
+
+from ._compat import ModuleSpec, SourceFileLoader
+from .events import Miss
+from .pyc import CHECK_SOURCE, HASH_BASED, timestamp_stamp
+from .pyc import load as load_pyc
+from .store import READ_FLAGS, check_source, compare, read_file
+from .system import BUILTINS, is_foreign, system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType, ModuleType
+    from typing import Any
+
+__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+
+PACKAGE = __name__.rpartition(".")[0]
+FOLDER = __file__.rpartition("\\" if system.windows else "/")[0]
+
+# Marshalled code of modules, by name below the package, as (path of the source, bytes); the start-up file fills it.
+IMAGE_PARTS: "dict[str, tuple[str, bytes]]" = {}
+
+_loaded: "dict[str, ModuleType]" = {}  # by full name
+
+
+def remember() -> None:
+    """Note the modules of this package that are loaded now, for the imports of those that are loaded later."""
+    for name, module in list(sys.modules.items()):
+        if name == PACKAGE or name.startswith(f"{PACKAGE}."):
+            _loaded.setdefault(name, module)
+
+
+def load(name: str) -> "ModuleType | None":
+    """Return the module `name` (relative to this package), loaded if need be; None where that is not possible."""
+    full = f"{PACKAGE}.{name}"
+    module = _loaded.get(full)
+    if module is not None and getattr(module, "_complete", False):
+        return module
+    _imp.acquire_lock()  # no thread sees a module that another one has not finished
+    try:
+        module = _loaded.get(full)
+        if module is None:
+            return _make(full)
+        return module if getattr(module, "_complete", False) else None
+    except Exception as error:  # the package has been removed meanwhile, or is being loaded by this thread
+        if is_foreign(error):
+            raise
+        return None
+    finally:
+        _imp.release_lock()
+
+
+def _make(full: str) -> "ModuleType":
+    parent, _, tail = full.rpartition(".")
+    below = full[len(PACKAGE) + 1 :]
+    if parent not in _loaded:
+        _loaded[parent] = _new_package(parent)
+    path, code = _code_of(below)
+    module = type(sys)(full)
+    _prepare(module, full, path, parent)
+    _loaded[full] = module
+    try:
+        exec(code, module.__dict__)
+    except BaseException:
+        del _loaded[full]
+        raise
+    module._complete = True  # type: ignore[attr-defined]  # noqa: SLF001
+    setattr(_loaded[parent], tail, module)
+    sys.modules.setdefault(full, module)
+    return module
+
+
+def _new_package(name: str) -> "ModuleType":
+    """Return a package like the one that its `__init__.py`, which holds a docstring alone, would make."""
+    folder = f"{FOLDER}/{name[len(PACKAGE) + 1 :].replace('.', '/')}"
+    module = type(sys)(name)
+    _prepare(module, name, f"{folder}/__init__.py", name)
+    module.__path__ = [folder]
+    module.__spec__.submodule_search_locations = module.__path__  # type: ignore[union-attr]
+    return sys.modules.setdefault(name, module)
+
+
+def _prepare(module: "Any", name: str, path: str, package: str) -> None:
+    loader = SourceFileLoader(name, path)
+    spec = ModuleSpec(name, loader, origin=path)
+    spec.has_location = True
+    module.__spec__, module.__loader__, module.__file__, module.__package__ = spec, loader, path, package
+    module.__builtins__ = {**BUILTINS, "__import__": _import, "__lazy_import__": _import}
+
+
+def _import(name: str, _globals: object = None, _locals: object = None, names: "Any" = (), level: int = 0) -> "Any":
+    """Stand for `__import__` in the modules that are loaded here: their own package, and what is loaded already."""
+    if level == 0 and (name == PACKAGE or name.startswith(f"{PACKAGE}.")):
+        module = _loaded.get(name)
+        if module is None:
+            module = load(name[len(PACKAGE) + 1 :])
+        for each in names or ():
+            below = f"{name}.{each}"
+            if below in _loaded or (not hasattr(module, each) and load(below[len(PACKAGE) + 1 :]) is not None):
+                setattr(module, each, _loaded[below])
+        return module if names else _loaded[PACKAGE]
+    return BUILTINS["__import__"](name, {}, {}, names, level)
+
+
+def _code_of(name: str) -> "tuple[str, CodeType]":
+    part = IMAGE_PARTS.get(name)
+    if part is not None:
+        return part[0], system.loads(part[1])
+    path = f"{FOLDER}/{name.replace('.', '/')}.py"
+    source = read_file(path, READ_FLAGS)[0]
+    try:
+        return path, _bytecode_of(path, source)
+    except (Miss, OSError) as error:
+        if is_foreign(error):
+            raise
+    return path, BUILTINS["compile"](source, path, "exec", dont_inherit=True)
+
+
+def _bytecode_of(path: str, source: bytes) -> "CodeType":
+    """Return the code in the source's own `__pycache__`; raises Miss, or OSError."""
+    folder, _, name = path.rpartition("/")
+    level = f".opt-{sys.flags.optimize}" if sys.flags.optimize else ""
+    pyc = f"{folder}/__pycache__/{name[:-3]}.{sys.implementation.cache_tag}{level}.pyc"
+    data = read_file(pyc, READ_FLAGS)[0]
+    flags, stamp, check, code = load_pyc(data, path)
+    if not flags & HASH_BASED:
+        found = system.stat(path)
+        compare(stamp, timestamp_stamp(found.st_mtime, found.st_size))
+    elif flags & CHECK_SOURCE:
+        check_source(path, stamp, check, source)
+    return code
