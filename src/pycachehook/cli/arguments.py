@@ -1,18 +1,28 @@
 """The command line's arguments: what each command takes, and what a number, a size and an age look like."""
 
 import argparse
-from typing import Any
+import sys
+from typing import Any, NoReturn
 
 from pycachehook import __version__
 from pycachehook.config import resolution
 from pycachehook.config.options import boolean
+from pycachehook.terminal import visible
 
 from .printing import KIBI
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints, which quote arguments, hold no control characters."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and one sentence on standard error, and exit with code 2."""
+        super().error(visible(message))
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; what it parses has the name of one as `command`."""
-    whole = argparse.ArgumentParser(
+    whole = _Parser(
         prog="pycachehook",
         description="A bytecode cache in directories of your choosing, validated by source hash.",
         epilog="example: pycachehook run --cache-dir /var/cache/app -m app",
@@ -135,7 +145,7 @@ class _PrintCompletion(argparse.Action):
             from shtab import complete
         except ImportError:
             parser.error("--print-completion needs shtab: pip install 'pycachehook[cli]'")
-        print(complete(parser, values))
+        sys.stdout.write(complete(parser, values) + "\n")  # a script of several lines
         parser.exit()
 
 
