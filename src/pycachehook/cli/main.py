@@ -171,7 +171,7 @@ def _verify(parsed: argparse.Namespace) -> int:
 
     options = _existing_cache(parsed)
     outcome = verify.verify(options.cache_dir, allow_shared=options.allow_shared, fix=parsed.fix)
-    printing.verified(options.cache_dir, outcome, as_json=parsed.json, removed=parsed.fix)
+    printing.verified(options.cache_dir, outcome, as_json=parsed.json)
     return FAILED if outcome.bad else DONE
 
 
@@ -179,9 +179,13 @@ def _prune(parsed: argparse.Namespace) -> int:
     from pycachehook.commands import prune
 
     limits = prune.Limits(parsed.max_size, parsed.max_files, parsed.max_age, parsed.orphans)
-    outcome = prune.prune(_existing_cache(parsed).cache_dir, limits, dry_run=parsed.dry_run)
+    cache_dir = _existing_cache(parsed).cache_dir
+    outcome = prune.prune(cache_dir, limits, dry_run=parsed.dry_run)
     if parsed.json:
         say_json(outcome.as_dict())
+        return DONE
+    if not outcome.marked:
+        say(f"nothing to prune: {cache_dir} holds no entry of pycachehook's yet")
         return DONE
     if parsed.dry_run:
         for path, reason in outcome.removed:

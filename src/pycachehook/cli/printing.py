@@ -56,13 +56,15 @@ def representable(text: str, stream: TextIO) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def verified(where: str, outcome: Any, *, as_json: bool, removed: bool = False) -> None:
-    """Print a `verification.Verified` of a cache or an archive: what is bad, and the counts."""
+def verified(where: str, outcome: Any, *, as_json: bool) -> None:
+    """Print a `verify.Verified` of a cache or an archive: what is bad, and the counts."""
     if as_json:
         say_json(outcome.as_dict())
         return
     for path, verdict, detail in outcome.bad:
-        say(f"{path}: {verdict}{detail and f' ({detail})'}{', removed' if removed else ''}")
+        say(f"{path}: {verdict}{detail and f' ({detail})'}{', removed' if path in outcome.removed else ''}")
+    if outcome.judged_as is not None:
+        say(f"{where} belongs to uid {outcome.judged_as}: entries are trusted as that user's processes trust them")
     say(f"{where}: " + ", ".join(f"{count} {verdict}" for verdict, count in outcome.counts.items()))
 
 
