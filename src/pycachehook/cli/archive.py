@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 
+from pycachehook import runtime
 from pycachehook.commands import archive_build, archive_verify, precompile
 
 from . import printing
@@ -24,14 +25,15 @@ def _build(parsed: argparse.Namespace) -> int:
             mode=parsed.invalidation_mode,
             profile=profile,
             jobs=jobs,
+            cache=runtime.resolve({}, "flag").values(),
+            force=parsed.force,
             progress=advance,
         )
     if parsed.json:
         say_json(built.as_dict())
     else:
-        for path, error in built.failed:
-            say(f"{path}: {error}")
-        failed = f", {len(built.failed)} failed" if built.failed else ""
+        printing.troubles(built)
+        failed = printing.troubles_counted(built)
         say(
             f"{built.path}: {printing.counted(built.entries, 'entry', 'entries')}, {printing.human(built.bytes)}{failed}"
         )

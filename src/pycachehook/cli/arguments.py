@@ -122,6 +122,7 @@ def _add_archive(commands: Any) -> None:
         default="checked-hash",
         help="whether an import looks at each source, or a start once at the names in each root (default: checked-hash)",
     )
+    build.add_argument("--force", action="store_true", help="replace a file that is no archive")
     build.add_argument("--profile", metavar="PROFILE", help="what `run --record` wrote: these come first")
     _add_selection(build)
     show = _command(verbs, "list", "show what is in an archive", "pycachehook archive list app.pyca")

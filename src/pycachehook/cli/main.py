@@ -12,7 +12,7 @@ from pycachehook.errors import ConfigError, PycacheHookError
 
 from . import printing
 from .arguments import flags, parser
-from .printing import DONE, FAILED, USAGE, complain, say, say_json
+from .printing import DONE, FAILED, INTERRUPTED, USAGE, complain, say, say_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error, USAGE)
     except PycacheHookError as error:
         return _complain(error, FAILED)
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -254,11 +256,10 @@ def _precompile(parsed: argparse.Namespace) -> int:
     if parsed.json:
         say_json({"cache_dir": options.cache_dir, **outcome.as_dict()})
     else:
-        for path, error in outcome.failed:
-            say(f"{path}: {error}")
+        printing.troubles(outcome)
         left = f", {outcome.excluded} excluded by rules" if outcome.excluded else ""
-        failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
-        say(f"{options.cache_dir}: {outcome.compiled} compiled, {outcome.valid} valid already{left}{failed}")
+        counts = f"{outcome.compiled} compiled, {outcome.valid} valid already{left}{printing.troubles_counted(outcome)}"
+        say(f"{options.cache_dir}: {counts}")
     return FAILED if outcome.failed else DONE
 
 

@@ -15,6 +15,7 @@ from pycachehook.terminal import visible
 
 KIBI = 1024
 DONE, FAILED, USAGE = 0, 1, 2  # exit codes
+INTERRUPTED = 130  # as a shell tells of SIGINT
 
 
 def human(size: float) -> str:
@@ -54,6 +55,26 @@ def representable(text: str, stream: TextIO) -> str:
     """Return `text` with characters that the stream's encoding lacks as escapes."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def troubles(outcome: Any) -> None:
+    """Print what a `Precompiled` or a `Built` has of sources that are not among what was compiled, a line each."""
+    for line in outcome.warnings:
+        complain(line)
+    for path, error in outcome.failed:
+        say(f"{path}: {error}")
+    for path, reason in outcome.skipped:
+        say(f"{path}: skipped: {reason}")
+
+
+def troubles_counted(outcome: Any) -> str:
+    """Return how many there are of each, for the end of a line of counts."""
+    counts = {
+        "skipped": len(outcome.skipped),
+        "broken on purpose": outcome.broken_on_purpose,
+        "failed": len(outcome.failed),
+    }
+    return "".join(f", {count} {what}" for what, count in counts.items() if count)
 
 
 def verified(where: str, outcome: Any, *, as_json: bool) -> None:
