@@ -147,6 +147,8 @@ def _status(parsed: argparse.Namespace) -> int:
     }
     if state["bytes_saved"]:
         shown["bytes saved"] = f"{printing.human(state['bytes_saved'])} (shared entries, over all recorded uses)"
+    if "stats_reason" in state:
+        shown["statistics"] = state["stats_reason"]
     for each in state["archives"]:
         shown[f"archive {each['path']}"] = each["reason"] or "in use"
     if not state["active"]:
