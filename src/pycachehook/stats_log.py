@@ -1,25 +1,43 @@
-"""What a process writes about its lookups, where the environment asks for it. Not loaded otherwise."""
+"""What a process writes about its lookups, where the environment asks for it. Not loaded otherwise.
+
+Start-up module, where it is loaded: imports nothing at module level that the interpreter has not already loaded, but
+`atexit`, which is built in.
+"""
 
 import atexit
-import json
-import os
 import sys
-from collections.abc import Callable
 
 from .events import Stats
+from .system import system
+from .terminal import visible
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STDERR = "stderr"  # the target that is a stream and not a file
+
+_VERSION = sys.version.split()[0]
+_REGULAR, _TYPE = 0o100000, 0o170000  # stat.S_IFREG, and the mask of a mode's file type
+_constants = system.os_module
+
+# No link is followed, no FIFO waited for, and what is made is private: lines hold paths and names of programs.
+_FLAGS = _constants.O_WRONLY | _constants.O_APPEND | _constants.O_CREAT
+for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY", "O_NOINHERIT"):
+    _FLAGS |= getattr(_constants, _name, 0)
+_MODE = 0o600
 
 
-def open_log(target: str) -> Callable[[str], None]:
+def open_log(target: str) -> "Callable[[str], None]":
     """Return a function that appends one line of text to the file `target`, or to standard error for "stderr".
 
-    What cannot be written is dropped: a full disk must not break an import.
+    What cannot be written is dropped: a full disk must not break an import. So is everything if `target` is
+    relative and the current directory has been removed, or is no regular file.
     """
-    if target != "stderr":
-        target = os.path.abspath(target)
+    path = target if target == STDERR else _absolute(target)
 
     def log(text: str) -> None:
-        line = "\\n".join(text.splitlines())  # one line, whatever is in a path
-        _append(target, f"pycachehook[{os.getpid()}]: {line}\n")
+        _append(path, f"pycachehook[{system.getpid()}]: {visible(text)}\n")
 
     return log
 
@@ -29,16 +47,50 @@ def write_at_exit(stats: Stats, target: str) -> None:
 
     Nothing is written by a process that is killed, replaced by `exec`, or ended by `os._exit`.
     """
-    target = os.path.abspath(target)
-    atexit.register(_write, stats, target)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=stats.reset)
+    atexit.register(_write, stats, _absolute(target))
+    if system.register_at_fork is not None:
+        system.register_at_fork(after_in_child=stats.reset)
 
 
 def line(stats: Stats) -> str:
     """Return the counters of this process as one line of JSON."""
-    record = {"pid": os.getpid(), "python": sys.version.split()[0], "argv0": sys.argv[0] if sys.argv else ""}
-    return json.dumps({**record, **stats.as_dict()}) + "\n"
+    arguments = getattr(sys, "argv", None)
+    name = arguments[0] if isinstance(arguments, list) and arguments else ""
+    record = {"pid": system.getpid(), "python": _VERSION, "argv0": name if isinstance(name, str) else ""}
+    return _json({**record, **stats.as_dict()}) + "\n"
+
+
+def _json(value: object) -> str:
+    """Return numbers, strings and dicts of them as JSON in ASCII.
+
+    The `json` package would be one more that only a process with statistics loads, by the program's `sys.path`.
+    """
+    if isinstance(value, dict):
+        return "{" + ", ".join([f"{_json(str(name))}: {_json(each)}" for name, each in value.items()]) + "}"
+    if isinstance(value, int):
+        return str(int(value))
+    return '"' + "".join([_json_character(each) for each in str(value)]) + '"'
+
+
+def _json_character(character: str) -> str:
+    if " " <= character <= "~":
+        return f"\\{character}" if character in '"\\' else character
+    number = ord(character)
+    if number > 0xFFFF:  # noqa: PLR2004 -- JSON writes such a character as two UTF-16 surrogates
+        number -= 0x10000
+        return f"\\u{0xD800 | number >> 10:04x}\\u{0xDC00 | number & 0x3FF:04x}"
+    return f"\\u{number:04x}"
+
+
+def _absolute(target: str) -> str:
+    """Return `target` from the current directory of now, or "" where that has been removed."""
+    windows_path = system.windows and (target[1:2] == ":" or target[:1] == "\\")
+    if not target or target[:1] == "/" or windows_path:
+        return target
+    try:
+        return f"{system.getcwd()}/{target}"
+    except OSError:
+        return ""
 
 
 def _write(stats: Stats, target: str) -> None:
@@ -49,13 +101,14 @@ def _append(target: str, text: str) -> None:
     """Write in one call under O_APPEND, so that the lines of many processes do not run into each other."""
     data = text.encode("utf-8", "backslashreplace")
     try:
-        if target == "stderr":
-            os.write(2, data)
+        if target == STDERR:
+            system.write(2, data)
             return
-        descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        descriptor = system.open(target, _FLAGS, _MODE)
         try:
-            os.write(descriptor, data)
+            if system.fstat(descriptor).st_mode & _TYPE == _REGULAR:
+                system.write(descriptor, data)
         finally:
-            os.close(descriptor)
-    except OSError:
+            system.close(descriptor)
+    except (OSError, ValueError):  # ValueError: a null character in the target
         pass

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from conftest import Python
 
+    from .conftest import PrivateMounts
+
 ENTRIES = 40
 DAY = 86400
 
@@ -154,6 +156,145 @@ def test_links_lead_nowhere(
     (cache / "to_a_file.pyc").symlink_to(victim)
     prune("--max-files", "0", "--max-age", "1s", "--orphans")
     assert (left(filled), victim.exists(), (outside / "empty").exists()) == ([], True, True)
+
+
+@pytest.fixture
+def strangers(filled: list[tuple[Path, Path]], cache: Path) -> set[Path]:
+    """Put into the cache what pycachehook cannot have made, all old; return it."""
+    folder = filled[0][1].parent
+    (cache / "project" / ".git" / "refs").mkdir(parents=True)
+    (folder / "empty" / "d.cpython-311.pyc").mkdir(parents=True)
+    tag = sys.implementation.cache_tag
+    other_cache = folder / "nested"
+    (other_cache / ".pycachehook").mkdir(parents=True)
+    (other_cache / ".pycachehook" / "format").write_text("1\n", encoding="utf-8")
+    (folder / "__pycache__").mkdir()
+    os.mkfifo(folder / f"fifo.{tag}.pyc")
+    (folder / f"link.{tag}.pyc").symlink_to(filled[0][0])
+    for name in ("sourceless.pyc", "notes.txt", f"__pycache__/m.{tag}.pyc", f"nested/m.{tag}.pyc"):
+        (folder / name).write_bytes(b"data")
+        os.utime(folder / name, (1, 1))
+    known = {each for pair in filled for entry in pair for each in (entry, *entry.parents)}
+    return {each for each in cache.rglob("*") if each not in known and each.name != "locks"}
+
+
+@pytest.mark.parametrize(
+    "command", [["prune", "--max-files", "0", "--max-age", "1s", "--orphans"], ["verify", "--fix"]]
+)
+def test_what_others_keep_in_a_cache_stays(
+    command: list[str], filled: list[tuple[Path, Path]], strangers: set[Path], cache: Path
+) -> None:
+    """Whatever is removed: empty directories, sourceless modules, `__pycache__` and another cache in this one stay."""
+    filled[0][0].unlink()
+    filled[1][1].write_bytes(b"damaged")
+    main([*command, "--cache-dir", str(cache)])
+    assert not filled[1][1].exists()
+    assert not filled[0][1].exists()
+    assert {each for each in strangers if not os.path.lexists(each)} == set()
+    assert (cache / ".pycachehook" / "format").exists()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root: mounts")
+@pytest.mark.parametrize("command", [["prune", "--max-files", "0", "--orphans"], ["verify", "--fix"]])
+def test_what_is_mounted_in_a_cache_stays(
+    command: list[str],
+    filled: list[tuple[Path, Path]],
+    *,
+    cache: Path,
+    tmp_path: Path,
+    private_mounts: PrivateMounts,
+    python: Python,
+) -> None:
+    """A directory and a file that are mounted there, of the same file system or of another, are not looked at."""
+    outside, tag = tmp_path / "out side", sys.implementation.cache_tag
+    (outside / "empty").mkdir(parents=True)
+    for name in (f"m.{tag}.pyc", f"file.{tag}.pyc", "empty/other.cpython-27.pyc"):
+        (outside / name).write_bytes(b"data")
+        os.utime(outside / name, (1, 1))
+    (cache / "bind mount").mkdir()
+    (cache / "tmpfs").mkdir()
+    target = cache / f"target.{tag}.pyc"
+    target.write_bytes(b"data")
+    program = f"""if True:
+        import os, subprocess, sys
+        from pycachehook.cli.main import main
+        mount = lambda *words: subprocess.run(["mount", *words], check=True)
+        mount("--bind", {str(outside)!r}, {str(cache / "bind mount")!r})
+        mount("--bind", {str(outside / f"file.{tag}.pyc")!r}, {str(target)!r})
+        mount("-t", "tmpfs", "tmpfs", {str(cache / "tmpfs")!r})
+        entry = {str(cache / "tmpfs" / f"m.{tag}.pyc")!r}
+        open(entry, "wb").close()
+        main([*{command!r}, "--cache-dir", {str(cache)!r}])
+        assert os.path.exists(entry)
+    """
+    filled[0][0].unlink()
+    before = sorted(outside.rglob("*"))
+    assert private_mounts(python, "-c", program).stderr == ""
+    assert not filled[0][1].exists()
+    assert sorted(outside.rglob("*")) == before
+    assert (cache / "bind mount").is_dir()
+
+
+@pytest.mark.parametrize("command", [["prune", "--max-files", "0", "--orphans"], ["prune"], ["verify", "--fix"]])
+@pytest.mark.parametrize("mark", [None, "link", "folder link", "other", "fifo"])
+def test_a_directory_without_our_mark_is_refused(
+    command: list[str], mark: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is removed from a directory that is no cache, whatever looks like our mark; it takes one sentence."""
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for name in (".git/refs/heads", "package/__pycache__"):
+        (project / name).mkdir(parents=True)
+    for name in (
+        f"package/m.{sys.implementation.cache_tag}.pyc",
+        "package/__pycache__/m.cpython-311.pyc",
+        "package/m.py",
+    ):
+        (project / name).write_bytes(b"data")
+        os.utime(project / name, (1, 1))
+    (elsewhere / ".pycachehook").mkdir(parents=True)
+    (elsewhere / ".pycachehook" / "format").write_text("1\n", encoding="utf-8")
+    if mark is not None:
+        (project / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n", encoding="utf-8")
+    if mark == "folder link":
+        (project / ".pycachehook").symlink_to(elsewhere / ".pycachehook")
+    elif mark is not None:
+        (project / ".pycachehook").mkdir()
+        format_file = project / ".pycachehook" / "format"
+        if mark == "link":
+            format_file.symlink_to(elsewhere / ".pycachehook" / "format")
+        elif mark == "fifo":
+            os.mkfifo(format_file)
+        else:
+            format_file.write_text("99\n", encoding="utf-8")
+    before = sorted(project.rglob("*"))
+    assert main([*command, "--cache-dir", str(project)]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert f"{project} is no cache of this version's" in said.err
+    assert sorted(project.rglob("*")) == before
+
+
+def test_a_fresh_directory(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing has been stored yet there is nothing to prune, and that is no failure; so a first CI job passes."""
+    cache.mkdir()
+    assert main(["prune", "--cache-dir", str(cache), "--max-size", "500M", "--max-age", "30d", "--orphans"]) == 0
+    assert capsys.readouterr().out.startswith("nothing to prune: ")
+    other_tool = cache / "home" / "test_module.cpython-311-pytest-9.0.pyc"
+    other_tool.parent.mkdir()
+    other_tool.write_bytes(b"data")
+    os.utime(other_tool, (1, 1))
+    assert main(["prune", "--cache-dir", str(cache), "--max-files", "0", "--max-age", "1s"]) == 0
+    assert capsys.readouterr().out.startswith("nothing to prune: ")
+    assert other_tool.exists()
+
+
+def test_directories_that_become_empty_go(
+    filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]], cache: Path
+) -> None:
+    """With its last entry a directory goes, and every one above it that is empty then; the cache itself stays."""
+    prune("--max-files", "0")
+    assert sorted(each.name for each in cache.iterdir()) == [".pycachehook", "CACHEDIR.TAG"]
 
 
 @pytest.mark.parametrize(

@@ -151,3 +151,54 @@ def test_no_cache(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A directory that is not there is named in one sentence."""
     assert main(["verify", "--cache-dir", str(cache)]) == 1
     assert capsys.readouterr().err == f"pycachehook: error: The cache directory {cache} does not exist.\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to look at another user's cache")
+@pytest.mark.usefixtures("filled")
+def test_the_cache_of_another_user(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Root judges a service's cache as the service does, and says so; what the service would not trust is removed."""
+    for path in (cache, *cache.rglob("*")):
+        os.lchown(path, NOBODY, NOBODY)
+    entries = sorted(cache.rglob("*.pyc"))
+    os.chown(entries[0], 12345, 12345)
+    os.chown(entries[1], 0, 0)
+    assert main(["verify", "--fix", "--cache-dir", str(cache)]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{entries[0]}: untrusted (is owned by uid 12345), removed"
+    assert said[1].startswith(f"{cache} belongs to uid {NOBODY}: ")
+    assert said[2] == f"{cache}: 1 untrusted, {ENTRIES - 1} sound"
+    assert sorted(cache.rglob("*.pyc")) == entries[1:]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to look at root's entries as another user")
+def test_entries_that_may_not_be_read(python: Python, filled: dict[Path, Path], cache: Path) -> None:
+    """An entry that this user may not read is not judged, and never removed."""
+    for entry in filled:
+        entry.chmod(0o600)
+    cache.chmod(0o777)
+    program = f"""if True:
+        import os
+        from pycachehook.commands import verify
+        os.chdir({str(cache)!r})  # from here on nobody needs to come through the directories above
+        os.seteuid({NOBODY})
+        print(dict(verify.verify(".", fix=True).counts))
+    """
+    assert python("-c", program).stdout == f"{{'unknown': {ENTRIES}}}\n"
+    assert all(entry.exists() for entry in filled)
+
+
+def test_nothing_of_the_current_directory_runs(
+    filled: dict[Path, Path], cache: Path, python: Python, tmp_path: Path
+) -> None:
+    """Entries without a seal are read by a process that imports nothing from where `verify` is started."""
+    for entry in list(filled)[:3]:
+        py_compile.compile(
+            str(filled[entry]), str(entry), invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
+        )
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    for name in ("json", "pycachehook", "marshal", "struct", "re"):
+        (hostile / f"{name}.py").write_text("raise SystemExit('ran')\n", encoding="utf-8")
+    program = "import sys; sys.path.remove(''); from pycachehook.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    done = python("-c", program, "verify", "--cache-dir", cache, cwd=hostile)
+    assert (done.stdout, done.stderr) == (f"{cache}: {ENTRIES} sound\n", "")

@@ -48,7 +48,7 @@ def test_log_to_stderr(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("target", ["missing/log", ".", "/dev/full"])
+@pytest.mark.parametrize("target", ["missing/log", ".", "/dev/full", "/dev/null", "\0", ""])
 def test_log_that_cannot_be_written_is_dropped(
     target: str, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,3 +124,76 @@ for number in range(200):
     assert len(lines) == 800
     assert {text.partition("]: ")[2] for text in lines} == {"x" * 300}
     assert {text.partition("]: ")[0] for text in lines} == {f"pycachehook[{child.pid}" for child in children}
+
+
+def test_log_line_is_one_line_of_text(tmp_path: Path) -> None:
+    """A name in a log line can neither end the line nor give a terminal orders."""
+    target = tmp_path / "log"
+    open_log(str(target))("a\x1b]0;title\x07\nforged\u2028\u202e\x9b\udce9")
+    expected = rf"pycachehook[{os.getpid()}]: a\x1b]0;title\x07\nforged\u2028\u202e\x9b\udce9" + "\n"
+    assert target.read_bytes() == expected.encode()
+
+
+def test_line_has_any_name_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line is ASCII, and gives back every character of the program's name."""
+    name = '"\\/\0\n\x1b\x7f\x85ä€\U0001f40d\udce9\u2028'
+    monkeypatch.setattr(sys, "argv", [name])
+    text = line(Stats())
+    assert text.rstrip("\n").isascii()
+    assert text.rstrip("\n").isprintable()
+    assert json.loads(text)["argv0"] == name
+
+
+@pytest.mark.parametrize("arguments", [None, (), [b"bytes"], "text"])
+def test_line_of_a_program_with_odd_arguments(arguments: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program may have put anything into `sys.argv`."""
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert json.loads(line(Stats()))["argv0"] == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
+def test_only_regular_files_are_written_to(tmp_path: Path) -> None:
+    """A FIFO, with a reader or without, and a link are left alone; nothing waits for a reader."""
+    fifo, link, file = tmp_path / "fifo", tmp_path / "link", tmp_path / "file"
+    os.mkfifo(fifo)
+    file.write_text("kept\n", encoding="utf-8")
+    link.symlink_to(file)
+    for target in (fifo, link):
+        open_log(str(target))("one")
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        open_log(str(fifo))("two")
+        assert os.read(reader, 100) == b""
+    finally:
+        os.close(reader)
+    assert file.read_text(encoding="utf-8") == "kept\n"
+
+
+def test_new_file_is_private(tmp_path: Path) -> None:
+    """Whatever the umask, nobody else can read which modules a program loads."""
+    before = os.umask(0)
+    try:
+        open_log(str(tmp_path / "log"))("one")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_removed_current_directory(python: Python, tmp_path: Path) -> None:
+    """A relative target in a directory that has been removed is dropped, without an exception."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    program = COUNT_AND_EXIT.replace(
+        "import os, sys", f"import os, sys; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r})"
+    )
+    logging = "\nfrom pycachehook.stats_log import open_log\nopen_log('log')('one')\n"
+    done = python("-c", program + logging, "stats")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_nothing_is_imported_for_it(python: Python, tmp_path: Path) -> None:
+    """A module of the program called `json` is not run by a process that writes statistics."""
+    (tmp_path / "json.py").write_text("raise SystemExit('run')\n", encoding="utf-8")
+    done = python("-c", COUNT_AND_EXIT, "stats", cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert json.loads((tmp_path / "stats").read_text(encoding="utf-8"))["hits"] == 1

@@ -1,13 +1,13 @@
 """The commands `archive build`, `archive list` and `archive verify`: each calls its tool and prints the outcome."""
 
 import argparse
-import json
 from collections.abc import Callable
 
+from pycachehook import runtime
 from pycachehook.commands import archive_build, archive_verify, precompile
 
 from . import printing
-from .printing import DONE, FAILED
+from .printing import DONE, FAILED, say, say_json
 
 
 def _build(parsed: argparse.Namespace) -> int:
@@ -25,15 +25,16 @@ def _build(parsed: argparse.Namespace) -> int:
             mode=parsed.invalidation_mode,
             profile=profile,
             jobs=jobs,
+            cache=runtime.resolve({}, "flag").values(),
+            force=parsed.force,
             progress=advance,
         )
     if parsed.json:
-        print(json.dumps(built.as_dict()))
+        say_json(built.as_dict())
     else:
-        for path, error in built.failed:
-            print(f"{path}: {error}")
-        failed = f", {len(built.failed)} failed" if built.failed else ""
-        print(
+        printing.troubles(built)
+        failed = printing.troubles_counted(built)
+        say(
             f"{built.path}: {printing.counted(built.entries, 'entry', 'entries')}, {printing.human(built.bytes)}{failed}"
         )
     return FAILED if built.failed else DONE
@@ -42,15 +43,15 @@ def _build(parsed: argparse.Namespace) -> int:
 def _list(parsed: argparse.Namespace) -> int:
     found = archive_verify.contents(archive_verify.open_archive(parsed.archive, allow_shared=parsed.allow_shared))
     if parsed.json:
-        print(json.dumps(found))
+        say_json(found)
         return DONE
     level = f" with -{'O' * found['optimization']}" if found["optimization"] else ""
     size = printing.human(sum(each["bytes"] for each in found["entries"]))
     entries = printing.counted(len(found["entries"]), "entry", "entries")
-    print(f"{found['path']}: {found['tag']}{level}, {found['mode']}, {entries}, {size}")
+    say(f"{found['path']}: {found['tag']}{level}, {found['mode']}, {entries}, {size}")
     for root in found["roots"]:
         place = root["place"] or "not here"
-        print(f"  {root['name']}: {place}{'' if root['why'] is None else ' (' + root['why'] + ')'}")
+        say(f"  {root['name']}: {place}{'' if root['why'] is None else ' (' + root['why'] + ')'}")
     printing.table(
         ("source", "bytes"), [(f"{each['root']}/{each['source']}", each["bytes"]) for each in found["entries"]]
     )

@@ -1,18 +1,28 @@
 """The command line's arguments: what each command takes, and what a number, a size and an age look like."""
 
 import argparse
-from typing import Any
+import sys
+from typing import Any, NoReturn
 
 from pycachehook import __version__
 from pycachehook.config import resolution
 from pycachehook.config.options import boolean
+from pycachehook.terminal import visible
 
 from .printing import KIBI
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints, which quote arguments, hold no control characters."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and one sentence on standard error, and exit with code 2."""
+        super().error(visible(message))
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; what it parses has the name of one as `command`."""
-    whole = argparse.ArgumentParser(
+    whole = _Parser(
         prog="pycachehook",
         description="A bytecode cache in directories of your choosing, validated by source hash.",
         epilog="example: pycachehook run --cache-dir /var/cache/app -m app",
@@ -112,6 +122,7 @@ def _add_archive(commands: Any) -> None:
         default="checked-hash",
         help="whether an import looks at each source, or a start once at the names in each root (default: checked-hash)",
     )
+    build.add_argument("--force", action="store_true", help="replace a file that is no archive")
     build.add_argument("--profile", metavar="PROFILE", help="what `run --record` wrote: these come first")
     _add_selection(build)
     show = _command(verbs, "list", "show what is in an archive", "pycachehook archive list app.pyca")
@@ -135,7 +146,7 @@ class _PrintCompletion(argparse.Action):
             from shtab import complete
         except ImportError:
             parser.error("--print-completion needs shtab: pip install 'pycachehook[cli]'")
-        print(complete(parser, values))
+        sys.stdout.write(complete(parser, values) + "\n")  # a script of several lines
         parser.exit()
 
 

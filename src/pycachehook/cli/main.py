@@ -13,7 +13,7 @@ from pycachehook.paths import why_no_default_cache_dir
 
 from . import printing
 from .arguments import flags, parser
-from .printing import DONE, FAILED, USAGE
+from .printing import DONE, FAILED, INTERRUPTED, USAGE, complain, say, say_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error, USAGE)
     except PycacheHookError as error:
         return _complain(error, FAILED)
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(error: object, code: int) -> int:
-    print(f"pycachehook: error: {error}", file=sys.stderr)
+    complain(f"pycachehook: error: {error}")
     return code
 
 
@@ -60,7 +62,7 @@ def _run(parsed: argparse.Namespace) -> Callable[[], None]:
         raise ConfigError("Nothing to run: give a SCRIPT, -m MODULE or -c CODE.")
     installed = hook.install_from(given, "flag", parsed.config)
     if installed.status != "writable" and not runtime.killed():
-        print(f"pycachehook: warning: {installed.reason}", file=sys.stderr)
+        complain(f"pycachehook: warning: {installed.reason}")
     from pycachehook.commands import run
 
     if parsed.record is not None:
@@ -86,9 +88,9 @@ def _enable(parsed: argparse.Namespace) -> int:
     except OSError as error:
         return _complain(f"The activation files cannot be written to {purelib}: {error.strerror}.", FAILED)
     for path in written:
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     own = "" if "cache_dir" in options.chosen() else " (the default of whoever starts Python)"
-    print(f"cache directory: {options.cache_dir}{own}")
+    say(f"cache directory: {options.cache_dir}{own}")
     return DONE
 
 
@@ -103,9 +105,9 @@ def _disable(parsed: argparse.Namespace) -> int:
     except OSError as error:
         return _complain(f"{error.filename} cannot be removed: {error.strerror}.", FAILED)
     for path in removed:
-        print(f"removed {path}")
+        say(f"removed {path}")
     if not removed:
-        print(f"nothing to remove in {purelib}")
+        say(f"nothing to remove in {purelib}")
     return DONE
 
 
@@ -135,13 +137,11 @@ def _in_environment(parsed: argparse.Namespace) -> int:
 
 
 def _status(parsed: argparse.Namespace) -> int:
-    import json
-
     from pycachehook.commands import status
 
     state = status.status(parsed.config)
     if parsed.json:
-        print(json.dumps(state))
+        say_json(state)
         return DONE
     shown = {
         **{name: state[name] for name in ("active", "version", "python", "status", "reason", "entries")},
@@ -150,6 +150,8 @@ def _status(parsed: argparse.Namespace) -> int:
     }
     if state["bytes_saved"]:
         shown["bytes saved"] = f"{printing.human(state['bytes_saved'])} (shared entries, over all recorded uses)"
+    if "stats_reason" in state:
+        shown["statistics"] = state["stats_reason"]
     for each in state["archives"]:
         shown[f"archive {each['path']}"] = each["reason"] or "in use"
     if not state["active"]:
@@ -176,83 +178,75 @@ def _verify(parsed: argparse.Namespace) -> int:
 
     options = _existing_cache(parsed)
     outcome = verify.verify(options.cache_dir, allow_shared=options.allow_shared, fix=parsed.fix)
-    printing.verified(options.cache_dir, outcome, as_json=parsed.json, removed=parsed.fix)
+    printing.verified(options.cache_dir, outcome, as_json=parsed.json)
     return FAILED if outcome.bad else DONE
 
 
 def _prune(parsed: argparse.Namespace) -> int:
-    import json
-
     from pycachehook.commands import prune
 
     limits = prune.Limits(parsed.max_size, parsed.max_files, parsed.max_age, parsed.orphans)
-    outcome = prune.prune(_existing_cache(parsed).cache_dir, limits, dry_run=parsed.dry_run)
+    cache_dir = _existing_cache(parsed).cache_dir
+    outcome = prune.prune(cache_dir, limits, dry_run=parsed.dry_run)
     if parsed.json:
-        print(json.dumps(outcome.as_dict()))
+        say_json(outcome.as_dict())
+        return DONE
+    if not outcome.marked:
+        say(f"nothing to prune: {cache_dir} holds no entry of pycachehook's yet")
         return DONE
     if parsed.dry_run:
         for path, reason in outcome.removed:
-            print(f"{path}: {reason}")
+            say(f"{path}: {reason}")
     verb = "would remove" if parsed.dry_run else "removed"
     removed = f"{printing.counted(len(outcome.removed), 'file')}, {printing.human(outcome.removed_bytes)}"
-    print(f"{verb} {removed}; {printing.counted(outcome.files, 'file')}, {printing.human(outcome.bytes)} stay")
+    say(f"{verb} {removed}; {printing.counted(outcome.files, 'file')}, {printing.human(outcome.bytes)} stay")
     if limits == prune.Limits():
-        print("no limit was given: see --max-size, --max-files, --max-age and --orphans")
+        say("no limit was given: see --max-size, --max-files, --max-age and --orphans")
     return DONE
 
 
 def _inspect(parsed: argparse.Namespace) -> int:
-    import json
-
     from pycachehook.commands import inspect
 
     path, source = (parsed.pyc, None) if os.path.lexists(parsed.pyc) else inspect.first_pyc(parsed.pyc, parsed.config)
     found = inspect.inspect(path, source)
     if parsed.json:
-        print(json.dumps(found))
+        say_json(found)
         return DONE
     tree = found.pop("code")
     for name, value in found.items():
-        print(f"{name.replace('_', ' '):14} {'unknown' if value is None else value}")
+        say(f"{name.replace('_', ' '):14} {'unknown' if value is None else value}")
     if tree is not None:
         printing.code_tree(tree)
     if parsed.dis:
-        if tree is None:
-            raise PycacheHookError(f"{path} cannot be disassembled here: it is Python {found['python']}'s, or damaged.")
-        import dis
-
-        with open(path, "rb") as file:
-            dis.dis(inspect.code_of(file.read()))
+        for line in inspect.disassembly(path):
+            say(line)
     return DONE
 
 
 def _explain(parsed: argparse.Namespace) -> int:
-    import json
-
     from pycachehook.commands import explain
 
     found = explain.explain(parsed.module, parsed.config)
     if parsed.json:
-        print(json.dumps(found))
+        say_json(found)
         return DONE
-    print(f"{found['module']}: {found['source'] or found['why']}")
+    say(f"{found['module']}: {found['source'] or found['why']}")
     if found["source"] and found["why"]:
-        print(f"  {found['why']}")
+        say(f"  {found['why']}")
     if found["rule"] is not None:
-        print(f"  rule: {found['rule']}")
+        say(f"  rule: {found['rule']}")
     for name, option in found["options"].items():
         if option["origin"] != "default":
-            print(f"  {name} = {option['value']!r} ({option['origin']})")
+            say(f"  {name} = {option['value']!r} ({option['origin']})")
     for place in found["places"]:
         detail = f" ({place['detail']})" if place["detail"] else ""
-        print(f"  {place['place']}: {place['verdict']}: {place['path']}{detail}")
-    print(f"  outcome{'' if found['active'] or not found['ours'] else ', were it active'}: {found['outcome']}")
+        say(f"  {place['place']}: {place['verdict']}: {place['path']}{detail}")
+    say(f"  outcome{'' if found['active'] or not found['ours'] else ', were it active'}: {found['outcome']}")
     return DONE
 
 
 def _precompile(parsed: argparse.Namespace) -> int:
-    import json
-
     from pycachehook.commands import precompile
 
     given = flags(parsed)
@@ -265,29 +259,26 @@ def _precompile(parsed: argparse.Namespace) -> int:
     with printing.progress("compiling", len(files), quiet=parsed.json) as advance:
         outcome = precompile.precompile(files, options.values(), jobs, advance)
     if parsed.json:
-        print(json.dumps({"cache_dir": options.cache_dir, **outcome.as_dict()}))
+        say_json({"cache_dir": options.cache_dir, **outcome.as_dict()})
     else:
-        for path, error in outcome.failed:
-            print(f"{path}: {error}")
+        printing.troubles(outcome)
         left = f", {outcome.excluded} excluded by rules" if outcome.excluded else ""
-        failed = f", {len(outcome.failed)} failed" if outcome.failed else ""
-        print(f"{options.cache_dir}: {outcome.compiled} compiled, {outcome.valid} valid already{left}{failed}")
+        counts = f"{outcome.compiled} compiled, {outcome.valid} valid already{left}{printing.troubles_counted(outcome)}"
+        say(f"{options.cache_dir}: {counts}")
     return FAILED if outcome.failed else DONE
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
-    import json
-
     from pycachehook.commands import doctor
 
     findings = list(doctor.examine(parsed.config))
     if parsed.json:
-        print(json.dumps({"findings": [vars(each) for each in findings]}))
+        say_json({"findings": [vars(each) for each in findings]})
     else:
         for each in findings:
-            print(f"{each.what}\n    costs: {each.costs}\n    mend:  {each.mend}")
+            say(f"{each.what}\n    costs: {each.costs}\n    mend:  {each.mend}")
         if not findings:
-            print("nothing is wrong here")
+            say("nothing is wrong here")
     return FAILED if findings else DONE
 
 

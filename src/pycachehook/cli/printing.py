@@ -1,16 +1,21 @@
 """How commands show things: tables and progress by rich on a terminal, where it is installed, and plain lines elsewhere.
 
-Rich itself honours NO_COLOR (https://no-color.org).
+All output of the commands goes through this module: file names, code and messages may hold control characters, which
+`say` and `complain` show as escapes; `say_json` prints data exactly. Rich itself honours NO_COLOR
+(https://no-color.org).
 """
 
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
+
+from pycachehook.terminal import visible
 
 KIBI = 1024
 DONE, FAILED, USAGE = 0, 1, 2  # exit codes
+INTERRUPTED = 130  # as a shell tells of SIGINT
 
 
 def human(size: float) -> str:
@@ -27,28 +32,75 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def verified(where: str, outcome: Any, *, as_json: bool, removed: bool = False) -> None:
-    """Print a `verification.Verified` of a cache or an archive: what is bad, and the counts."""
+def say(text: object = "") -> None:
+    """Print one line on standard output."""
+    _print(text, sys.stdout)
+
+
+def say_json(value: object) -> None:
+    """Print plain data on standard output as one line of JSON, in ASCII."""
+    print(json.dumps(value))
+
+
+def complain(text: object) -> None:
+    """Print one line on standard error."""
+    _print(text, sys.stderr)
+
+
+def _print(text: object, stream: TextIO) -> None:
+    print(representable(visible(str(text)), stream), file=stream)
+
+
+def representable(text: str, stream: TextIO) -> str:
+    """Return `text` with characters that the stream's encoding lacks as escapes."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def troubles(outcome: Any) -> None:
+    """Print what a `Precompiled` or a `Built` has of sources that are not among what was compiled, a line each."""
+    for line in outcome.warnings:
+        complain(line)
+    for path, error in outcome.failed:
+        say(f"{path}: {error}")
+    for path, reason in outcome.skipped:
+        say(f"{path}: skipped: {reason}")
+
+
+def troubles_counted(outcome: Any) -> str:
+    """Return how many there are of each, for the end of a line of counts."""
+    counts = {
+        "skipped": len(outcome.skipped),
+        "broken on purpose": outcome.broken_on_purpose,
+        "failed": len(outcome.failed),
+    }
+    return "".join(f", {count} {what}" for what, count in counts.items() if count)
+
+
+def verified(where: str, outcome: Any, *, as_json: bool) -> None:
+    """Print a `verify.Verified` of a cache or an archive: what is bad, and the counts."""
     if as_json:
-        print(json.dumps(outcome.as_dict()))
+        say_json(outcome.as_dict())
         return
     for path, verdict, detail in outcome.bad:
-        print(f"{path}: {verdict}{detail and f' ({detail})'}{', removed' if removed else ''}")
-    print(f"{where}: " + ", ".join(f"{count} {verdict}" for verdict, count in outcome.counts.items()))
+        say(f"{path}: {verdict}{detail and f' ({detail})'}{', removed' if path in outcome.removed else ''}")
+    if outcome.judged_as is not None:
+        say(f"{where} belongs to uid {outcome.judged_as}: entries are trusted as that user's processes trust them")
+    say(f"{where}: " + ", ".join(f"{count} {verdict}" for verdict, count in outcome.counts.items()))
 
 
 def facts(values: Mapping[str, object]) -> None:
     """Print names and values, one line for each."""
     for name, value in values.items():
-        print(f"{name:18} {value}")
+        say(f"{name:18} {value}")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table whose first column is text and whose others are numbers; nothing if it has no rows."""
-    cells = [[str(each) for each in row] for row in rows]
+    cells = [[representable(visible(str(each)), sys.stdout) for each in row] for row in rows]
     if not cells:
         return
-    print()
+    say()
     if sys.stdout.isatty():
         try:
             from rich import box
@@ -68,7 +120,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     widths = [max(len(row[place]) for row in (list(header), *cells)) for place in range(len(header))]
     for row in (list(header), *cells):
         numbers = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
-        print("  ".join((f"{row[0]:{widths[0]}}", *numbers)))
+        say("  ".join((f"{row[0]:{widths[0]}}", *numbers)))
 
 
 @contextmanager
@@ -90,10 +142,10 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[], obj
 
 def code_tree(tree: dict[str, Any], depth: int = 0) -> None:
     """Print what `inspection.inspect` tells of a code object and of all those inside it."""
-    print(f"{'  ' * depth}{tree['name']}  line {tree['line']}, {tree['bytes']} bytes of code")
+    say(f"{'  ' * depth}{tree['name']}  line {tree['line']}, {tree['bytes']} bytes of code")
     for label in ("names", "constants"):
         text = ", ".join(tree[label])
         if text:
-            print(f"{'  ' * depth}    {label}: {text}")
+            say(f"{'  ' * depth}    {label}: {text}")
     for each in tree["inside"]:
         code_tree(each, depth + 1)

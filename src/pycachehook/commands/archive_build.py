@@ -4,23 +4,25 @@ import hashlib
 import io
 import marshal
 import os
+import stat
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES, SourceFileLoader
+from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from typing import Any
 
-from pycachehook import archive_format, pyc
-from pycachehook._compat import MAGIC_NUMBER, note_warnings, siphash, source_hash, source_to_code
+from pycachehook import archive_format
+from pycachehook._compat import MAGIC_NUMBER, siphash
 from pycachehook.archive_format import INDEX_KEY, INDEX_NAME, hash_of_names, named_roots
 from pycachehook.errors import PycacheHookError
 from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pycachehook.pyc import CHECKED_HASH
 from pycachehook.store import READ_FLAGS, read_file
 
-from .precompile import NOT_COMPILED, in_processes, what_is_wrong
+from .archive_entries import compiled
+from .precompile import FAILED, SKIPPED, seldom
 
 LEFT_OUT = ("__pycache__", "site-packages", "dist-packages")  # roots of their own, below another
 ALIGNMENT = 16
@@ -34,17 +36,29 @@ Place = tuple[int, int]  # an entry's offset and size in bytes
 
 @dataclass
 class Built:
-    """How many entries an archive has, of how many bytes in all, and the sources that are not in it, with the reason."""
+    """How many entries an archive has, of how many bytes in all, and the sources that are not in it, with the reason.
+
+    `skipped`, `broken_on_purpose` and `warnings` are what they are in `Precompiled`.
+    """
 
     path: str
     entries: int = 0
     bytes: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    broken_on_purpose: int = 0
+    warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
         """Return the same as plain data, as `archive build --json` prints it."""
         failed = [{"path": path, "error": error} for path, error in self.failed]
-        return {"path": self.path, "entries": self.entries, "bytes": self.bytes, "failed": failed}
+        return {
+            "path": self.path,
+            "entries": self.entries,
+            "bytes": self.bytes,
+            "failed": failed,
+            **seldom(self.skipped, self.broken_on_purpose, self.warnings),
+        }
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,7 @@ class _Plan:
     roots: Sequence[Root]
     mode: str
     jobs: int
+    cache: dict[str, Any] | None
 
 
 def build(
@@ -79,19 +94,24 @@ def build(
     mode: str = CHECKED_HASH,
     profile: Sequence[str] = (),
     jobs: int = 1,
+    cache: dict[str, Any] | None = None,
+    force: bool = False,
     progress: Callable[[], object] = lambda: None,
 ) -> Built:
     """Write the archive `out` with the entries of the sources `files`, and return what became of it.
 
     `paths` are directories of the application's own, which become roots; other files lie in the named roots. The
-    sources in `profile` come first, in its order. Two builds from the same input give the same bytes. The file appears
-    whole, by rename. Raises `PycacheHookError` if it cannot be written, or a file lies in no root.
+    sources in `profile` come first, in its order. Code comes from the cache that the option values `cache` name, where
+    it has a valid entry. Two builds from the same input give the same bytes, whatever is cached. The file appears
+    whole, by rename; it replaces only an archive, or with `force` any file. Raises `PycacheHookError` if it cannot be
+    written, or a file lies in no root.
     """
     out = os.path.abspath(out)
+    _refuse_to_replace(out, force=force)
     roots = _roots(out, files, paths)
     wanted = set(files)
     first = [path for path in dict.fromkeys(profile) if path in wanted]
-    plan = _Plan([*dict.fromkeys([*first, *files])], len(first), roots, mode, jobs)
+    plan = _Plan([*dict.fromkeys([*first, *files])], len(first), roots, mode, jobs, cache)
     built = Built(out)
     try:
         descriptor, temporary = tempfile.mkstemp(TEMPORARY_SUFFIX, TEMPORARY_PREFIX, os.path.dirname(out))
@@ -102,6 +122,7 @@ def build(
             umask = os.umask(0)
             os.umask(umask)
             os.chmod(temporary, 0o644 & ~umask)
+            _refuse_to_replace(out, force=force)  # others may have put something there meanwhile
             os.replace(temporary, out)
         except BaseException:
             os.unlink(temporary)
@@ -111,11 +132,32 @@ def build(
     return built
 
 
+def _refuse_to_replace(out: str, *, force: bool) -> None:
+    """Raise `PycacheHookError` if something is at `out` that is no archive; `force` is about files and links."""
+    try:
+        mode = os.lstat(out).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISREG(mode):
+        why = "is no archive"
+        replaceable = force or _is_archive(out)
+    else:
+        why, replaceable = "is no regular file", force and stat.S_ISLNK(mode)
+    if not replaceable:
+        mend = "; --force replaces it" if stat.S_ISREG(mode) or stat.S_ISLNK(mode) else ""
+        raise PycacheHookError(f"{out} {why}, and is left as it is{mend}.")
+
+
+def _is_archive(path: str) -> bool:
+    with open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - archive_format.TAIL_SIZE))
+        return file.read(len(archive_format.FORMAT)) == archive_format.FORMAT
+
+
 def read_profile(path: str) -> list[str]:
     """Return the sources that `run --record` wrote to `path`; raises `PycacheHookError` if it cannot be read."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().splitlines()
+        return read_file(path, READ_FLAGS)[0].decode("utf-8", "surrogateescape").splitlines()
     except (OSError, ValueError) as error:
         raise PycacheHookError(f"The profile {path} cannot be read: {getattr(error, 'strerror', error)}.") from None
 
@@ -156,18 +198,23 @@ def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built)
     places: dict[str, Place] = {}
     start = 0
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as whole:
-        for number, (path, data, error) in enumerate(_compiled(plan)):
-            progress()
-            if error:
-                built.failed.append((path, error))
-                continue
-            root = _root_of(path, plan.roots)
-            assert root is not None
-            name = f"{root.name}/{root.relative(path).removesuffix('.py')}{suffix}"
-            places[path] = _add(whole, file, name, data), len(data)
-            built.entries += 1
-            if number < plan.profiled:
-                start = file.tell()
+        with compiled(plan.files, plan.mode, plan.cache, plan.jobs) as outcomes:
+            for number, (path, data, word, error, warned) in enumerate(outcomes):
+                progress()
+                built.warnings += warned
+                if word in (FAILED, SKIPPED):
+                    getattr(built, word).append((path, error))
+                    continue
+                if word:
+                    built.broken_on_purpose += 1
+                    continue
+                root = _root_of(path, plan.roots)
+                assert root is not None
+                name = f"{root.name}/{root.relative(path).removesuffix('.py')}{suffix}"
+                places[path] = _add(whole, file, name, data), len(data)
+                built.entries += 1
+                if number < plan.profiled:
+                    start = file.tell()
         index = io.BytesIO()
         base = _data_offset(file.tell(), INDEX_NAME)
         tops = tuple(
@@ -268,24 +315,6 @@ def _record(path: str, suffix: str, places: dict[str, Place]) -> Any:
         return os.path.isfile(path) and suffix
     position = places.get(path)
     return position is not None and (*position, False)
-
-
-def _compiled(plan: _Plan) -> Iterable[tuple[str, bytes, str]]:
-    tasks = [(path, plan.mode) for path in plan.files]
-    return map(_compile, tasks) if plan.jobs == 1 else in_processes(_compile, tasks, plan.jobs)
-
-
-def _compile(task: tuple[str, str]) -> tuple[str, bytes, str]:
-    """Return a source's path, its entry, and what is wrong with it."""
-    path, mode = task
-    name = os.path.basename(path).removesuffix(".py")
-    try:
-        path.encode()  # which a member's name must be
-        data, _ = read_file(path, READ_FLAGS)
-        code, warned = note_warnings(lambda: source_to_code(SourceFileLoader(name, path), data, path, name))
-        return path, pyc.encode(code, pyc.FLAGS[mode], source_hash(data), pyc.second_hash(data), warned=warned), ""
-    except NOT_COMPILED as error:
-        return path, b"", what_is_wrong(error)
 
 
 def _sign(file: Any) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 from pycachehook import __version__, runtime
 from pycachehook.cache_dir import DISABLED, READ_ONLY
+from pycachehook.commands.source_file import SourceFile
 from pycachehook.config import resolution
 from pycachehook.finder import CachingFinder
-from pycachehook.on_miss.compiling import Source
 from pycachehook.pyc import CHECK_SOURCE, HASH_BASED, HEADER_SIZE
+from pycachehook.store import READ_FLAGS, read_file
 
 from . import status
 from .enable import FILES, STARTUP
@@ -209,11 +210,10 @@ def _in_tree() -> Iterator[Finding]:
 def _is_stale(path: str, source: str) -> bool:
     """Say whether CPython would not take the pyc for the source."""
     try:
-        with open(path, "rb") as file:
-            header = file.read(HEADER_SIZE)
+        header = read_file(path, READ_FLAGS)[0][:HEADER_SIZE]
         flags, stamp = int.from_bytes(header[4:8], "little"), header[8:]
         if flags & HASH_BASED and not flags & CHECK_SOURCE:
             return False
-        return stamp != Source(source).stamp(flags)
+        return stamp != SourceFile(source).stamp(flags)
     except OSError:
         return True

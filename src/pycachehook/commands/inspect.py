@@ -1,5 +1,7 @@
 """What is in one pyc, ours or CPython's, this version's or another's: `pycachehook inspect`."""
 
+import dis
+import io
 import marshal
 import os
 import sys
@@ -10,13 +12,14 @@ from typing import Any
 
 from pycachehook import pyc, runtime
 from pycachehook._compat import MAGIC_NUMBER, siphash
+from pycachehook.commands.source_file import SourceFile
 from pycachehook.config.rules import matches
 from pycachehook.content_store import Names
 from pycachehook.errors import PycacheHookError
-from pycachehook.on_miss.compiling import Source
 from pycachehook.paths import SHARED, Layout
 from pycachehook.pyc import HASH_BASED, HEADER_SIZE
 from pycachehook.store import READ_FLAGS, read_file
+from pycachehook.terminal import visible
 
 # The first magic number of each version's development, newest first. From 3.12 on, 3.N begins at 2900 + 50 N
 # (Include/internal/pycore_magic_number.h).
@@ -92,6 +95,34 @@ def code_of(data: bytes) -> types.CodeType | None:
     return code if isinstance(code, types.CodeType) else None
 
 
+def disassembly(path: str) -> list[str]:
+    """Return the lines in which `dis` shows the code of the pyc at `path`; raises `PycacheHookError`."""
+    code = code_of(read(path))
+    lines = io.StringIO()
+    try:
+        if code is None:
+            raise ValueError
+        dis.dis(_with_visible_names(code), file=lines)
+    except Exception as error:
+        raise PycacheHookError(f"{path} cannot be disassembled here: it is another Python's, or damaged.") from error
+    return lines.getvalue().splitlines()
+
+
+def _with_visible_names(code: types.CodeType) -> types.CodeType:
+    """Return the code with names that hold no control characters, so that a name cannot end a line of output."""
+    names = ("co_names", "co_varnames", "co_freevars", "co_cellvars")
+    visible_names = {name: tuple(visible(each) for each in getattr(code, name)) for name in names}
+    constants = [_with_visible_names(each) if isinstance(each, types.CodeType) else each for each in code.co_consts]
+    file_name, name, qualified = visible(code.co_filename), visible(code.co_name), visible(code.co_qualname)
+    return code.replace(
+        **visible_names,  # type: ignore[arg-type]
+        co_consts=tuple(constants),
+        co_filename=file_name,
+        co_name=name,
+        co_qualname=qualified,
+    )
+
+
 def first_pyc(name: str, config: object = None) -> tuple[str, str]:
     """Return the first pyc that there is for a module, in the order in which an import looks, and its source.
 
@@ -164,7 +195,7 @@ def _seal(data: bytes) -> str:
 
 
 def _source_state(source: str, flags: int, stamp: bytes) -> str:
-    found = Source(source)
+    found = SourceFile(source)
     try:
         found.data()
     except OSError:

@@ -1,14 +1,15 @@
 """Filling a cache ahead of time, by the options and rules that an import will go by: `pycachehook precompile`."""
 
-import multiprocessing
 import os
+import stat
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import importlib_metadata
 
@@ -18,33 +19,58 @@ from pycachehook.loader import CachingLoader
 from pycachehook.runtime import InForce
 
 from .inspect import find_module
-
-CHUNK = 8  # files that a worker takes at once
+from .workers import CHUNK, in_processes
 
 VALID, COMPILED, EXCLUDED, FAILED = "valid", "compiled", "excluded", "failed"
+SKIPPED, BROKEN = "skipped", "broken_on_purpose"
 
-# What reading and compiling a source may raise.
-NOT_COMPILED = (SyntaxError, OSError, ValueError, RecursionError, MemoryError, OverflowError)
+# Directories of the standard library that hold sources which do not compile, to test that. None is ever imported.
+_TEST_DATA = ("test", "tests", "idle_test", "lib2to3")
+_FILE_TYPES = {stat.S_IFIFO: "a FIFO", stat.S_IFDIR: "a directory", stat.S_IFSOCK: "a socket"}
 
-Task = TypeVar("Task")
-Done = TypeVar("Done")
+# What reading and compiling a source may raise: a codec of some package, which a source can name, may raise anything.
+NOT_COMPILED = Exception
 
-Outcome = tuple[str, str, str]  # path, one of the four words above, and what went wrong
+# Path, one of the words above, what went wrong, and what compiling warned of.
+Outcome = tuple[str, str, str, list[str]]
 
 
 @dataclass
 class Precompiled:
-    """How many files were compiled, found valid, or left to CPython by a rule; and those that failed, with the reason."""
+    """How many files were compiled, found valid, or left to CPython by a rule; and those that failed, with the reason.
+
+    `skipped` are those that no import would take for a source, with the reason; `broken_on_purpose` counts those that
+    the standard library has to test that they do not compile; `warnings` are what compiling said, a line each.
+    """
 
     compiled: int = 0
     valid: int = 0
     excluded: int = 0
+    broken_on_purpose: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
-        """Return the same as plain data, as `precompile --json` prints it."""
+        """Return the same as plain data, as `precompile --json` prints it; what there seldom is only if there is any."""
         failed = [{"path": path, "error": error} for path, error in self.failed]
-        return {"compiled": self.compiled, "valid": self.valid, "excluded": self.excluded, "failed": failed}
+        return {
+            "compiled": self.compiled,
+            "valid": self.valid,
+            "excluded": self.excluded,
+            "failed": failed,
+            **seldom(self.skipped, self.broken_on_purpose, self.warnings),
+        }
+
+
+def seldom(skipped: Sequence[tuple[str, str]], broken_on_purpose: int, warned: Sequence[str]) -> dict[str, object]:
+    """Return what these hold, as plain data."""
+    all_of_it: dict[str, Any] = {
+        "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
+        "broken_on_purpose": broken_on_purpose,
+        "warnings": [*warned],
+    }
+    return {name: value for name, value in all_of_it.items() if value}
 
 
 def sources(
@@ -79,10 +105,50 @@ def sources(
     return sorted(path for path in found if not any(fnmatchcase(path, each) for each in exclude))
 
 
+def no_source(path: str) -> tuple[str, str] | None:
+    """Return `SKIPPED` or `FAILED`, and why a file called `*.py` can be no source; None if it may be one.
+
+    An import takes only regular files for sources, so another file of that name is skipped; reading some would never
+    end. A directory that cannot be listed has been passed on by `sources` under its own name.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return (SKIPPED, "a link that leads nowhere") if os.path.islink(path) else None
+    if stat.S_ISREG(mode):
+        return None
+    if stat.S_ISDIR(mode) and not path.endswith(".py"):
+        return FAILED, "the directory cannot be listed"
+    return SKIPPED, f"{_FILE_TYPES.get(stat.S_IFMT(mode), 'a device')}, no source"
+
+
+def word_for(path: str, error: Exception) -> str:
+    """Return `BROKEN` for a source of the standard library that does not compile on purpose, `FAILED` for any other."""
+    if not isinstance(error, (OSError, MemoryError)):
+        for name in ("stdlib", "platstdlib"):
+            root = os.path.join(sysconfig.get_path(name), "")
+            parts = path[len(root) :].split(os.sep)[:-1]
+            packages = {"site-packages", "dist-packages"} & {*parts}
+            if path.startswith(root) and not packages and any(part in _TEST_DATA for part in parts):
+                return BROKEN
+    return FAILED
+
+
+@contextmanager
+def warnings_as_text() -> Iterator[list[str]]:
+    """Give a list to which, when the block is left, a line for each warning is appended that would have been shown."""
+    lines: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        yield lines
+    lines += [f"{each.filename}:{each.lineno}: {each.category.__name__}: {each.message}" for each in caught]
+
+
 def what_is_wrong(error: Exception) -> str:
     """Return in a few words why a source does not compile, with the line where there is one."""
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {error.msg}"
+    if isinstance(error, OSError):
+        return f"{type(error).__name__}: {error.strerror or error}"
     return f"{type(error).__name__}: {error}"
 
 
@@ -99,17 +165,19 @@ def precompile(
     `values` are option values. What is written does not depend on the number of processes or the order. Raises
     `PycacheHookError` if the cache cannot be written to.
     """
-    _, _, directories = InForce().compose(values, private=False)
-    for directory in directories.values():
+    worker = _Worker(values)
+    for directory in worker.directories.values():
         if directory.status != WRITABLE:
             raise PycacheHookError(directory.reason or f"{directory.path} is {directory.status}.")
     outcome = Precompiled()
-    for path, word, error in _outcomes(files, values, jobs):
-        progress()
-        if word == FAILED:
-            outcome.failed.append((path, error))
-        else:
-            setattr(outcome, word, getattr(outcome, word) + 1)
+    with _outcomes(files, worker, values, jobs) as outcomes:
+        for path, word, error, warned in outcomes:
+            progress()
+            outcome.warnings += warned
+            if word in (FAILED, SKIPPED):
+                getattr(outcome, word).append((path, error))
+            else:
+                setattr(outcome, word, getattr(outcome, word) + 1)
     return outcome
 
 
@@ -153,10 +221,19 @@ def _below(path: str, leave_out: Sequence[str] = ("__pycache__",)) -> Iterator[s
         yield path
         return
     if not os.path.isdir(path):
-        raise PycacheHookError(f"{path} does not exist.")
-    for folder, folders, names in os.walk(path):
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise PycacheHookError(f"{path} does not exist.") from None
+        except (OSError, ValueError) as error:
+            raise PycacheHookError(f"{path} cannot be read: {getattr(error, 'strerror', error)}.") from None
+        _, why = no_source(path) or ("", "neither a file nor a directory")
+        raise PycacheHookError(f"{path} cannot be compiled: it is {why}.")
+    unlisted: list[str] = []
+    for folder, folders, names in os.walk(path, onerror=lambda error: unlisted.append(str(error.filename))):
         folders[:] = [name for name in folders if name not in leave_out]
-        yield from (os.path.join(folder, name) for name in names if name.endswith(".py"))
+        yield from (os.path.join(folder, name) for name in (*names, *folders) if name.endswith(".py"))
+    yield from unlisted
 
 
 def _of_distribution(name: str) -> Iterator[str]:
@@ -180,21 +257,12 @@ def _of_module(name: str) -> Iterator[str]:
         raise PycacheHookError(f"{name} has no source ({spec.origin}).")
 
 
-def _outcomes(files: Sequence[str], values: dict[str, Any], jobs: int) -> Iterable[Outcome]:
+def _outcomes(
+    files: Sequence[str], worker: "_Worker", values: dict[str, Any], jobs: int
+) -> AbstractContextManager[Iterator[Outcome]]:
     if jobs == 1 or len(files) <= CHUNK:
-        return map(_Worker(values), files)
-    return in_processes(_work, files, jobs, partial(_start_worker, values))
-
-
-def in_processes(
-    work: Callable[[Task], Done], tasks: Sequence[Task], jobs: int, prepare: Callable[[], object] | None = None
-) -> Iterator[Done]:
-    """Yield what `work` returns for each task, in their order, from `jobs` processes; each calls `prepare` first."""
-    # Not "fork": whoever calls this may have threads.
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    with ProcessPoolExecutor(jobs, context, prepare) as pool:
-        yield from pool.map(work, tasks, chunksize=CHUNK)
+        return nullcontext(map(worker, files))
+    return in_processes(_work, files, jobs, _lost, partial(_start_worker, values))
 
 
 class _Worker:
@@ -202,32 +270,41 @@ class _Worker:
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._setting = InForce()
-        default, rules, _ = self._setting.compose(values, private=False)
+        # An archive is read-only: what it holds is stored all the same, for those who do not have the archive.
+        default, rules, self.directories = self._setting.compose({**values, "archives": ()}, private=False)
         self._setting.policies.replace(default, rules)
 
     def __call__(self, path: str) -> Outcome:
-        stats = self._setting.stats
         if self._setting.policies.of(path) is None:
-            return path, EXCLUDED, ""
+            return path, EXCLUDED, "", []
+        wrong = no_source(path)
+        if wrong is not None:
+            return path, *wrong, []
+        with warnings_as_text() as warned:
+            word, why = self._compile(path)
+        return path, word, why, warned
+
+    def _compile(self, path: str) -> tuple[str, str]:
+        stats = self._setting.stats
         hits, stored = stats.hits, stats.stored
         name = os.path.basename(path).removesuffix(".py")
         loader = CachingLoader(name, path, self._setting.policies)
         try:
             loader.get_code(name)
         except NOT_COMPILED as error:
-            return path, FAILED, what_is_wrong(error)
+            return word_for(path, error), what_is_wrong(error)
         if stats.hits > hits:
-            return path, VALID, ""
+            return VALID, ""
         if stats.stored > stored:
-            return path, COMPILED, ""
-        return path, FAILED, self._why_not_stored(loader)
+            return COMPILED, ""
+        return FAILED, self._why_not_stored(loader)
 
     def _why_not_stored(self, loader: CachingLoader) -> str:
         path = str(loader.path)
         policy = self._setting.policies.of(path)
         store = policy and policy.store
         try:
-            refusal = store and store.refusal(loader, loader.get_data(path))
+            refusal = store and store.refusal(loader.get_data(path))
         except OSError:
             refusal = None
         return (store and (store.directory.reason or refusal)) or "it could not be stored"
@@ -244,3 +321,7 @@ def _start_worker(values: dict[str, Any]) -> None:
 def _work(path: str) -> Outcome:
     assert _worker is not None
     return _worker(path)
+
+
+def _lost(path: str, why: str) -> Outcome:
+    return path, FAILED, why, []

@@ -2,26 +2,32 @@
 
 It runs beside imports and other prunes: an entry that vanishes is a miss, and one that has been written or used since
 it was looked at stays. Nothing outside the cache is touched, whatever links are in it: every directory on the way to a
-file is opened as what it is, and no link is followed.
+file is opened as what it is, and no link is followed. A directory is removed if the last file in it has been.
 """
 
 import os
 import re
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from pycachehook.errors import PycacheHookError
 from pycachehook.events import Miss
-from pycachehook.on_miss.writer import FORMAT, TAG
-from pycachehook.paths import OWN_DIR, TAG_FILE
-from pycachehook.store import READ_FLAGS, read_file
+from pycachehook.store import ENTRY_FLAGS, read_file
 
-from .cache_walk import ENTRY, TEMPORARY, Found, remove, source_of, walk
+from .cache_walk import (
+    ENTRY,
+    TEMPORARY,
+    Found,
+    holds_bytecode_alone,
+    is_marked,
+    remove,
+    remove_emptied,
+    require_mark,
+    source_of,
+    walk,
+)
 
 HOUR = 3600.0  # seconds: a temporary file as old as that is nobody's any more
 
-_BYTECODE = re.compile(r".*\.py[co]", re.DOTALL)
 _OTHERS_TEMPORARY = re.compile(r".*\.pyc\.\d+", re.DOTALL)  # CPython's own
 
 
@@ -37,12 +43,13 @@ class Limits:
 
 @dataclass
 class Pruned:
-    """What has been removed, each path with the reason, and what is left."""
+    """What has been removed, each path with the reason, and what is left. `marked`: whether it is a cache of ours at all."""
 
     removed: list[tuple[str, str]] = field(default_factory=list)
     removed_bytes: int = 0
     files: int = 0
     bytes: int = 0
+    marked: bool = True
 
     def as_dict(self) -> dict[str, object]:
         """Return the same as plain data, as `prune --json` prints it."""
@@ -54,9 +61,12 @@ def prune(cache_dir: str, limits: Limits, *, dry_run: bool = False) -> Pruned:
     """Remove what is over the limits, the longest unused first, and in any case what is nobody's any more.
 
     Bytecode of other tools and other interpreters ages like ours; other files stay. Raises `PycacheHookError` for a
-    directory that is no cache of ours.
+    directory that is no cache of ours; one that holds no file, or nothing but what other tools have written by
+    `sys.pycache_prefix`, is not one yet, and nothing is removed from it.
     """
-    _refuse_others(cache_dir)
+    if not is_marked(cache_dir) and holds_bytecode_alone(cache_dir):
+        return Pruned(marked=False)
+    require_mark(cache_dir)
     now = time.time()
     outcome = Pruned()
     ranked = limits.size is not None or limits.files is not None
@@ -66,7 +76,7 @@ def prune(cache_dir: str, limits: Limits, *, dry_run: bool = False) -> Pruned:
         reason = _reason(found, limits, now)
         if reason:
             _remove(cache_dir, found, reason, outcome, dry_run=dry_run)
-        elif _BYTECODE.fullmatch(found.path):
+        elif found.bytecode:
             files, size = files + 1, size + found.size
             if ranked:
                 kept.append(found)
@@ -79,29 +89,15 @@ def prune(cache_dir: str, limits: Limits, *, dry_run: bool = False) -> Pruned:
         files, size = files - 1, size - found.size
     outcome.files, outcome.bytes = files, size
     if not dry_run:
-        _remove_empty_directories(cache_dir)
+        remove_emptied(cache_dir, (path for path, _ in outcome.removed))
     return outcome
-
-
-def _refuse_others(cache_dir: str) -> None:
-    try:
-        with open(os.path.join(cache_dir, TAG_FILE), encoding="ascii", errors="replace") as tag:
-            signed = tag.readline() == TAG.partition("\n")[0] + "\n"
-        with open(os.path.join(cache_dir, OWN_DIR, "format"), encoding="ascii", errors="replace") as stamp:
-            known = stamp.read() == FORMAT
-    except OSError:
-        signed = known = False
-    if not (signed and known):
-        raise PycacheHookError(
-            f"{cache_dir} is no cache of this version's: it has no {TAG_FILE} or no {OWN_DIR}/format, so nothing is removed."
-        )
 
 
 def _reason(found: Found, limits: Limits, now: float) -> str:
     name = os.path.basename(found.path)
     if found.kind == TEMPORARY or _OTHERS_TEMPORARY.fullmatch(name):
         return "temporary" if now - found.used > HOUR else ""
-    if not _BYTECODE.fullmatch(name):
+    if not found.bytecode:
         return ""
     if limits.age is not None and now - found.used > limits.age:
         return "age"
@@ -116,17 +112,9 @@ def _remove(cache_dir: str, found: Found, reason: str, outcome: Pruned, *, dry_r
         outcome.removed_bytes += found.size
 
 
-def _remove_empty_directories(cache_dir: str) -> None:
-    for folder, folders, _, descriptor in os.fwalk(cache_dir, topdown=False, follow_symlinks=False):
-        for name in folders:
-            if folder != cache_dir or name != OWN_DIR:
-                with suppress(OSError):
-                    os.rmdir(name, dir_fd=descriptor)  # which fails unless it is empty
-
-
 def _is_orphan(found: Found) -> bool:
     try:
-        data, _ = read_file(found.path, READ_FLAGS)
+        data, _ = read_file(found.path, ENTRY_FLAGS)
         return not os.path.lexists(source_of(data, found.source))
     except (OSError, Miss):  # damaged entries are for `verify`
         return False

@@ -16,6 +16,7 @@ from typing import Any
 
 from pycachehook.errors import ConfigError, PycacheHookError
 from pycachehook.hook import Hook
+from pycachehook.terminal import visible
 
 Program = Callable[[], None]
 
@@ -99,7 +100,8 @@ def _record(path: str, began: dict[str, None]) -> None:
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.writelines(f"{source}\n" for source in ordered)
     except OSError as error:
-        print(f"pycachehook: warning: the profile {path} cannot be written: {error.strerror}.", file=sys.stderr)
+        warning = f"pycachehook: warning: the profile {visible(path)} cannot be written: {error.strerror}."
+        print(warning, file=sys.stderr)  # noqa: T201 -- at the end of the program that runs, without `cli`
 
 
 def _spec_of(module: object) -> object:

@@ -1,6 +1,5 @@
 """What is in force here, for `pycachehook status`."""
 
-import json
 import os
 import platform
 from collections.abc import Callable
@@ -11,15 +10,13 @@ from pycachehook import __version__, hook, runtime
 from pycachehook.cache_dir import DISABLED, WRITABLE, CacheDir
 
 from .cache_walk import ENTRY, SHARED, TEMPORARY, walk
+from .stats_file import read_stats_file
 
 NOT_ACTIVE = "The hook is not active in this process: `pycachehook enable` turns it on in this environment."
 
 # What `_by_distribution` calls what belongs to none.
 STANDARD_LIBRARY, ELSEWHERE, OTHERS = "(standard library)", "(elsewhere)", "(other interpreters and tools)"
 BY_CONTENT = "(shared)"
-
-SHOWN_RUNS = 10
-LONGEST_LINE = 4096  # bytes of a line of statistics, for all that can be expected
 
 
 def status(config: object = None) -> dict[str, Any]:
@@ -28,6 +25,7 @@ def status(config: object = None) -> dict[str, Any]:
     Raises ConfigError where the environment or the file holds a wrong option.
     """
     found = state(config)
+    recorded = read_stats_file(os.environ.get("PYCACHEHOOK_STATS", ""))
     distributions = _by_distribution(found["cache_dir"])
     ours = [counts for name, counts in distributions.items() if name != OTHERS]
     return {
@@ -35,8 +33,9 @@ def status(config: object = None) -> dict[str, Any]:
         "entries": sum(counts["entries"] for counts in ours),
         "bytes": sum(counts["bytes"] for counts in ours),
         "distributions": distributions,
-        "bytes_saved": _bytes_saved(),
-        "last_runs": _last_runs(),
+        "bytes_saved": recorded.bytes_saved,
+        "last_runs": recorded.runs,
+        **({} if recorded.reason is None else {"stats_reason": recorded.reason}),
     }
 
 
@@ -123,34 +122,3 @@ def _owners() -> Callable[[str], str]:
         return STANDARD_LIBRARY if source.startswith(standard) else ELSEWHERE
 
     return owner
-
-
-def _bytes_saved() -> int:
-    """Return how many bytes of shared entries all processes have loaded that wrote to the file PYCACHEHOOK_STATS names."""
-    saved = 0
-    with suppress(OSError), open(os.environ.get("PYCACHEHOOK_STATS", ""), "rb") as file:
-        for line in file:
-            if b'"shared_bytes"' in line:
-                with suppress(ValueError, TypeError, KeyError):  # cut off, or not ours
-                    saved += json.loads(line)["shared_bytes"]
-    return saved
-
-
-def _last_runs() -> list[dict[str, Any]]:
-    """Return what the last processes wrote to the file that PYCACHEHOOK_STATS names, the latest first."""
-    try:
-        with open(os.environ.get("PYCACHEHOOK_STATS", ""), "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - SHOWN_RUNS * LONGEST_LINE))
-            lines = file.read().splitlines()[-SHOWN_RUNS:]
-    except OSError:
-        return []
-    runs = []
-    for line in reversed(lines):
-        try:
-            said = json.loads(line)
-            run = {name: said[name] for name in ("argv0", "hits", "compiled")}
-        except (ValueError, KeyError, TypeError):  # cut off, or not ours
-            continue
-        looked_up = run["hits"] + run["compiled"]
-        runs.append({**run, "hit_rate": run["hits"] / looked_up if looked_up else 1.0})
-    return runs

@@ -12,14 +12,26 @@ from typing import Any
 
 from pycachehook import pyc
 from pycachehook.cache_dir import fault_of, trusted_owners
+from pycachehook.commands.source_file import SourceFile
 from pycachehook.content_store import Names
 from pycachehook.errors import PycacheHookError
-from pycachehook.events import ABSENT, CORRUPT, IO_ERROR, OTHER_MODE, STALE_SOURCE, UNTRUSTED, Miss
-from pycachehook.on_miss.compiling import Source
+from pycachehook.events import ABSENT, CORRUPT, IO_ERROR, OTHER_MODE, STALE_SOURCE, UNTRUSTED, WRONG_MAGIC, Miss
 from pycachehook.paths import Layout
-from pycachehook.store import READ_FLAGS, read_file
+from pycachehook.store import ENTRY_FLAGS, read_file
 
-from .cache_walk import ENTRY, FOREIGN, SHARED, TEMPORARY, Found, origin_of, remove, source_of, walk
+from .cache_walk import (
+    ENTRY,
+    FOREIGN,
+    SHARED,
+    TEMPORARY,
+    Found,
+    origin_of,
+    remove,
+    remove_emptied,
+    require_mark,
+    source_of,
+    walk,
+)
 
 SOUND = "sound"
 ORPHANED = "orphaned"  # its source is gone
@@ -29,7 +41,7 @@ NOT_BAD = (SOUND, UNKNOWN, FOREIGN, TEMPORARY)
 # In a child, since a damaged body may crash marshal. Its own seal would have told of damage; these have none.
 _READ_BODIES = """
 import json, sys
-sys.path[:] = json.loads(sys.stdin.readline())
+sys.path.append(json.loads(sys.stdin.readline()))
 from pycachehook import pyc
 from pycachehook.events import Miss
 from pycachehook.store import READ_FLAGS, read_file
@@ -43,17 +55,30 @@ for line in sys.stdin:
 """
 
 
+# The verdicts that say what is in a file, or whose it is. What could not be read just now may be sound.
+_REMOVED = (CORRUPT, WRONG_MAGIC, STALE_SOURCE, OTHER_MODE, UNTRUSTED, ORPHANED)
+
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(pyc.__file__)))  # where this package lies
+
+
 @dataclass
 class Verified:
-    """How many files have which verdict, and those that are bad: path, verdict and a few words more."""
+    """How many files have which verdict, and those that are bad: path, verdict and a few words more.
+
+    `judged_as` is the uid of the cache directory's owner, if that is somebody else: what is trusted is what the
+    owner's processes trust. `removed` has the paths of what was removed.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     bad: list[tuple[str, str, str]] = field(default_factory=list)
+    judged_as: int | None = None
+    removed: set[str] = field(default_factory=set)
 
     def as_dict(self) -> dict[str, object]:
         """Return the same as plain data, as `verify --json` prints it."""
         bad = [{"path": path, "verdict": verdict, "detail": detail} for path, verdict, detail in self.bad]
-        return {"counts": dict(self.counts), "bad": bad}
+        judged = {} if self.judged_as is None else {"judged_as": self.judged_as}
+        return {"counts": dict(self.counts), "bad": bad, **judged}
 
 
 def verify(cache_dir: str, *, allow_shared: bool = False, fix: bool = False) -> Verified:
@@ -61,16 +86,30 @@ def verify(cache_dir: str, *, allow_shared: bool = False, fix: bool = False) -> 
 
     A verdict is "sound", "orphaned", a reason of a miss, or for what is not judged "unknown" (this user may not read the
     source), or "foreign" or "temporary", which is no entry of this interpreter's. Raises OSError if the directory cannot
-    be read, PycacheHookError if a bad entry cannot be removed.
+    be read, PycacheHookError if it is not marked as a cache and something is to be removed, or cannot be removed.
     """
+    if fix:
+        require_mark(cache_dir)
     outcome = Verified()
-    for found, verdict, detail in _verdicts(cache_dir, () if allow_shared else trusted_owners()):
+    owners: tuple[int, ...] = ()
+    if not allow_shared:
+        owners, outcome.judged_as = _owners(cache_dir)
+    for found, verdict, detail in _verdicts(cache_dir, owners):
         outcome.counts[verdict] += 1
         if verdict not in NOT_BAD:
             outcome.bad.append((found.path, verdict, detail))
-            if fix:
-                remove(cache_dir, found)
+            if fix and verdict in _REMOVED and remove(cache_dir, found):
+                outcome.removed.add(found.path)
+    remove_emptied(cache_dir, outcome.removed)
     return outcome
+
+
+def _owners(cache_dir: str) -> tuple[tuple[int, ...], int | None]:
+    """Return the uids whose entries the processes trust that use this cache, and its owner, if that is not this user."""
+    owners, owner = trusted_owners(), os.stat(cache_dir).st_uid
+    if not owners or owner == owners[0]:
+        return owners, None
+    return (owner, 0), owner
 
 
 def _verdicts(cache_dir: str, owners: tuple[int, ...]) -> Iterator[tuple[Found, str, str]]:
@@ -101,7 +140,7 @@ def _check(path: str, source: str, owners: tuple[int, ...]) -> bool:
     flags, stamp = pyc.read_header(data)
     source = source_of(data, source)
     try:
-        found = Source(source)
+        found = SourceFile(source)
         found.data()
     except PermissionError as error:
         raise Miss(UNKNOWN, f"{source}: {error.strerror}") from None
@@ -112,6 +151,8 @@ def _check(path: str, source: str, owners: tuple[int, ...]) -> bool:
     expected = found.stamp(flags)
     if stamp != expected:
         raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {expected.hex()}")
+    if pyc.is_sealed(data) and pyc.second_hash(found.data()) != data[-16:-8]:
+        raise Miss(STALE_SOURCE, "another source with the same source_hash")
     return pyc.is_sealed(data)
 
 
@@ -123,7 +164,7 @@ def _check_shared(cache_dir: str, path: str, owners: tuple[int, ...]) -> bool:
         raise Miss(OTHER_MODE, "a shared entry is checked-hash")
     if not pyc.is_sealed(data):
         raise Miss(CORRUPT, "no seal")
-    source = Source(origin_of(data))
+    source = SourceFile(origin_of(data))
     try:
         same = source.hash() == stamp
     except OSError:
@@ -142,9 +183,11 @@ def _names_of(cache_dir: str, path: str, source: bytes) -> list[str]:
 
 def _read(path: str, owners: tuple[int, ...]) -> bytes:
     try:
-        data, status = read_file(path, READ_FLAGS)
+        data, status = read_file(path, ENTRY_FLAGS)
     except FileNotFoundError:  # removed since it was listed
         raise Miss(ABSENT) from None
+    except PermissionError as error:
+        raise Miss(UNKNOWN, error.strerror or "") from None
     except OSError as error:
         raise Miss(IO_ERROR, error.strerror or str(error)) from None
     fault = fault_of(status, owners)
@@ -157,8 +200,8 @@ def _read_bodies(entries: list[Found]) -> Iterator[tuple[Found, str, str]]:
     environment: dict[str, Any] = {**os.environ, "PYCACHEHOOK_DISABLE": "1"}
     rest = entries
     while rest:
-        lines = "".join(f"{json.dumps(each)}\n" for each in (sys.path, *(found.path for found in rest)))
-        command = [sys.executable, "-c", _READ_BODIES]
+        lines = "".join(f"{json.dumps(each)}\n" for each in (_PACKAGES, *(found.path for found in rest)))
+        command = [sys.executable, "-I", "-S", "-c", _READ_BODIES]  # nothing of the current directory runs
         child = subprocess.run(command, input=lines, capture_output=True, text=True, check=False, env=environment)
         verdicts = child.stdout.split()
         for found, verdict in zip(rest, verdicts, strict=False):

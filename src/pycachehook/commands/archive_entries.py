@@ -1,0 +1,78 @@
+"""The entries of an archive: each source's code, from a valid entry of a cache or compiled."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from importlib.machinery import SourceFileLoader
+from typing import Any
+
+from pycachehook import pyc
+from pycachehook._compat import note_warnings, source_hash, source_to_code
+from pycachehook.store import READ_FLAGS, read_file
+
+from .cached_code import CachedCode, normalized
+from .precompile import FAILED, NOT_COMPILED, no_source, warnings_as_text, what_is_wrong, word_for
+from .workers import in_processes
+
+# A source's path, its entry, why there is none (a word of `precompile`, and a few more), and what compiling warned of.
+Compiled = tuple[str, bytes, str, str, list[str]]
+
+
+def compiled(
+    files: Sequence[str], mode: str, cache: dict[str, Any] | None, jobs: int
+) -> AbstractContextManager[Iterator[Compiled]]:
+    """Give an iterator over the outcomes for some sources, in their order, from `jobs` processes.
+
+    `mode` is the archive's invalidation mode, `cache` the option values that name caches, None for none.
+    """
+    if jobs == 1:
+        return nullcontext(map(_start(mode, cache), files))
+    return in_processes(_work, files, jobs, _lost, partial(_start, mode, cache))
+
+
+class _Compiler:
+    """Makes the entry of a source, in the archive's invalidation mode."""
+
+    def __init__(self, mode: str, cache: dict[str, Any] | None) -> None:
+        self._flags = pyc.FLAGS[mode]
+        self._cached = None if cache is None else CachedCode(cache)
+
+    def __call__(self, path: str) -> Compiled:
+        wrong = no_source(path)
+        if wrong is not None:
+            return path, b"", *wrong, []
+        with warnings_as_text() as warned:
+            try:
+                return path, self._entry(path), "", "", warned
+            except NOT_COMPILED as error:
+                return path, b"", word_for(path, error), what_is_wrong(error), warned
+
+    def _entry(self, path: str) -> bytes:
+        path.encode()  # which a member's name must be
+        data, _ = read_file(path, READ_FLAGS)
+        known = None if self._cached is None else self._cached.of(path, data)
+        if known is None:
+            name = os.path.basename(path).removesuffix(".py")
+            loader = SourceFileLoader(name, path)
+            known = note_warnings(lambda: source_to_code(loader, data, path, name))
+        code, warned = known
+        return pyc.encode(normalized(code), self._flags, source_hash(data), pyc.second_hash(data), warned=warned)
+
+
+_compiler: _Compiler | None = None
+
+
+def _start(mode: str, cache: dict[str, Any] | None) -> _Compiler:
+    global _compiler  # noqa: PLW0603 -- one for each process
+    _compiler = _Compiler(mode, cache)
+    return _compiler
+
+
+def _work(path: str) -> Compiled:
+    assert _compiler is not None
+    return _compiler(path)
+
+
+def _lost(path: str, why: str) -> Compiled:
+    return path, b"", FAILED, why, []

@@ -1,0 +1,61 @@
+"""The code that a cache has of sources: `archive build` compiles only what has no valid entry."""
+
+import marshal
+import types
+from typing import Any
+
+from pycachehook import pyc
+from pycachehook._compat import records_columns, source_hash
+from pycachehook.cache_dir import DISABLED, fault_of
+from pycachehook.events import Miss
+from pycachehook.runtime import InForce
+from pycachehook.store import ENTRY_FLAGS, read_file
+
+
+class CachedCode:
+    """The caches that option `values` name, of which nothing is made or changed."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        setting = InForce()
+        read_only = {"archives": (), "read_only": True, "in_tree": "ignore", "strict": False}
+        default, rules, _ = setting.compose({**values, **read_only}, private=False)
+        setting.policies.replace(default, rules)
+        self._policies = setting.policies
+        self._columns = records_columns()
+
+    def of(self, path: str, source: bytes) -> tuple[types.CodeType, bool] | None:
+        """Return the code of the entry for the source at `path`, which has these bytes, and whether compiling it warned.
+
+        None: it must be compiled.
+
+        An entry is taken only if a seal proves that it is whole, and its hash that it was made from these bytes: a
+        timestamp, or the mode of the cache, does not do.
+        """
+        policy = self._policies.of(path)
+        store = None if policy is None else policy.store
+        if store is None or store.directory.status == DISABLED:
+            return None
+        try:
+            data, status = read_file(store.location(path, source), ENTRY_FLAGS)
+            if fault_of(status, store.directory.owners) is not None or not pyc.is_sealed(data):
+                return None
+            flags, stamp, check, code = pyc.load(data, path)
+        except (OSError, Miss):
+            return None
+        same = bool(flags & pyc.HASH_BASED) and stamp == source_hash(source)
+        same = same and check == pyc.second_hash(source)
+        return (code, pyc.warned(data)) if same and _has_columns(code) == self._columns else None
+
+
+def normalized(code: types.CodeType) -> types.CodeType:
+    """Return the same code as `marshal` reads it back.
+
+    `marshal` marks an object by how many references there are to it, the compiler's own included. After it has been
+    read back, code has the same bytes whether it has just been compiled or comes from a cache.
+    """
+    again: types.CodeType = marshal.loads(marshal.dumps(code))
+    return again
+
+
+def _has_columns(code: types.CodeType) -> bool:
+    return any(position[2] is not None for position in code.co_positions())

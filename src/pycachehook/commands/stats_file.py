@@ -1,0 +1,87 @@
+"""What processes have written to the file that `PYCACHEHOOK_STATS` names, for `pycachehook status`.
+
+Anybody may have written to it: nothing in it is believed before it has been looked at, and no line is read that is
+longer than one of ours could be.
+"""
+
+import json
+import os
+import stat
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from pycachehook.store import READ_FLAGS
+
+SHOWN_RUNS = 10
+LONGEST_LINE = 1 << 16  # bytes, for all that can be expected
+_MOST = 1 << 62  # of what is counted
+
+
+@dataclass
+class StatsFile:
+    """The last runs, the latest first; the bytes of shared entries that were loaded, over all lines; what is wrong."""
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    bytes_saved: int = 0
+    reason: str | None = None
+
+
+def read_stats_file(path: str) -> StatsFile:
+    """Return what is in the file at `path`, "" for none; raises nothing for whatever is there."""
+    found = StatsFile()
+    if not path:
+        return found
+    try:
+        with open(path, "rb", opener=lambda name, _: os.open(name, READ_FLAGS)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                found.reason = f"{path}, which PYCACHEHOOK_STATS names, is no regular file."
+            else:
+                _read(file, path, found)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # nothing has been written yet
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        found.reason = f"{path}, which PYCACHEHOOK_STATS names, cannot be read: {why}."
+    return found
+
+
+def _read(file: BinaryIO, path: str, found: StatsFile) -> None:
+    lines = wrong = 0
+    last: deque[dict[str, Any]] = deque(maxlen=SHOWN_RUNS)
+    while line := file.readline(LONGEST_LINE):
+        lines += 1
+        if not line.endswith(b"\n"):
+            while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
+                pass
+        run = _run(line)
+        if run is None:
+            wrong += 1
+        else:
+            found.bytes_saved += run.pop("shared_bytes")
+            last.append(run)
+    found.runs = [*reversed(last)]
+    if wrong:
+        found.reason = f"{wrong} of {lines} lines in {path}, which PYCACHEHOOK_STATS names, are no statistics."
+
+
+def _run(line: bytes) -> dict[str, Any] | None:
+    """Return what `status` shows of a line, or None for a line that is not one of ours, or is cut off."""
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict):
+        return None
+    hits: Any
+    hits, compiled, saved = said.get("hits"), said.get("compiled"), said.get("shared_bytes", 0)
+    name = said.get("argv0")
+    if not isinstance(name, str) or not (_is_count(hits) and _is_count(compiled) and _is_count(saved)):
+        return None
+    looked_up = hits + compiled
+    rate = hits / looked_up if looked_up else 1.0
+    return {"argv0": name, "hits": hits, "compiled": compiled, "hit_rate": rate, "shared_bytes": saved}
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < _MOST

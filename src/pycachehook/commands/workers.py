@@ -1,0 +1,165 @@
+"""Work on many files in several processes: `precompile` and `archive build` compile in them.
+
+They are children of our own and not `multiprocessing`'s, for three reasons: they import nothing from the current
+directory, a source that ends the process is one failure and not the end of the command, and none is left behind when
+the command is interrupted.
+
+What goes through the pipes is pickled, between processes of one user.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from pycachehook._compat import records_columns
+from pycachehook.errors import PycacheHookError
+
+CHUNK = 8  # tasks that a process gets in turn, so that neighbours in the tree are compiled by one
+PATIENCE = 2.0  # seconds that a process may take to end what it is doing, once it has been told to
+
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_CHILD = "import sys; sys.path.append(sys.argv.pop()); from pycachehook.commands.workers import serve; serve()"
+
+_NO_ANSWER = (EOFError, OSError, ValueError, pickle.UnpicklingError)  # ValueError: the pipe has been closed by `stop`
+
+Task = TypeVar("Task")
+Done = TypeVar("Done")
+
+
+@contextmanager
+def in_processes(
+    work: Callable[[Task], Done],
+    tasks: Sequence[Task],
+    jobs: int,
+    lost: Callable[[Task, str], Done],
+    prepare: Callable[[], object] | None = None,
+) -> Iterator[Iterator[Done]]:
+    """Give an iterator over what `work` returns for each task, in their order, from `jobs` processes.
+
+    Each process calls `prepare` first. If it ends before it has answered, `lost` is called here with the task and a few
+    words, and its result takes the answer's place. All processes have ended when the block is left, however it is
+    left. Raises `PycacheHookError` if no process can be started.
+    """
+    pool = _Pool(pickle.dumps((work, prepare)), lost)
+    chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
+    threads = ThreadPoolExecutor(jobs)
+    try:
+        yield (done for chunk in threads.map(pool.run, chunks) for done in chunk)
+    finally:
+        pool.stop()
+        threads.shutdown(cancel_futures=True)
+        pool.close()
+
+
+class _Pool:
+    """The processes, one for each thread that calls `run`."""
+
+    def __init__(self, beginning: bytes, lost: Callable[[Any, str], Any]) -> None:
+        self._beginning = beginning
+        self._lost = lost
+        self._mine = threading.local()
+        self._all: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(self, chunk: Sequence[Any]) -> list[Any]:
+        """Return the answers to some tasks from this thread's process, which is started, or started again, if needed."""
+        answers = []
+        for task in chunk:
+            process = getattr(self._mine, "process", None)
+            if process is None:
+                process = self._mine.process = self._start()
+            try:
+                answers.append(_ask(process, pickle.dumps(task)))
+            except _NO_ANSWER:
+                if self._stopped:
+                    break
+                self._mine.process = None
+                answers.append(self._lost(task, f"the process that compiled it ended ({_ending(process)})"))
+        return answers
+
+    def stop(self) -> None:
+        """End all processes: those that are idle at once, the others after `PATIENCE`."""
+        with self._lock:
+            self._stopped = True
+        for process in self._all:
+            with suppress(OSError, ValueError):
+                process.stdin.close()  # type: ignore[union-attr]
+        for process in self._all:
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def close(self) -> None:
+        """Close the pipes, when no thread uses them any more."""
+        for process in self._all:
+            for pipe in (process.stdin, process.stdout):
+                with suppress(OSError):  # what could not be sent to a process that has ended
+                    pipe.close()  # type: ignore[union-attr]
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # A group of its own: a terminal's Ctrl-C is for the command, which ends them.
+        own_group: dict[str, Any] = {"creationflags": 0x200} if os.name == "nt" else {"process_group": 0}
+        with self._lock:
+            if self._stopped:
+                raise PycacheHookError("The command has been interrupted.")
+            command = [sys.executable, *_flags(), "-c", _CHILD, _PACKAGES]
+            try:
+                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **own_group)
+            except OSError as error:
+                raise PycacheHookError(f"No process can be started to compile in: {error.strerror}.") from None
+            self._all.append(process)
+        try:
+            _ask(process, self._beginning)
+        except _NO_ANSWER:
+            raise PycacheHookError(f"A process to compile in ended at its start ({_ending(process)}).") from None
+        return process
+
+
+def _ask(process: subprocess.Popen[bytes], pickled: bytes) -> Any:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(pickled)
+    process.stdin.flush()
+    return pickle.load(process.stdout)  # noqa: S301 -- from a child of our own
+
+
+def _ending(process: subprocess.Popen[bytes]) -> str:
+    code = process.wait()
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _flags() -> list[str]:
+    """Return the interpreter's options that matter to what is compiled, and the one that keeps `sys.path` safe."""
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001
+    if not records_columns():
+        flags += ["-X", "no_debug_ranges"]
+    return [*flags, "-P"]
+
+
+def serve() -> None:
+    """Answer tasks until there are no more: what a child does."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)  # whatever prints while something is compiled must not write into the answers
+    work, prepare = pickle.load(requests)  # noqa: S301 -- from the parent
+    if prepare is not None:
+        prepare()
+    answer: object = None
+    while True:
+        pickle.dump(answer, answers)
+        answers.flush()
+        try:
+            task = pickle.load(requests)  # noqa: S301 -- from the parent
+        except EOFError:
+            return
+        answer = work(task)

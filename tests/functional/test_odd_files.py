@@ -1,0 +1,225 @@
+"""Files that are called `*.py` and are no sources, and what is in the way of an archive: one line each, and no waiting."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conftest import clean_environment
+from pycachehook.cli.main import main
+
+from .conftest import NOBODY, PrivateMounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Python
+
+pytestmark = [
+    pytest.mark.usefixtures("no_hook"),
+    pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root: devices and other users"),
+]
+
+ODD = {
+    "fifo.py": "a FIFO, no source",
+    "socket.py": "a socket, no source",
+    "folder.py": "a directory, no source",
+    "zero.py": "a device, no source",
+    ".#lock.py": "a link that leads nowhere",
+    "loop.py": "a link that leads nowhere",
+}
+
+
+@pytest.fixture
+def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a directory with every kind of file under the name of a source, and one source."""
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    (folder / "good.py").write_text("V = 1\n", encoding="utf-8")
+    os.mkfifo(folder / "fifo.py")
+    (folder / "folder.py").mkdir()
+    (folder / "zero.py").symlink_to("/dev/zero")
+    (folder / ".#lock.py").symlink_to("user@host.123:99")
+    (folder / "loop.py").symlink_to("loop.py")
+    monkeypatch.chdir(folder)  # a socket's path must be short
+    with socket.socket(socket.AF_UNIX) as each:
+        each.bind("socket.py")
+    return folder
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("command", ["precompile", "archive build"])
+def test_what_is_no_source_is_skipped(
+    command: str, jobs: str, odd: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each has one line that says what it is, and is no failure, as no import would take it for a source."""
+    for number in range(20):
+        (odd / f"good_{number}.py").touch()
+    if command == "precompile":
+        words = [command, "--cache-dir", str(cache), "-j", jobs, str(odd)]
+    else:
+        words = [*command.split(), "-j", jobs, "--path", str(odd), str(cache)]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    *lines, last = said.out.splitlines()
+    assert sorted(lines) == sorted(f"{odd / name}: skipped: {what}" for name, what in ODD.items())
+    assert f"{len(ODD)} skipped" in last
+    assert "21 " in last
+    assert main([*words, "--json"]) == 0
+    skipped = json.loads(capsys.readouterr().out)["skipped"]
+    assert {each["path"]: each["reason"] for each in skipped} == {str(odd / name): what for name, what in ODD.items()}
+
+
+def test_named_itself(odd: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is asked for by its own name and is no source is an error, in one sentence."""
+    for name, what in ODD.items():
+        if name != "folder.py":
+            assert main(["precompile", "--cache-dir", str(cache), str(odd / name)]) == 1
+            expected = f"pycachehook: error: {odd / name} cannot be compiled: it is {what}.\n"
+            assert capsys.readouterr() == ("", expected)
+
+
+def test_unreadable(odd: Path, private_mounts: PrivateMounts, python: Python) -> None:
+    """A source, and a directory, that this user may not read are failures of one line each."""
+    hidden = odd / "hidden"
+    hidden.mkdir()
+    odd.parent.chmod(0o755)
+    for path in (odd / "good.py", hidden):
+        path.chmod(0)
+    store = odd.parent / "store"
+    store.mkdir()
+    os.chown(store, NOBODY, NOBODY)
+    words = ("-m", "pycachehook", "precompile", "--cache-dir", store, odd)
+    done = private_mounts(python, *words, user=NOBODY, reach=[odd.parent], check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"{odd / 'good.py'}: PermissionError: Permission denied" in done.stdout.splitlines()
+    assert f"{hidden}: the directory cannot be listed" in done.stdout.splitlines()
+    assert ", 2 failed" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["inspect"], ["archive", "list"], ["archive", "verify"]])
+def test_special_files_as_arguments(words: list[str], odd: Path, python: Python) -> None:
+    """A command that is given a FIFO, a device or a directory to read says so in one sentence, and does not wait."""
+    for name in ("fifo.py", "zero.py", "folder.py", "socket.py"):
+        done = python("-m", "pycachehook", *words, odd / name, check=False)
+        assert done.returncode in (1, 2)
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1
+        assert str(odd / name) in done.stderr
+
+
+def test_profile_that_is_a_fifo(odd: Path, python: Python, tmp_path: Path) -> None:
+    """Nor does `archive build` wait for a profile."""
+    words = ("archive", "build", "--path", odd, "--profile", odd / "fifo.py", tmp_path / "a.pyca")
+    done = python("-m", "pycachehook", *words, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+def test_special_entries(odd: Path, python: Python, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`verify` and `doctor` do not wait for entries and in-tree pycs that are FIFOs, or whose sources are."""
+    tag = sys.implementation.cache_tag
+    source = odd / "becomes.py"
+    source.touch()
+    assert main(["precompile", "--cache-dir", str(cache), str(odd)]) == 0
+    source.unlink()
+    os.mkfifo(source)
+    os.mkfifo(cache / f"fifo.{tag}.pyc")
+    capsys.readouterr()
+    assert main(["verify", "--cache-dir", str(cache)]) == 1
+    assert f"becomes.{tag}.pyc: io-error" in capsys.readouterr().out
+    in_tree = odd / "lib" / "__pycache__"
+    in_tree.mkdir(parents=True)
+    (in_tree.parent / "m.py").touch()
+    os.mkfifo(in_tree / f"m.{tag}.pyc")
+    program = (
+        f"from pycachehook.commands import doctor; print(doctor._is_stale({str(in_tree / f'm.{tag}.pyc')!r}, 'm.py'))"
+    )
+    assert python("-c", program).stdout == "True\n"
+
+
+OUTS: dict[str, Callable[[Path], object]] = {
+    "a program": lambda out: out.write_text("print(1)\n", encoding="utf-8"),
+    "empty": lambda out: out.touch(),
+    "another zip": lambda out: out.write_bytes(b"PK\x05\x06" + bytes(18)),
+    "a link": lambda out: out.symlink_to(out.parent / "notes.txt"),
+    "a dangling link": lambda out: out.symlink_to(out.parent / "nothing"),
+    "a FIFO": os.mkfifo,
+    "a directory": lambda out: out.mkdir(),
+    "a device": lambda out: os.mknod(out, 0o020666, os.makedev(1, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", OUTS)
+def test_archive_replaces_only_archives(
+    kind: str, tree: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Anything else is left as it is, in one sentence; `--force` replaces files and links, and nothing that is neither."""
+    root, out, notes = tree({"m.py": ""}), tmp_path / "out.pyca", tmp_path / "notes.txt"
+    notes.write_text("precious", encoding="utf-8")
+    OUTS[kind](out)
+    before = out.lstat()
+    words = ["archive", "build", "-j", "1", "--path", str(root), str(out)]
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert said.err.startswith(f"pycachehook: error: {out} is no ")
+    assert out.lstat()[:9] == before[:9]
+    replaceable = kind not in ("a FIFO", "a directory", "a device")
+    assert ("--force" in said.err) == replaceable
+    assert main([*words, "--force"]) == (0 if replaceable else 1)
+    if replaceable:
+        assert main(words) == 0, "an archive is replaced without it"
+        assert main(["archive", "verify", str(out)]) == 0
+    assert notes.read_text(encoding="utf-8") == "precious"
+    assert [each.name for each in tmp_path.iterdir() if each.name.endswith(".tmp")] == []
+
+
+def test_out_is_one_of_the_sources(tree: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """The program that is to be put into the archive is not replaced by it."""
+    root = tree({"main.py": "print('my program')\n"})
+    assert main(["archive", "build", "--path", str(root), str(root / "main.py")]) == 1
+    assert (root / "main.py").read_text(encoding="utf-8") == "print('my program')\n"
+
+
+HOSTILE = (
+    "multiprocessing",
+    "struct",
+    "json",
+    "pickle",
+    "pycachehook",
+    "concurrent",
+    "runpy",
+    "warnings",
+    "subprocess",
+)
+
+
+def test_workers_import_nothing_from_the_current_directory(
+    tree: Callable[..., Path], cache: Path, tmp_path: Path
+) -> None:
+    """Modules beside which a command is started are not run in the processes that compile."""
+    root = tree({f"m_{number}.py": "" for number in range(30)})
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    for name in HOSTILE:
+        (hostile / f"{name}.py").write_text("import os\nos.write(2, b'ran')\n", encoding="utf-8")
+    program = "import sys; sys.path.remove(''); from pycachehook.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    for words in (
+        ["precompile", "--cache-dir", cache, root],
+        ["archive", "build", "--path", root, tmp_path / "a.pyca"],
+    ):
+        command = [sys.executable, "-c", program, *map(str, words), "-j", "2"]
+        done = subprocess.run(
+            command, cwd=hostile, env=clean_environment(), capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(cache.rglob("m_*.pyc"))) == 30
