@@ -47,6 +47,8 @@ def load(name: str) -> "ModuleType | None":
     module = _loaded.get(full)
     if module is not None and getattr(module, "_complete", False):
         return module
+    if PACKAGE not in _loaded:
+        remember()
     _imp.acquire_lock()  # no thread sees a module that another one has not finished
     try:
         module = _loaded.get(full)

@@ -212,7 +212,7 @@ class Store:
         return True
 
     def find_again(self, path: str, location: str, source: bytes) -> "CodeType | None":
-        """As `find` with the source's bytes, but None for what it raises: has another process compiled just this file?"""
+        """As `find` with the source's bytes, but None for what it raises: no other process has compiled just this file."""
         try:
             return self.find(path, location, source)
         except (Miss, OSError) as error:
