@@ -52,7 +52,6 @@ _fix_filename = getattr(_imp, "_fix_co_filename", None)
 
 # The steps of the stock loader as they were when this module was loaded; see `replaced_step`.
 _compile: "Any" = builtins.compile
-_loader_class: "Any" = SourceFileLoader
 _METHODS: "dict[str, Any]" = {
     name: getattr(SourceFileLoader, name, None)
     for name in (
@@ -143,6 +142,46 @@ def hidden_from_tracebacks(function: "Function") -> "Function":
     return function
 
 
+class _Probe:
+    """An object in the place of a warning filter's message pattern: it matches no warning, and notes that there was one."""
+
+    __slots__ = ("seen", "thread")
+
+    def __init__(self) -> None:
+        self.seen = False
+        self.thread = get_ident()
+
+    def match(self, _text: str) -> bool:
+        """Note a warning of this thread, and match none, so that the other filters decide."""
+        if get_ident() == self.thread:
+            self.seen = True
+        return False
+
+
+@hidden_from_tracebacks
+def note_warnings(compilation: "Callable[..., CodeType]", *arguments: "Any") -> "tuple[CodeType, bool]":
+    """Return what `compilation(*arguments)` returns, and whether it emitted a warning, shown or ignored.
+
+    The warnings themselves go their usual way. A filter that matches nothing stands first in the list while it runs.
+    """
+    module = sys.modules.get("warnings")
+    filters = getattr(module, "filters", None) if module is not None else getattr(_warnings, "filters", None)
+    context = getattr(_warnings, "_warnings_context", None)  # 3.14: filters of a context come before these
+    if type(filters) is not list or (context is not None and context.get(None) is not None):
+        return compilation(*arguments), True  # unknown counts as "warned": such an entry costs more, and is never wrong
+    probe = _Probe()
+    entry: Any = ("default", probe, Warning, None, 0)
+    filters.insert(0, entry)
+    try:
+        code = compilation(*arguments)
+    finally:
+        for index, each in enumerate(filters):
+            if each is entry:
+                del filters[index]
+                break
+    return code, probe.seen
+
+
 @hidden_from_tracebacks
 def source_to_code(loader: "Any", data: bytes, path: str, fullname: str) -> "CodeType":
     """Compile as `loader` does; from Python 3.15 on it is told the module's name. Raises SyntaxError and its like."""
@@ -160,14 +199,15 @@ def replaced_step(loader: "Any") -> str | None:
     """
     if _UNKNOWN_STEP is not None:
         return _UNKNOWN_STEP
+    kind: Any = type(loader)
     if (
         SourceFileLoader.get_code is _GET_CODE
-        and SourceFileLoader.source_to_code is _SOURCE_TO_CODE
-        and SourceFileLoader.get_data is _GET_DATA
+        and kind.source_to_code is _SOURCE_TO_CODE
+        and kind.get_data is _GET_DATA
         and SourceFileLoader.path_stats is _PATH_STATS
         and SourceFileLoader.exec_module is _EXEC_MODULE
-        and SourceFileLoader.set_data is _SET_DATA
-        and _loader_class._cache_bytecode is _CACHE_BYTECODE
+        and kind.set_data is _SET_DATA
+        and kind._cache_bytecode is _CACHE_BYTECODE
         and _GET_CODE.__code__ is _GET_CODE_CODE
         and _SOURCE_TO_CODE.__code__ is _SOURCE_TO_CODE_CODE
         and _external.cache_from_source is _CACHE_FROM_SOURCE
@@ -184,6 +224,9 @@ def replaced_step(loader: "Any") -> str | None:
     for name, method in _METHODS.items():
         if getattr(SourceFileLoader, name, None) is not method or getattr(method, "__code__", None) is not _CODES[name]:
             return name
+    for name in ("source_to_code", "get_data", "set_data", "_cache_bytecode"):
+        if getattr(kind, name) is not _METHODS[name]:
+            return name
     for name, function in _FUNCTIONS.items():
         if getattr(_external, name, None) is not function or getattr(function, "__code__", None) is not _CODES[name]:
             return name
@@ -196,45 +239,6 @@ def _same(steps: "tuple[tuple[Any, Any], ...]") -> bool:
         if function.__code__ is not code:
             return False
     return "compile" not in _GLOBALS
-
-
-class _Probe:
-    """An object in the place of a warning filter's message pattern: it matches no warning, and notes that there was one."""
-
-    __slots__ = ("seen", "thread")
-
-    def __init__(self) -> None:
-        self.seen = False
-        self.thread = get_ident()
-
-    def match(self, _text: str) -> bool:
-        """Note a warning of this thread, and match none, so that the other filters decide."""
-        if get_ident() == self.thread:
-            self.seen = True
-        return False
-
-
-def note_warnings(compilation: "Callable[[], CodeType]") -> "tuple[CodeType, bool]":
-    """Return what `compilation()` returns, and whether it emitted a warning, shown or ignored.
-
-    The warnings themselves go their usual way. A filter that matches nothing stands first in the list while it runs.
-    """
-    module = sys.modules.get("warnings")
-    filters = getattr(module, "filters", None) if module is not None else getattr(_warnings, "filters", None)
-    context = getattr(_warnings, "_warnings_context", None)  # 3.14: filters of a context come before these
-    if type(filters) is not list or (context is not None and context.get(None) is not None):
-        return compilation(), True  # unknown counts as "warned": such an entry costs more, and is never wrong
-    probe = _Probe()
-    entry: Any = ("default", probe, Warning, None, 0)
-    filters.insert(0, entry)
-    try:
-        code = compilation()
-    finally:
-        for index, each in enumerate(filters):
-            if each is entry:
-                del filters[index]
-                break
-    return code, probe.seen
 
 
 def records_columns() -> bool:
@@ -269,3 +273,8 @@ def reify(module: "ModuleType") -> None:
     """Resolve every lazy import (PEP 810) in a module of this package, so that none is left for later."""
     for name in list(vars(module)):
         getattr(module, name)
+
+
+def is_initializing(module: "Any") -> bool:
+    """Return whether an import statement has found this module and has not finished its body."""
+    return getattr(getattr(module, "__spec__", None), "_initializing", False) is True

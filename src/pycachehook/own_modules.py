@@ -11,7 +11,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import _imp
 import sys
 
-from ._compat import ModuleSpec, SourceFileLoader
+from ._compat import ModuleSpec, SourceFileLoader, is_initializing
 from .events import Miss
 from .pyc import CHECK_SOURCE, HASH_BASED, timestamp_stamp
 from .pyc import load as load_pyc
@@ -32,12 +32,13 @@ FOLDER = __file__.rpartition("\\" if system.windows else "/")[0]
 IMAGE_PARTS: "dict[str, tuple[str, bytes]]" = {}
 
 _loaded: "dict[str, ModuleType]" = {}  # by full name
+_unfinished: "set[str]" = set()  # full names of those whose bodies are running
 
 
 def remember() -> None:
     """Note the modules of this package that are loaded now, for the imports of those that are loaded later."""
     for name, module in list(sys.modules.items()):
-        if name == PACKAGE or name.startswith(f"{PACKAGE}."):
+        if (name == PACKAGE or name.startswith(f"{PACKAGE}.")) and not is_initializing(module):
             _loaded.setdefault(name, module)
 
 
@@ -45,7 +46,7 @@ def load(name: str) -> "ModuleType | None":
     """Return the module `name` (relative to this package), loaded if need be; None where that is not possible."""
     full = f"{PACKAGE}.{name}"
     module = _loaded.get(full)
-    if module is not None and getattr(module, "_complete", False):
+    if module is not None and full not in _unfinished:
         return module
     if PACKAGE not in _loaded:
         remember()
@@ -54,7 +55,7 @@ def load(name: str) -> "ModuleType | None":
         module = _loaded.get(full)
         if module is None:
             return _make(full)
-        return module if getattr(module, "_complete", False) else None
+        return None if full in _unfinished else module
     except Exception as error:  # the package has been removed meanwhile, or is being loaded by this thread
         if is_foreign(error):
             raise
@@ -72,12 +73,14 @@ def _make(full: str) -> "ModuleType":
     module = type(sys)(full)
     _prepare(module, full, path, parent)
     _loaded[full] = module
+    _unfinished.add(full)
     try:
         exec(code, module.__dict__)
     except BaseException:
         del _loaded[full]
         raise
-    module._complete = True  # type: ignore[attr-defined]  # noqa: SLF001
+    finally:
+        _unfinished.discard(full)
     setattr(_loaded[parent], tail, module)
     sys.modules.setdefault(full, module)
     return module

@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pycachehook._compat import NOWHERE, find_in_listings
 from pycachehook.archive import Archive, Listings
 from pycachehook.cache_dir import trusted_owners
 from pycachehook.commands import archive_build
+from pycachehook.path_search import NOWHERE, find_in_listings
 
 NAMES = ("a", "b")
 FILES = tuple(

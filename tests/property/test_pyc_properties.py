@@ -58,10 +58,10 @@ def file_names_in(code: CodeType) -> Iterator[str]:
 @given(source=sources, flags=flags, stamp=stamps, path=file_names)
 def test_round_trip(source: str, flags: int, stamp: bytes, path: str) -> None:
     """What is encoded comes back: flags, stamp and code, the code under the path that is asked for."""
-    data = pyc.encode(compiled(source, "elsewhere.py"), flags, stamp)
+    data = pyc.encode(compiled(source, "elsewhere.py"), flags, stamp, bytes(8))
     assert pyc.is_sealed(data)
     assert pyc.read_header(data) == (flags, stamp)
-    code = pyc.load(data, path)[2]
+    code = pyc.load(data, path)[3]
     assert code == compiled(source, path)
     assert set(file_names_in(code)) == {path}
 
@@ -70,9 +70,9 @@ def test_round_trip(source: str, flags: int, stamp: bytes, path: str) -> None:
 def test_unsealed_round_trip(source: str, flags: int, stamp: bytes) -> None:
     """An entry without its seal, which is what CPython writes, comes back the same."""
     code = compiled(source)
-    data = pyc.encode(code, flags, stamp)[: -pyc.SEAL_SIZE]
+    data = pyc.encode(code, flags, stamp, bytes(8))[: -pyc.SEAL_SIZE]
     assert pyc.read_header(data) == (flags, stamp)
-    assert pyc.load(data, "m.py")[2] == code
+    assert pyc.load(data, "m.py")[3] == code
 
 
 @given(source=sources, flags=flags, stamp=stamps, position=st.integers(min_value=0), change=st.integers(1, 255))
@@ -80,7 +80,7 @@ def test_changed_byte_is_rejected_before_marshal(
     source: str, flags: int, stamp: bytes, position: int, change: int
 ) -> None:
     """Any other value of any byte, but for the seal's own magic, is called corrupt by the look at the header."""
-    data = bytearray(pyc.encode(compiled(source), flags, stamp))
+    data = bytearray(pyc.encode(compiled(source), flags, stamp, bytes(8)))
     position %= len(data) - len(pyc.SEAL_MAGIC)
     if position >= len(data) - pyc.SEAL_SIZE:
         position += len(pyc.SEAL_MAGIC)
@@ -90,7 +90,7 @@ def test_changed_byte_is_rejected_before_marshal(
     assert caught.value.reason == CORRUPT
 
 
-starts = st.builds(lambda flags: pyc.encode(compiled(""), flags, bytes(8))[:8], flags)
+starts = st.builds(lambda flags: pyc.encode(compiled(""), flags, bytes(8), bytes(8))[:8], flags)
 
 
 @given(st.binary(max_size=64) | st.builds(bytes.__add__, starts, st.binary(max_size=64)))
@@ -111,7 +111,7 @@ from pycachehook import pyc
 from pycachehook.events import Miss
 
 data = open(sys.argv[1], "rb").read()
-whole = pyc.read_header(data), pyc.load(data, "m.py")[2]
+whole = pyc.read_header(data), pyc.load(data, "m.py")[3]
 outcomes = []
 
 def read(kind, where, damaged):
@@ -119,7 +119,7 @@ def read(kind, where, damaged):
     try:
         header = pyc.read_header(damaged)
         step = "body"
-        code = pyc.load(damaged, "m.py")[2]
+        code = pyc.load(damaged, "m.py")[3]
     except Miss as miss:
         outcome = step, miss.reason
     else:
@@ -143,7 +143,7 @@ def test_every_truncation_and_every_changed_byte_is_detected(mode: str, python: 
     """
     path = tmp_path / "m.pyc"
     source = "import sys\n\nclass A:\n    def f(self, x=1):\n        return (x, 'text', 2.5, sys.path)\n"
-    data = pyc.encode(compiled(source), pyc.FLAGS[mode], b"\1\2\3\4\5\6\7\x08")
+    data = pyc.encode(compiled(source), pyc.FLAGS[mode], b"\1\2\3\4\5\6\7\x08", bytes(8))
     path.write_bytes(data)
     outcomes = json.loads(python("-c", READ_DAMAGED, path).stdout)
     assert len(outcomes) == len(data) + 255 * len(data)

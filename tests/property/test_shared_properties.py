@@ -16,7 +16,7 @@ from pycachehook import pyc
 from pycachehook.cache_dir import CacheDir
 from pycachehook.content_store import Names, SharedStore, declared_encodings
 from pycachehook.events import ABSENT, Miss, Stats
-from pycachehook.on_miss.compiling import Source, encode
+from pycachehook.on_miss.compiling import encode, read_source
 from pycachehook.on_miss.writer import write_entry
 from pycachehook.paths import Layout
 
@@ -76,8 +76,8 @@ def test_no_mix_up(keys: list[tuple[str, int, bytes]]) -> None:
         for tag, level, source in written:
             Path(path).write_bytes(source)
             store = SharedStore(directory, Layout(tag, level))
-            data = encode(store, code_that_says((tag, level, source)), Source(path))
-            assert write_entry(directory, store.entry(path, source), data, os.stat(os.devnull), Stats())
+            data = encode(store, code_that_says((tag, level, source)), read_source(path), warned=False)
+            assert write_entry(directory, store.location(path, source), data, os.stat(os.devnull), Stats())
         for tag, level, source in asked:
             Path(path).write_bytes(source)
             try:
@@ -102,5 +102,5 @@ def test_every_declared_encoding_is_seen(words: Iterable[bytes]) -> None:
 
 def test_the_code_that_says() -> None:
     """What the properties above compare does survive an entry."""
-    data = pyc.encode(code_that_says(("tag", 1)), 3, bytes(8))
+    data = pyc.encode(code_that_says(("tag", 1)), 3, bytes(8), bytes(8))
     assert marshal.loads(data[pyc.HEADER_SIZE :]).co_consts[0] == "('tag', 1)"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pycachehook import pyc
-from pycachehook._compat import MAGIC_NUMBER, NOWHERE, find_in_listings, siphash, source_hash
+from pycachehook._compat import MAGIC_NUMBER, siphash, source_hash
 from pycachehook.archive import Archive, Listings, Unusable, open_all
 from pycachehook.archive_format import FORMAT, INDEX_KEY, INDEX_NAME, TAIL_SIZE, named_roots
 from pycachehook.cache_dir import trusted_owners
@@ -25,6 +25,7 @@ from pycachehook.errors import CacheDirError, PycacheHookError
 from pycachehook.events import Miss, Stats
 from pycachehook.finder import CachingFinder
 from pycachehook.loader import CachingLoader, Policies, Policy
+from pycachehook.path_search import NOWHERE, find_in_listings
 from pycachehook.runtime import listings_of
 from pycachehook.store import MOST
 

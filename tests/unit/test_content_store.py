@@ -173,7 +173,11 @@ def test_source_edited_while_it_is_compiled(setting: Setting, monkeypatch: pytes
 
 def test_source_that_can_be_read_later(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was not compiled from bytes that the store knows is not stored."""
-    monkeypatch.setattr(pycachehook.on_miss.compiling, "_data", lambda _: None)
+
+    def fails(path: str, **_: object) -> None:
+        raise PermissionError(13, "no", path)
+
+    monkeypatch.setattr(pycachehook.on_miss.compiling, "read_source", fails)
     assert (setting.load(), setting.entries()) == (42, set())
 
 
@@ -185,7 +189,7 @@ def test_source_that_can_be_read_later(setting: Setting, monkeypatch: pytest.Mon
         (lambda data: data[:20] + bytes([data[20] ^ 1]) + data[21:], "corrupt"),
         (lambda data: data[:-16], "corrupt"),
         (lambda data: bytes([data[0] ^ 1]) + data[1:-16], "wrong-magic"),
-        (lambda _: pyc.encode(compile("0", "", "exec"), 0, bytes(8)), "other-mode"),
+        (lambda _: pyc.encode(compile("0", "", "exec"), 0, bytes(8), bytes(8)), "other-mode"),
     ],
     ids=["empty", "seal", "body", "no seal", "magic", "timestamp"],
 )
@@ -378,7 +382,7 @@ print(json.dumps([hook.stats.misses, hook.stats.stored]))
 
 
 def test_patched_compilation_leaves_shipped_bytecode(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pyc in the tree is read then, as CPython would."""
+    """A pyc in the tree is not read then: it is the plain compilation."""
     setting.install(in_tree="read")
     sys.pycache_prefix = None
     import py_compile
@@ -387,8 +391,8 @@ def test_patched_compilation_leaves_shipped_bytecode(setting: Setting, monkeypat
     setting.counted()
     with monkeypatch.context() as patch:
         on_class(patch, setting.hook.loader("m", "m.py"))
-        assert setting.load() == 42
-    assert setting.hook.stats.hits_by_place["in_tree"] == 1
+        assert setting.load() == "other"
+    assert setting.hook.stats.hits_by_place["in_tree"] == 0
 
 
 @pytest.mark.parametrize(
@@ -455,8 +459,8 @@ def test_explain(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
         found = explain.explain("m")
         (place,) = found["places"]
         assert (place["path"], place["verdict"]) == (str(setting.entry()), "other-mode")
-        assert place["detail"].startswith("a tool has changed how sources are compiled in this process")
-        assert found["outcome"].startswith("compiled, not stored: a tool has changed")
+        assert place["detail"].startswith("a tool has replaced 'source_to_code'")
+        assert found["outcome"].startswith("compiled, and neither read nor stored: a tool has replaced")
     pycachehook.uninstall()
     monkeypatch.setenv("PYCACHEHOOK_LAYOUT", "shared")
     monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(setting.root / "none"))
@@ -472,11 +476,11 @@ def test_inspect(rule: str, setting: Setting, monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(setting.cache))
     monkeypatch.setenv(*(("PYCACHEHOOK_RULES", rule) if rule else ("PYCACHEHOOK_LAYOUT", "shared")))
     pycachehook.uninstall()
-    assert main.main(["inspect", "m", "--json"]) == 0
+    assert main(["inspect", "m", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["path"] == str(setting.entry())
     assert (found["source"], found["source_state"], found["seal"]) == (str(setting.path), "same", "holds")
-    assert main.main(["inspect", str(setting.entry()), "--json"]) == 0
+    assert main(["inspect", str(setting.entry()), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["source"] == str(setting.root / "other.py")
 
 

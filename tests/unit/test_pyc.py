@@ -29,28 +29,31 @@ STAMPS = {
     "checked-hash": HASH,
 }
 MODES = list(STAMPS)
-SEALED = pyc.encode(CODE, pyc.FLAGS["checked-hash"], HASH)
+SEALED = pyc.encode(CODE, pyc.FLAGS["checked-hash"], HASH, bytes(8))
 
 
 def sealed(data: bytes, key: int = int.from_bytes(importlib.util.MAGIC_NUMBER, "little")) -> bytes:
     """Return `data` with a seal made by hand, under another interpreter's `key` if one is given."""
     import _imp
 
-    return data + b"PYCHOOK1" + _imp.source_hash(key, data + b"PYCHOOK1")
+    seal = b"PYCHOOK2" + bytes(4) + bytes(8)
+    return data + seal + _imp.source_hash(key, data + seal)
 
 
 @pytest.mark.parametrize(("mode", "flags"), [("timestamp", 0), ("unchecked-hash", 1), ("checked-hash", 3)])
 def test_golden_bytes(mode: str, flags: int) -> None:
     """Every byte of an entry is the one that PEP 552 and the seal's definition put there."""
-    data = pyc.encode(CODE, pyc.FLAGS[mode], STAMPS[mode])
-    body = len(data) - 32
+    data = pyc.encode(CODE, pyc.FLAGS[mode], STAMPS[mode], b"1second8", warned=True)
+    body = len(data) - 44
     ranges = {
         "magic number": (0, 4, importlib.util.MAGIC_NUMBER),
         "flags": (4, 8, flags.to_bytes(4, "little")),
         "stamp": (8, 16, STAMPS[mode]),
         "marshalled code": (16, 16 + body, marshal.dumps(CODE)),
-        "seal's magic": (16 + body, 24 + body, b"PYCHOOK1"),
-        "seal's hash": (24 + body, 32 + body, importlib.util.source_hash(data[: 24 + body])),
+        "seal's magic": (16 + body, 24 + body, b"PYCHOOK2"),
+        "seal's flags": (24 + body, 28 + body, b"\1\0\0\0"),
+        "second hash": (28 + body, 36 + body, b"1second8"),
+        "seal's hash": (36 + body, 44 + body, importlib.util.source_hash(data[: 36 + body])),
     }
     assert {name: data[start:end] for name, (start, end, _) in ranges.items()} == {
         name: expected for name, (*_, expected) in ranges.items()
@@ -84,20 +87,20 @@ def test_reads_what_cpython_writes(mode: str, tmp_path: Path) -> None:
     data = target.read_bytes()
     assert not pyc.is_sealed(data)
     assert pyc.read_header(data) == (pyc.FLAGS[mode], STAMPS[mode])
-    assert pyc.load(data, "m.py")[2] == CODE
+    assert pyc.load(data, "m.py")[3] == CODE
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_cpython_reads_what_we_write(mode: str, tmp_path: Path) -> None:
     """CPython's own loader of pycs takes a sealed entry."""
     path = tmp_path / "m.pyc"
-    path.write_bytes(pyc.encode(CODE, pyc.FLAGS[mode], STAMPS[mode]))
+    path.write_bytes(pyc.encode(CODE, pyc.FLAGS[mode], STAMPS[mode], bytes(8)))
     assert SourcelessFileLoader("m", str(path)).get_code("m") == CODE
 
 
 def test_decode_sets_the_file_name_in_nested_code() -> None:
     """The code object and those inside it carry the path that was asked for, not the one they were compiled from."""
-    code = pyc.load(SEALED, "after.py")[2]
+    code = pyc.load(SEALED, "after.py")[3]
     nested = [each for each in code.co_consts if hasattr(each, "co_filename")]
     assert [each.co_filename for each in (code, *nested)] == ["after.py", "after.py"]
 
@@ -147,18 +150,18 @@ def test_header_defects(damage: Callable[[bytes], bytes], reason: str, detail: s
     [
         pytest.param(sealed(SEALED[:16] + marshal.dumps(42)), "body is not a code object", id="no code"),
         pytest.param(SEALED[:-1], "broken seal", id="seal cut short"),
-        pytest.param(SEALED[:-15], "broken seal", id="one letter of the seal left"),
-        pytest.param(SEALED[:-16] + b"PYCHOOK2" + SEALED[-8:], "broken seal", id="letter of the seal changed"),
+        pytest.param(SEALED[:-27], "broken seal", id="one letter of the seal left"),
+        pytest.param(SEALED[:-28] + b"PYCHOOK3" + SEALED[-20:], "broken seal", id="letter of the seal changed"),
     ],
 )
 def test_body_defects(data: bytes, detail: str) -> None:
     """What is wrong in or behind the code, where no seal holds that would have told, has a name too."""
     assert pyc.read_header(data) == (3, HASH)
     with pytest.raises(Miss) as caught:
-        pyc.load(data, "m.py")[2]
+        pyc.load(data, "m.py")[3]
     assert (caught.value.reason, caught.value.detail) == (CORRUPT, detail)
 
 
 def test_foreign_trailing_bytes_are_no_defect() -> None:
     """Bytes behind the code that are no seal are passed over, as CPython passes over them."""
-    assert pyc.load(SEALED[:-16] + b"whatever it is that another tool keeps here", "m.py")[2] == CODE
+    assert pyc.load(SEALED[:-28] + b"whatever it is that another tool keeps here", "m.py")[3] == CODE

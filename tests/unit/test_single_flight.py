@@ -1,28 +1,59 @@
-"""Single flight: who stays behind whom."""
+"""Single flight: what the lock excludes, and that it is filelock's."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
+import filelock
+import pytest
+
 from pycachehook.cache_dir import CacheDir
+from pycachehook.events import Stats
 from pycachehook.on_miss import single_flight
+from pycachehook.on_miss.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
+
+def lock_file(directory: CacheDir, entry: str) -> str:
+    """Return the path of the lock file of an entry."""
+    return single_flight._lock_path(directory, entry)
 
 
-def test_who_compiles_does_not_stay_behind_himself(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process stays behind others at work, and not behind what it has told others itself."""
-    monkeypatch.delitem(sys.modules, "filelock", raising=False)
-    monkeypatch.setattr(single_flight, "_hope", single_flight.AT_WORK)
-    looks: list[str] = []
-    monkeypatch.setattr(single_flight.time, "sleep", lambda _: looks.append("slept"))
-    at_work, other = CacheDir(str(cache)), CacheDir(str(cache))
-    single_flight._tell_others(at_work)
-    assert single_flight.look_again(at_work, lambda: looks.append("looked")) is None
-    assert looks == []
-    assert single_flight.look_again(other, lambda: len(looks)) == 1
-    assert looks == ["slept"]
+@pytest.mark.parametrize("first", ["filelock", "single flight"])
+def test_excludes_filelock_and_is_excluded_by_it(first: str, cache: Path) -> None:
+    """The lock of an import and filelock's lock of the same file exclude each other."""
+    directory = CacheDir(str(cache), lock_timeout=0.0)
+    entry = f"{cache}/m.pyc"
+    if first == "filelock":
+        with SingleFlight(directory, entry, Stats()):
+            pass  # makes the lock file
+        with (
+            filelock.FileLock(lock_file(directory, entry), timeout=0),
+            SingleFlight(directory, entry, Stats()) as flight,
+        ):
+            assert (flight.may_write, flight.timed_out) == (False, True)
+        return
+    with SingleFlight(directory, entry, Stats()) as flight:
+        assert flight.may_write
+        with pytest.raises(filelock.Timeout):
+            filelock.FileLock(lock_file(directory, entry), timeout=0).acquire()
+
+
+def test_loads_no_module(cache: Path) -> None:
+    """Locking leaves `sys.modules` as it is."""
+    before = set(sys.modules)
+    with SingleFlight(CacheDir(str(cache)), f"{cache}/m.pyc", Stats()) as flight:
+        assert flight.may_write
+    assert set(sys.modules) == before
+
+
+def test_lock_files_are_private(cache: Path) -> None:
+    """Others cannot open a lock file, for which `flock` would let them delay every start."""
+    directory = CacheDir(str(cache))
+    with SingleFlight(directory, f"{cache}/m.pyc", Stats()):
+        pass
+    files = [path for path in (cache / ".pycachehook" / "locks").iterdir() if path.is_file()]
+    assert [path.stat().st_mode & 0o077 for path in files] == [0]

@@ -55,7 +55,7 @@ class _Compiler:
         if known is None:
             name = os.path.basename(path).removesuffix(".py")
             loader = SourceFileLoader(name, path)
-            known = note_warnings(lambda: source_to_code(loader, data, path, name))
+            known = note_warnings(source_to_code, loader, data, path, name)
         code, warned = known
         return pyc.encode(normalized(code), self._flags, source_hash(data), pyc.second_hash(data), warned=warned)
 

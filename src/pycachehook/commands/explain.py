@@ -10,7 +10,7 @@ from pycachehook._compat import replaced_step
 from pycachehook.cache_dir import WRITABLE
 from pycachehook.content_store import Names, SharedStore
 from pycachehook.errors import PycacheHookError
-from pycachehook.events import ABSENT, ARCHIVE, IO_ERROR, LOCK_TIMEOUT, STORE, UNTRUSTED, Miss
+from pycachehook.events import ABSENT, ARCHIVE, IO_ERROR, LOCK_TIMEOUT, OTHER_MODE, STORE, UNTRUSTED, Miss
 from pycachehook.finder import asks_for_its_type
 from pycachehook.loader import CachingLoader, Policy
 from pycachehook.on_miss.single_flight import being_compiled
@@ -101,7 +101,10 @@ def _places(policy: Policy, loader: Any, options: dict[str, Any]) -> tuple[list[
     store = policy.store
     step = replaced_step(loader)
     if step is not None:
-        return [], f"compiled, and neither read nor stored: a tool has replaced {step!r} of the loader in this process"
+        why = f"a tool has replaced {step!r} of the loader in this process"
+        where = _where(store, path) if store is not None else path
+        row = {"place": STORE, "path": where, "verdict": OTHER_MODE, "detail": why}
+        return [row], f"compiled, and neither read nor stored: {why}"
     places: list[dict[str, str]] = []
     asked = [place for place in policy.places if place.name == ARCHIVE]
     layout = Layout.current()

@@ -4,7 +4,7 @@ Loaded at the first miss by `own_modules`, not at start-up; it imports modules o
 """
 
 from pycachehook import pyc
-from pycachehook._compat import KEY, hidden_from_tracebacks, note_warnings, siphash, source_to_code
+from pycachehook._compat import KEY, hidden_from_tracebacks, note_warnings, replaced_step, siphash, source_to_code
 from pycachehook.events import LOCK_TIMEOUT
 from pycachehook.on_miss.single_flight import SingleFlight
 from pycachehook.on_miss.writer import write_entry
@@ -69,8 +69,8 @@ def compile_and_store(
         if found is not None:
             stats.hit(store.name, fullname, path)
             return found
-        code, warned = note_warnings(lambda: source_to_code(loader, source.data, path, fullname))
-        may_write = flight.may_write and store.refusal(source.data) is None
+        code, warned = note_warnings(source_to_code, loader, source.data, path, fullname)
+        may_write = flight.may_write and replaced_step(loader) is None and store.refusal(source.data) is None
         stored = may_write and put(store, source, location, code, stats, warned=warned)
     stats.miss(LOCK_TIMEOUT if flight.timed_out else reason, fullname, path, stored=stored)
     return code
