@@ -370,6 +370,7 @@ for module in (os, posixpath, genericpath, stat, time, builtins, io):
             setattr(module, name, replacement(f"{module.__name__}.{name}"))
 try:
     found = [default_cache_dir(), absolute("x"), Layout("cpython-311").mirrored(cache, "../x/m.py")]
+    assert absolute("~") and absolute("~/x")
     directory = CacheDir(cache)
     for count in (1, 2):
         found.append(write_entry(directory, f"{cache}/a/m{count}.pyc", b"entry", status, stats))
