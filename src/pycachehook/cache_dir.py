@@ -118,7 +118,7 @@ class CacheDir:
     def reopen(self) -> None:
         """Check the directory; make it if it is missing and may be made."""
         try:
-            fault = self._check()
+            fault = self._check(self.owners)
         except OSError as error:
             if is_foreign(error):
                 raise
@@ -126,44 +126,49 @@ class CacheDir:
         if fault is not None:
             self._disable(fault)
 
-    def confirm(self) -> None:
+    def confirm(self) -> tuple[int, ...]:
         """Check, before something is written, that the directory is still the one that was found to be trusted.
 
         A cache in a directory such as /tmp may be removed in a long-lived process and be made anew by another user.
-        One that is gone is made again, another one at its place goes through the whole check. Raises OSError where
-        nothing may be written now; `status` is "disabled" if the directory has come to belong to others.
+        One that is gone is made again, another one at its place goes through the whole check. Returns the owners to
+        trust, which a process that has become another user meanwhile has others of. Raises OSError where nothing may
+        be written now; `status` is "disabled" if the directory has come to belong to others.
         """
+        owners = self.owners
         try:
             if self._unsteady:
-                fault, status, _ = examine(self.path, self.owners)
+                fault, status, _ = examine(self.path, owners)
             else:
-                status = system.lstat(self.path) if self.owners else system.stat(self.path)
-                fault = fault_of(status, self.owners)
+                status = system.lstat(self.path) if owners else system.stat(self.path)
+                fault = fault_of(status, owners)
             if fault is None and (status.st_dev, status.st_ino) == self._identity:
-                return
+                return owners
         except FileNotFoundError as error:
             if is_foreign(error):
                 raise
-        self.prepared = False
-        self.inside.clear()
-        fault = self._check()
+        owners, before = trusted_owners() if owners else (), self._identity
+        fault = self._check(owners)
         if fault is not None:
             self._disable(fault)
         if self.status != WRITABLE:
             raise OSError(None, (self.reason or "").rstrip("."), self.path)
+        if self._identity != before:
+            self.prepared = False
+            self.inside.clear()
+        return owners
 
     def _disable(self, fault: str) -> None:
         self.status = DISABLED
         self.reason = fault
         self._raise_if_strict()
 
-    def _check(self) -> str | None:  # noqa: PLR0911 -- a chain of conditions
+    def _check(self, owners: tuple[int, ...]) -> str | None:  # noqa: PLR0911 -- a chain of conditions
         """Return why the directory cannot be used, or None; make it if it is missing and may be made. Raises OSError."""
         if not self.path:
             return why_no_default_cache_dir() or "There is no cache directory."
         made = False
         try:
-            fault, status, unsteady = examine(self.path, self.owners)
+            fault, status, unsteady = examine(self.path, owners)
         except FileNotFoundError as error:
             if is_foreign(error):
                 raise
@@ -174,7 +179,7 @@ class CacheDir:
                 raise FileNotFoundError(error.errno, "this home directory does not exist", home) from None
             make_directories(self.path, self._mode)
             made = True
-            fault, status, unsteady = examine(self.path, self.owners)
+            fault, status, unsteady = examine(self.path, owners)
         if fault is not None:
             return fault
         if status.st_mode & S_IFMT != S_IFDIR:

@@ -27,6 +27,7 @@ _INITIAL_NAMESPACE = "user:[4026531837]"  # PROC_USER_INIT_INO in the kernel's s
 _OVERFLOW = 65534  # the kernel's default for `/proc/sys/kernel/overflowuid` and `overflowgid`
 _NO_USER = -1
 
+_getresuid = getattr(system.os_module, "getresuid", None)
 _getxattr = getattr(system.os_module, "getxattr", None)
 
 
@@ -104,11 +105,13 @@ def _read(path: str) -> bytes | None:
 def trusted_owners() -> tuple[int, ...]:
     """Return the user ids whose files this process may run: its own and root's. Root trusts root alone.
 
-    Never the id that unmapped users are shown as. Empty where files have no owners.
+    So does a process that was root and can become root again. Never the id that unmapped users are shown as. Empty where files have no owners.
     """
     if system.geteuid is None:
         return ()
-    owners: tuple[int, ...] = (system.geteuid(), 0)
+    # The real, effective and saved user.
+    users = _getresuid() if _getresuid is not None else (system.getuid(), system.geteuid())
+    owners: tuple[int, ...] = (0 if 0 in users else users[1], 0)
     hidden = unmapped()
     if hidden is not None and hidden.uid in owners:
         owners = tuple(each for each in owners if each != hidden.uid) or (_NO_USER,)

@@ -119,6 +119,7 @@ def left_behind(files: Iterable[Path]) -> list[Path]:
         path
         for path in files
         if path.suffix not in (".pyc", ".TAG")
+        and path.name != ".gitignore"
         and path.parts[-2:-1] != ("locks",)
         and path.parts[-2:] not in ((".pycachehook", "format"), (".pycachehook", "at-work"))
     ]
@@ -215,7 +216,7 @@ def test_disk_without_room_for_anything(
     root = tree(TWO)
     cache.mkdir()
     fill = (
-        f"import os\ntry:\n    with open({str(cache / 'fill')!r}, 'wb', buffering=0) as file:\n"
+        f"import os\ntry:\n    with open({str(cache / '.pycachehook-0-0.tmp')!r}, 'wb', buffering=0) as file:\n"
         "        while True:\n            file.write(bytes(4096))\nexcept OSError: pass\n"
     )
     program = PRELOAD + fill + TWO_STEPS.format(cache=str(cache))

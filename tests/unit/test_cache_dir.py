@@ -249,6 +249,16 @@ def test_trusted_owners() -> None:
     assert set(trusted_owners()) == {os.geteuid(), 0}
 
 
+@root
+def test_trusted_owners_of_a_process_that_can_become_root() -> None:
+    """Root that acts as another user for a while does not trust that user: what it loads then stays loaded."""
+    os.seteuid(4242)
+    try:
+        assert set(trusted_owners()) == {0}
+    finally:
+        os.seteuid(0)
+
+
 def test_without_owners_everything_is_trusted(tmp_path: Path) -> None:
     """Where nobody is named nothing is refused."""
     tmp_path.chmod(0o777)
@@ -340,7 +350,11 @@ def test_access_control_list(below: str, tmp_path: Path) -> None:
 @root
 def test_remedy_for_the_root_directory() -> None:
     """Nobody is told to give the root directory away."""
-    sentence = distrust("/", (4242, 4243))
+    os.seteuid(4242)
+    try:
+        sentence = distrust("/", (4242, 4243))
+    finally:
+        os.seteuid(0)
     assert sentence is not None
     assert "/ is owned by uid 0" in sentence
     assert "chown" not in sentence

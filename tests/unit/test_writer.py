@@ -175,15 +175,33 @@ def test_folder_in_the_cache_that_others_may_write_to(mode: int, source: Path, p
     assert write_entry(directory, f"{directory.path}/c/m.pyc", b"entry", source.stat(), Stats())
 
 
-def test_link_in_the_cache(source: Path, public: Path) -> None:
-    """Nothing is written through a link in the cache."""
-    outside = public / "outside"
-    outside.mkdir()
-    directory = CacheDir(f"{public}/cache")
-    os.symlink(outside, f"{directory.path}/a")
-    assert not write(directory, "m.pyc", source)
-    assert list(outside.iterdir()) == []
-    assert f"{directory.path}/a is a link" in (directory.reason or "")
+@pytest.mark.parametrize(
+    ("target", "stays"),
+    [
+        ("{outside}", False),
+        ("../outside", False),
+        ("x/../../outside", False),
+        ("to-x/../../outside", False),
+        ("a", False),
+        ("{cache}-other", False),
+        ("x", True),
+        ("./x/../x/", True),
+        ("{cache}/x", True),
+    ],
+)
+def test_link_in_the_cache(target: str, stays: bool, source: Path, public: Path) -> None:
+    """Nothing is written through a link out of the cache; one that stays in it is as good as a directory."""
+    outside, cache = public / "outside", public / "cache"
+    for folder in (outside, public / "cache-other", cache, cache / "x"):
+        folder.mkdir()
+    (cache / f"x/m.{sys.implementation.cache_tag}.pyc").touch()
+    directory = CacheDir(str(cache))
+    (cache / "to-x").symlink_to("x")
+    (cache / "a").symlink_to(target.format(outside=outside, cache=cache))
+    assert write(directory, "m.pyc", source) is stays
+    assert [*outside.iterdir(), *(public / "cache-other").iterdir()] == []
+    assert (cache / "x" / "b" / "m.pyc").exists() is stays
+    assert stays or "link" in (directory.reason or "")
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077], ids=oct)
@@ -352,6 +370,7 @@ for module in (os, posixpath, genericpath, stat, time, builtins, io):
             setattr(module, name, replacement(f"{module.__name__}.{name}"))
 try:
     found = [default_cache_dir(), absolute("x"), Layout("cpython-311").mirrored(cache, "../x/m.py")]
+    assert absolute("~") and absolute("~/x")
     directory = CacheDir(cache)
     for count in (1, 2):
         found.append(write_entry(directory, f"{cache}/a/m{count}.pyc", b"entry", status, stats))

@@ -31,6 +31,7 @@ IGNORE = "# Made by pycachehook: a cache is not for version control.\n*\n"
 
 OWNER_MODE = 0o600
 _READABLE = 0o044  # for group and others
+_LINKS_FOLLOWED = 40  # as many as Linux follows before ELOOP
 _GROUP, _OTHERS = 0o040, 0o004
 
 _OWN_FILE = getattr(system.os_module, "O_NOFOLLOW", 0) | getattr(system.os_module, "O_NONBLOCK", 0)
@@ -149,9 +150,8 @@ def prepare(directory: CacheDir) -> None:
     """Mark the directory as a cache of ours, once; make it again if it is gone. Raises OSError."""
     if directory.prepared:
         return
-    directory.confirm()
     own = f"{directory.path}/{OWN_DIR}"
-    _check_components(directory, own)
+    _check_components(directory, own, directory.confirm())
     make_one_directory(own, SHARED_MODE)
     texts = (
         (f"{own}/format", FORMAT),
@@ -174,32 +174,54 @@ def check_inside(directory: CacheDir, folder: str) -> None:
     The cache directory itself is looked at every time (see `CacheDir.confirm`), a folder in it once: whoever could
     change it then could do anything with the cache. No link may lead out of the cache. Raises OSError.
     """
-    directory.confirm()
-    _check_components(directory, folder)
+    _check_components(directory, folder, directory.confirm())
 
 
-def _check_components(directory: CacheDir, folder: str) -> None:
+def _check_components(directory: CacheDir, folder: str, owners: tuple[int, ...]) -> None:
     if folder in directory.inside:
         return
     if system.windows:
         _check_real_path(directory.path, folder)
     else:
-        here, below = directory.path.rstrip("/"), folder[len(directory.path.rstrip("/")) :]
-        for part in below.split("/"):
-            if part in ("", "."):
-                continue
-            here = f"{here}/{part}"
-            try:
-                status = system.lstat(here)
-            except FileNotFoundError as error:
-                if is_foreign(error):
-                    raise
-                break
-            reason = "is a link" if status.st_mode & S_IFMT == S_IFLNK else fault_of(status, directory.owners)
-            if reason is not None:
-                number = system.error_number("ELOOP") if reason == "is a link" else None
-                raise OSError(number, f"{here} {reason}", here)
+        _check_way(directory.path.rstrip("/"), folder, owners)
     directory.inside.add(folder)
+
+
+def _check_way(root: str, folder: str, owners: tuple[int, ...]) -> None:  # noqa: C901 -- one walk
+    """Look at each directory from `root` to `folder`, as far as it exists, through links that stay below `root`."""
+    here, links = root, _LINKS_FOLLOWED
+    left = folder[len(root) :].split("/")[::-1]
+    while left:
+        part = left.pop()
+        if part == "..":
+            if here == root:
+                raise OSError(system.error_number("ELOOP"), f"a link leads out of the cache {root}", folder)
+            here = here.rpartition("/")[0]
+        if part in ("", ".", ".."):
+            continue
+        path = f"{here}/{part}"
+        try:
+            status = system.lstat(path)
+            target = system.readlink(path) if status.st_mode & S_IFMT == S_IFLNK else None
+        except FileNotFoundError as error:
+            if is_foreign(error):
+                raise
+            return
+        if target is None:
+            reason = fault_of(status, owners)
+            if reason is not None:
+                raise OSError(None, f"{path} {reason}", path)
+            here = path
+            continue
+        links -= 1
+        away = target[:1] == "/" and not f"{target}/".startswith(f"{root}/")
+        if away or links < 0 or (owners and status.st_uid not in owners):
+            raise OSError(
+                system.error_number("ELOOP"), f"{path} is a link that leads out of the cache, to {target}", path
+            )
+        if target[:1] == "/":
+            here, target = root, target[len(root) :]
+        left += target.split("/")[::-1]
 
 
 def _check_real_path(root: str, folder: str) -> None:
