@@ -27,6 +27,7 @@ from pycachehook import pyc
 from pycachehook.cli.main import main
 from pycachehook.commands import explain
 from pycachehook.content_store import Names, declared_encodings
+from pycachehook.hook import loader as loader_for
 from pycachehook.loader import CachingLoader
 from pycachehook.paths import Layout
 from pycachehook.store import DAY
@@ -64,7 +65,7 @@ class Setting:
     def load(self, path: Path | None = None, loader: CachingLoader | None = None) -> object:
         """Return the first constant of a source's code."""
         path = path or self.path
-        loader = loader or self.hook.loader(path.stem, str(path))
+        loader = loader or loader_for(path.stem, str(path))
         code = loader.get_code(loader.name)
         assert code is not None
         assert code.co_filename == str(path)
@@ -135,7 +136,7 @@ def test_same_content_under_two_names(setting: Setting) -> None:
     text = "def f():\n    def g(): pass\n    return g\n"
     paths = [setting.write(name, text) for name in ("one.py", "other/two.py", "no_suffix")]
     for path in (*paths, *paths):
-        code = setting.hook.loader("m", str(path)).get_code("m")
+        code = loader_for("m", str(path)).get_code("m")
         assert code is not None
         namespace: dict[str, Any] = {}
         exec(code, namespace)
@@ -332,7 +333,7 @@ def test_patched_compilation(
     setting.load()
     new = setting.write("new.py", "answer = 43\n")
     setting.counted()
-    known, unknown = (setting.hook.loader(path.stem, str(path)) for path in (setting.path, new))
+    known, unknown = (loader_for(path.stem, str(path)) for path in (setting.path, new))
     with monkeypatch.context() as patch:
         patched(patch, known)
         assert setting.load(loader=known) == "other"
@@ -386,7 +387,7 @@ def test_patched_compilation_leaves_shipped_bytecode(setting: Setting, monkeypat
     py_compile.compile(str(setting.path), doraise=True)
     setting.counted()
     with monkeypatch.context() as patch:
-        on_class(patch, setting.hook.loader("m", "m.py"))
+        on_class(patch, loader_for("m", "m.py"))
         assert setting.load() == 42
     assert setting.hook.stats.hits_by_place["in_tree"] == 1
 
@@ -451,7 +452,7 @@ def test_explain(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     setting.load()
     assert explain.explain("m")["outcome"] == "loaded from store"
     with monkeypatch.context() as patch:
-        on_class(patch, setting.hook.loader("m", "m.py"))
+        on_class(patch, loader_for("m", "m.py"))
         found = explain.explain("m")
         (place,) = found["places"]
         assert (place["path"], place["verdict"]) == (str(setting.entry()), "other-mode")
@@ -472,11 +473,11 @@ def test_inspect(rule: str, setting: Setting, monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(setting.cache))
     monkeypatch.setenv(*(("PYCACHEHOOK_RULES", rule) if rule else ("PYCACHEHOOK_LAYOUT", "shared")))
     pycachehook.uninstall()
-    assert main.main(["inspect", "m", "--json"]) == 0
+    assert main(["inspect", "m", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["path"] == str(setting.entry())
     assert (found["source"], found["source_state"], found["seal"]) == (str(setting.path), "same", "holds")
-    assert main.main(["inspect", str(setting.entry()), "--json"]) == 0
+    assert main(["inspect", str(setting.entry()), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["source"] == str(setting.root / "other.py")
 
 

@@ -246,7 +246,7 @@ VERDICTS = {
     ("unchecked-hash", "unchecked-hash"): ("hit", "hit"),
     ("unchecked-hash", "timestamp"): ("other-mode", "other-mode"),
     ("timestamp", "checked-hash"): ("hit", "stale-source"),
-    ("timestamp", "unchecked-hash"): ("hit", "hit"),
+    ("timestamp", "unchecked-hash"): ("hit", "stale-source"),
     ("timestamp", "timestamp"): ("hit", "hit"),
 }
 

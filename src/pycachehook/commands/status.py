@@ -49,6 +49,7 @@ def state(config: object = None) -> dict[str, Any]:
         if active.options is None
         else active.options
     )
+    status: str
     if active is not None:
         status, reason = active.status, active.reason
     else:
