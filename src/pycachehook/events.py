@@ -102,6 +102,16 @@ class Stats:
         self.errors = 0
         self.shared_bytes = 0
 
+    def add(self, other: "Stats") -> None:
+        """Add the counters of `other` to these."""
+        for mine, more in ((self.hits_by_place, other.hits_by_place), (self.misses, other.misses)):
+            for name, count in more.items():
+                mine[name] = mine.get(name, 0) + count
+        self.compiled += other.compiled
+        self.stored += other.stored
+        self.errors += other.errors
+        self.shared_bytes += other.shared_bytes
+
     @property
     def hits(self) -> int:
         """Lookups that an entry answered, over all places."""
