@@ -5,7 +5,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 ABSENT = "absent"
 STALE_SOURCE = "stale-source"
@@ -24,6 +24,14 @@ IN_TREE = "in_tree"
 
 PLACES = (ARCHIVE, STORE, IN_TREE)
 
+HIT = "hit"
+MISS = "miss"
+COMPILED = "compiled"
+STORED = "stored"
+FAULT = "fault"
+
+EVENTS = (HIT, MISS, COMPILED, STORED, FAULT)
+
 
 class Miss(Exception):  # noqa: N818 -- the word of the field: no error, but a place's answer
     """A place's answer when it has no valid entry: `reason` is one of `REASONS`, `detail` a few words more."""
@@ -34,18 +42,55 @@ class Miss(Exception):  # noqa: N818 -- the word of the field: no error, but a p
         self.detail = detail
 
 
+class Event:
+    """One thing that happened to one lookup: what the callbacks of `pycachehook.on_event` are given.
+
+    `event` is one of `EVENTS`. `module` and `path` name the module and its source ("" for a fault that belongs to no
+    lookup). `place` is where a hit was found, one of `PLACES`, or "". `reason` is one of `REASONS` for a miss, a
+    sentence for a fault, else "". `nanoseconds` has the duration of each phase that was measured, by its name.
+    """
+
+    __slots__ = ("event", "module", "nanoseconds", "path", "place", "reason")
+
+    def __init__(
+        self,
+        event: str,
+        module: str = "",
+        path: str = "",
+        *,
+        place: str = "",
+        reason: str = "",
+        nanoseconds: "Mapping[str, int] | None" = None,
+    ) -> None:
+        self.event = event
+        self.module = module
+        self.path = path
+        self.place = place
+        self.reason = reason
+        self.nanoseconds = {} if nanoseconds is None else dict(nanoseconds)
+
+    def __repr__(self) -> str:
+        fields = ((name, getattr(self, name)) for name in ("module", "path", "place", "reason", "nanoseconds"))
+        return f"<pycachehook.Event {self.event}{''.join(f' {name}={value!r}' for name, value in fields if value)}>"
+
+
+# The callbacks of this process: what the `Stats` of an installed hook tell of each event.
+process_listeners: "list[Callable[[Event], object]]" = []
+
+
 class Stats:
     """The counters of one process.
 
     `hits_by_place` counts lookups that an entry answered, `misses` those that none did, by reason; `compiled` the
     files compiled, `stored` the entries written, `errors` the faults met on the way, `shared_bytes` the bytes of all
-    shared entries that were loaded.
+    shared entries that were loaded. Each callable in `listeners` is given an `Event` of each; none costs nothing.
     """
 
-    __slots__ = ("compiled", "errors", "hits_by_place", "log", "misses", "shared_bytes", "stored")
+    __slots__ = ("compiled", "errors", "hits_by_place", "listeners", "log", "misses", "shared_bytes", "stored")
 
-    def __init__(self) -> None:
+    def __init__(self, listeners: "list[Callable[[Event], object]] | None" = None) -> None:
         self.log: Callable[[str], None] | None = None  # takes one line of text
+        self.listeners: list[Callable[[Event], object]] = [] if listeners is None else listeners
         self.reset()
 
     def reset(self) -> None:
@@ -57,6 +102,16 @@ class Stats:
         self.errors = 0
         self.shared_bytes = 0
 
+    def add(self, other: "Stats") -> None:
+        """Add the counters of `other` to these."""
+        for mine, more in ((self.hits_by_place, other.hits_by_place), (self.misses, other.misses)):
+            for name, count in more.items():
+                mine[name] = mine.get(name, 0) + count
+        self.compiled += other.compiled
+        self.stored += other.stored
+        self.errors += other.errors
+        self.shared_bytes += other.shared_bytes
+
     @property
     def hits(self) -> int:
         """Lookups that an entry answered, over all places."""
@@ -67,6 +122,8 @@ class Stats:
         self.hits_by_place[place] += 1
         if self.log is not None:
             self.log(f"{name}: hit ({place}) {path}")
+        if self.listeners:
+            self.tell(Event(HIT, name, path, place=place))
 
     def miss(self, reason: str, name: str, path: str, *, stored: bool) -> None:
         """Count a lookup that no place answered, so that the source was compiled, and perhaps stored."""
@@ -75,12 +132,35 @@ class Stats:
         self.stored += stored
         if self.log is not None:
             self.log(f"{name}: miss ({reason}) {path}, compiled{' and stored' if stored else ''}")
+        if self.listeners:
+            self.tell(Event(MISS, name, path, reason=reason))
+            self.tell(Event(COMPILED, name, path))
+            if stored:
+                self.tell(Event(STORED, name, path, place=STORE))
 
     def fault(self, sentence: str) -> None:
         """Count a fault of the environment that was met by going on without."""
         self.errors += 1
         if self.log is not None:
             self.log(f"fault: {sentence}")
+        if self.listeners:
+            self.tell(Event(FAULT, reason=sentence))
+
+    def tell(self, event: Event) -> None:
+        """Call each listener with the event. One that raises an `Exception` is dropped: an import must not fail for it.
+
+        What is no fault of the listener goes on: MemoryError, and what ends the program.
+        """
+        for listener in [*self.listeners]:
+            try:
+                listener(event)
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 -- it is the program's function and may raise anything
+                self.listeners[:] = [each for each in self.listeners if each is not listener]
+                if self.log is not None:
+                    name = getattr(type(listener), "__name__", "")
+                    self.log(f"an event listener (a {name}) raised {type(error).__name__} and is no longer called")
 
     def __repr__(self) -> str:
         return f"<pycachehook.Stats {self.as_dict()}>"

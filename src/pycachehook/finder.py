@@ -28,12 +28,14 @@ class CachingFinder:
     """A meta-path finder that finds nothing by itself.
 
     Ours is a module whose loader is exactly `SourceFileLoader`. A subclass is somebody else's, who has reasons for it.
+    `pycachehook_runtime` leads from `sys.meta_path` to what is installed, see `runtime.installed`.
     """
 
-    __slots__ = ("_policies",)
+    __slots__ = ("_policies", "pycachehook_runtime")
 
-    def __init__(self, policies: Policies) -> None:
+    def __init__(self, policies: Policies, runtime: object = None) -> None:
         self._policies = policies
+        self.pycachehook_runtime = runtime
 
     @hidden_from_tracebacks
     def find_spec(  # noqa: C901 -- a chain of conditions

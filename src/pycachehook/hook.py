@@ -1,158 +1,293 @@
 """The hook as programs see it: install, uninstall, and what can be asked of it.
 
-What it stands for is in `in_force`, which is all that a start needs; this module is loaded when a program asks for it.
+What a hook does is in `runtime`, which is all that a start needs. This module loads it when something is installed:
+under the kill switch nothing else of the package is loaded.
 """
 
-from . import runtime
-from .cache_dir import DISABLED, READ_ONLY, WRITABLE, CacheDir
-from .events import Stats
-from .loader import CachingLoader
-from .paths import Layout
-from .runtime import InForce, killed, resolve
+import builtins
+
+from . import disabled_by_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, Literal, ParamSpec
 
     from .archive import Archive, Refused
+    from .cache_dir import CacheDir
     from .config.options import Options
-    from .runtime import Values
+    from .events import Event, Stats
+    from .loader import CachingLoader
+    from .runtime import Composition, Runtime
 
-    _State = tuple[Values, Options | None, bool]
+    Path = str | os.PathLike[str]
+    Parameters = ParamSpec("Parameters")
+
+# A program may replace `builtins.__import__`, and is not to see what this module imports.
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
+
+_KILLED = "PYCACHEHOOK_DISABLE is set."
 
 
 class Hook:
-    """The hook in force. As a context manager, it brings back on leaving what was in force before."""
+    """The installed hook. As a context manager, it brings back on leaving what was installed before."""
 
-    def __init__(self, setting: InForce | None = None) -> None:
-        self._setting = InForce() if setting is None else setting
-        self._setting.hook = self
-        self._options: Options | None = None
-        self._replaced: _State | None = None  # what the last install() put aside
-        self._outer: list[_State | None] = []  # what each `with` around us will bring back
+    __slots__ = ("_before_install", "_before_with", "_reason", "_runtime", "_stats")
 
-    @property
-    def stats(self) -> Stats:
-        """The counters of this process."""
-        return self._setting.stats
-
-    @property
-    def cache_dirs(self) -> dict[str, CacheDir]:
-        """Each cache directory in use, by its path."""
-        return self._setting.cache_dirs
+    def __init__(self, runtime: "Runtime | None" = None, reason: str | None = None) -> None:
+        self._runtime = runtime
+        self._reason = reason  # why there is no runtime
+        self._stats: Stats | None = None
+        # What the last install() replaced, in a tuple, until a `with` has taken it over.
+        self._before_install: tuple[Composition | None] | None = None
+        self._before_with: list[Composition | None] = []  # what each `with` around us will bring back
+        if runtime is not None:
+            runtime.hook = self
 
     @property
-    def archives(self) -> "tuple[Archive | Refused, ...]":
-        """Each archive that is configured, in order; those that cannot be used have a `reason`."""
-        return self._setting.archives
-
-    @property
-    def options(self) -> "Options | None":
-        """The options in force, each with its origin; None if nothing is installed."""
-        if self._options is None and self._setting.values is not None:
-            self._options = resolve({}, "keyword")  # the activation's own, which start-up took as they are
-        return self._options
-
-    @property
-    def status(self) -> str:
+    def status(self) -> "Literal['writable', 'read-only', 'disabled']":
         """What may be done with the default cache directory now: "writable", "read-only" or "disabled"."""
-        directory = self._setting.directory()
-        if directory is None:
-            return DISABLED
-        return READ_ONLY if directory.status == WRITABLE and not directory.writable() else directory.status
+        composition = self._composition()
+        directory = None if composition is None else composition.directory
+        if composition is None or directory is None or directory.status == "disabled":
+            return "disabled"
+        return "writable" if directory.writable() and not composition.values["read_only"] else "read-only"
 
     @property
     def reason(self) -> str | None:
         """None, or one sentence: why the status is not "writable", or the last fault that was met."""
-        directory = self._setting.directory()
+        composition = self._composition()
+        if composition is None:
+            return self._reason or (_KILLED if disabled_by_environment() else "Not installed.")
+        directory = composition.directory
         if directory is None:
-            return _why_not_installed()
-        if directory.status == WRITABLE and not directory.writable():
-            return "Python was told to write no bytecode (PYTHONDONTWRITEBYTECODE or -B); force_write overrules that."
+            return composition.reason
+        if directory.status == "writable":
+            if composition.values["read_only"]:
+                return "read_only is set."
+            if not directory.writable():
+                return (
+                    "Python was told to write no bytecode (PYTHONDONTWRITEBYTECODE or -B); force_write overrules that."
+                )
         faults = (each.reason for each in (directory, *self.cache_dirs.values(), *self.archives))
         return next((fault for fault in faults if fault is not None), None)
 
-    def loader(self, fullname: str, path: str) -> CachingLoader:
-        """Return a loader for the source at `path`: the one that a module of this name would have."""
-        policies = self._setting.policies
-        return (policies.loader or CachingLoader)(fullname, path, policies)
+    @property
+    def stats(self) -> "Stats":
+        """The counters of this hook in this process."""
+        if self._runtime is not None:
+            return self._runtime.stats
+        if self._stats is None:
+            from .events import Stats
+
+            self._stats = Stats()
+        return self._stats
+
+    @property
+    def options(self) -> "Options | None":
+        """The installed options, each with its origin; None if nothing is installed."""
+        composition = self._composition()
+        if composition is None:
+            return None
+        if composition.options is None:
+            from . import runtime
+            from .config import resolution
+
+            recorded, file = runtime.activation or ({}, "")
+            private = composition.private
+            composition.options = resolution.as_recorded(composition.values, recorded, file, private=private)
+        return composition.options
+
+    @property
+    def cache_dirs(self) -> "dict[str, CacheDir]":
+        """Each cache directory in use, by its path."""
+        composition = self._composition()
+        return {} if composition is None else composition.cache_dirs
+
+    @property
+    def archives(self) -> "tuple[Archive | Refused, ...]":
+        """Each archive that is configured, in order; those that cannot be used have a `reason`."""
+        composition = self._composition()
+        return () if composition is None else composition.archives
 
     def uninstall(self) -> None:
         """Take the hook out and restore `sys`. Modules already loaded stay; what they load later is CPython's."""
-        self._setting.withdraw()
+        if self._runtime is not None:
+            self._runtime.withdraw()
 
-    def apply(self, values: "Values", options: "Options | None" = None, *, private: bool = False) -> None:
-        """Put option `values` in force, in place of any before; raises `CacheDirError`, under `strict` only.
-
-        `options` are the same with their origins, if those are known; `private` says that the cache directory is
-        the user's own default one.
-        """
-        setting = self._setting
-        replaced = None if setting.values is None else (setting.values, self._options, setting.private)
-        setting.put(values, private=private)
-        self._replaced, self._options = replaced, options
-
-    def found_prefix(self) -> object:
-        """Return the `sys.pycache_prefix` that would be in force without us."""
-        return self._setting.found_prefix()
+    def _composition(self) -> "Composition | None":
+        return None if self._runtime is None else self._runtime.composition
 
     def __enter__(self) -> "Hook":
-        self._outer.append(self._replaced)
+        replaced = (self._composition(),) if self._before_install is None else self._before_install
+        self._before_install = None
+        self._before_with += replaced
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        outer = self._outer.pop()
-        if outer is None:
-            self.uninstall()
-        elif runtime.current is self._setting:
-            values, options, private = outer
-            self.apply(values, options, private=private)
+        replaced = self._before_with.pop()
+        self._before_install = None
+        if self._runtime is None or self._runtime.composition is None:  # it has been uninstalled meanwhile
+            return
+        if replaced is None:
+            self._runtime.withdraw()
+        else:
+            self._runtime.put(replaced)
 
     def __repr__(self) -> str:
         return f"<pycachehook.Hook {self.status}{'' if self.reason is None else ': ' + self.reason}>"
 
 
-def install(cache_dir: object = None, *, config: object = None, **options: object) -> Hook:
+def _unless_killed(function: "Callable[Parameters, Hook]") -> "Callable[Parameters, Hook]":
+    """Have the kill switch asked before the arguments are looked at; an unknown option raises `ConfigError`."""
+    known: Any = function.__kwdefaults__
+
+    def install(*args: "Any", **keywords: "Any") -> Hook:
+        if disabled_by_environment():
+            return Hook(reason=_KILLED)
+        if any(name not in known and name != "cache_dir" for name in keywords):
+            return install_from(keywords, "keyword")  # which raises
+        return function(*args, **keywords)
+
+    install.__wrapped__ = function  # type: ignore[attr-defined]  # from which `inspect` and `help` take the signature
+    install.__doc__, install.__qualname__ = function.__doc__, "install"
+    return install
+
+
+@_unless_killed
+def install(
+    cache_dir: "Path | None" = None,
+    *,
+    config: "Path | None" = None,
+    layout: "Literal['mirror', 'shared'] | None" = None,
+    invalidation_mode: "Literal['checked-hash', 'unchecked-hash', 'timestamp'] | None" = None,
+    in_tree: "Literal['installed', 'all', 'hashed', 'ignore', 'read'] | None" = None,
+    read_only: bool | None = None,
+    rules: "Sequence[Mapping[str, Any]] | str | None" = None,
+    archives: "Sequence[Path] | Path | None" = None,
+    lock_timeout: float | None = None,
+    force_write: bool | None = None,
+    allow_shared: bool | None = None,
+    gc: "Literal['default', 'pause', 'freeze'] | None" = None,
+    compile_ahead: int | None = None,
+    open_code: "Literal['auto', 'always', 'never'] | None" = None,
+    strict: bool | None = None,
+    pause_gc: bool | None = None,
+) -> Hook:
     """Load plain source modules through the cache from now on, and return the `Hook`.
 
-    The options are the keys of `pycachehook.config.resolution.OPTIONS`; one that is None or left out comes from the environment,
-    the TOML file that `config` names, the activation files, or the default. With a hook in force already, its
-    settings are replaced, in place.
+    An option that is None comes from the environment, the TOML file that `config` names, the activation files, or is
+    the default. With a hook installed already, its settings are replaced, in place.
+
+    cache_dir          root of the store that is written to; default: `PYTHONPYCACHEPREFIX`, or the user's cache directory
+    config             a TOML file with a table `[tool.pycachehook]`; default: `PYCACHEHOOK_CONFIG`
+    layout             "mirror" (default): one entry for each source path; "shared": for each source content
+    invalidation_mode  "checked-hash" (default), "unchecked-hash" or "timestamp" (PEP 552)
+    in_tree            which pycs in the source's own `__pycache__` are read: "installed" (default), those with a
+                       timestamp only in the standard library and in site-packages; "all"; "hashed"; "ignore"
+    read_only          never write; default False
+    rules              tables of options for some sources, each with `match` or `distribution`; default: none
+    archives           read-only archives to look in first; default: none
+    lock_timeout       seconds to wait for another process that compiles the same source; default 5
+    force_write        write even under `-B` and `PYTHONDONTWRITEBYTECODE`; default False
+    allow_shared       accept directories and files that others may write to; default False
+    gc                 "default"; "pause": no collection while a module is executed; "freeze": besides, later
+                       collections do not visit what was imported
+    compile_ahead      processes that compile ahead what a cold start imports, 0 (default) to 64
+    open_code          use `io.open_code` for what is read: "auto" (default; where an embedder has a hook), "always", "never"
+    strict             a wrong environment raises; default False
+    pause_gc           an earlier name: True is gc="pause"
 
     Raises `ConfigError` (a ValueError) for a wrong option. A wrong environment raises nothing, unless `strict`
-    (then `CacheDirError`): the hook's `status` and `reason` tell. Under `PYCACHEHOOK_DISABLE` nothing is installed.
+    (then `CacheDirError`): the hook's `status` and `reason` tell. If it raises, nothing has been changed. Under
+    `PYCACHEHOOK_DISABLE` nothing is installed, and nothing raised.
     """
-    return install_from({"cache_dir": cache_dir, **options}, "keyword", config)
+    options = {
+        "cache_dir": cache_dir,
+        "layout": layout,
+        "invalidation_mode": invalidation_mode,
+        "in_tree": in_tree,
+        "read_only": read_only,
+        "rules": rules,
+        "archives": archives,
+        "lock_timeout": lock_timeout,
+        "force_write": force_write,
+        "allow_shared": allow_shared,
+        "gc": gc,
+        "compile_ahead": compile_ahead,
+        "open_code": open_code,
+        "strict": strict,
+        "pause_gc": pause_gc,
+    }
+    return install_from(options, "keyword", config)
 
 
 def install_from(keywords: "Mapping[str, object]", origin: str, config: object = None) -> Hook:
     """As `install`, with the options as a dict; `origin` is "keyword", or "flag" from a command line."""
-    options = resolve(keywords, origin, config)
+    if disabled_by_environment():
+        return Hook(reason=_KILLED)
+    from . import runtime
+
+    options = runtime.resolve(keywords, origin, config)
+    found = runtime.installed()
+    own = runtime.Runtime() if found is None else runtime.Runtime.of_this_copy(found)
     private = options.origin("cache_dir") == "default"
-    if killed():
-        return Hook()
-    hook = active() or Hook(InForce.listening())
-    hook.apply(options.values(), options, private=private)
+    composition = runtime.compose(options.values(), own.stats, private=private, options=options)
+    replaced = None if found is None else found.composition
+    own.put(composition)
+    hook: Hook = Hook(own) if own.hook is None else own.hook
+    hook._runtime, hook._before_install = own, (replaced,)  # noqa: SLF001 -- it may be of an earlier copy of this class
     return hook
 
 
 def uninstall() -> None:
-    """Take the hook in force out, if there is one."""
-    if runtime.current is not None:
-        runtime.current.withdraw()
+    """Take the installed hook out, if there is one."""
+    found = _installed()
+    if found is not None:
+        found.withdraw()
 
 
 def active() -> Hook | None:
-    """Return the hook in force, or None."""
-    setting = runtime.current
-    if setting is None:
-        return None
-    return setting.hook or Hook(setting)
+    """Return the installed hook, or None."""
+    found = _installed()
+    return None if found is None else found.hook or Hook(found)
 
 
-def _why_not_installed() -> str:
-    if killed():
-        return "PYCACHEHOOK_DISABLE is set."
-    return (
-        "This interpreter caches no bytecode (it has no cache tag)." if Layout.current() is None else "Not installed."
-    )
+def on_event(callback: "Callable[[Event], object]") -> "Callable[[], None]":
+    """Have `callback` called with an `Event` for each hit, miss, compilation, stored entry and fault from now on.
+
+    It is called in the thread of the import, before the module is executed, in this process and its forked children,
+    and stays when the hook is installed anew. One that raises an `Exception` is not called again. Returns a function
+    that removes it.
+    """
+    if not callable(callback):
+        raise TypeError(f"on_event() takes a callable, not {callback!r}")
+    from .events import process_listeners
+
+    found = _installed()
+    listeners = process_listeners if found is None else found.stats.listeners
+    listeners.append(callback)
+
+    def remove() -> None:
+        for index, listener in enumerate(listeners):
+            if listener is callback:
+                del listeners[index]
+                return
+
+    return remove
+
+
+def loader(fullname: str, path: str) -> "CachingLoader":
+    """Return a loader for the source at `path`: the one that a module of this name would have."""
+    from .loader import CachingLoader, Policies
+
+    found = _installed()
+    policies = Policies() if found is None else found.policies
+    return (policies.loader or CachingLoader)(fullname, path, policies)
+
+
+def _installed() -> "Runtime | None":
+    from .runtime import installed
+
+    return installed()

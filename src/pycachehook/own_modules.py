@@ -11,7 +11,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import _imp
 import sys
 
-from ._compat import ModuleSpec, SourceFileLoader, is_initializing
+from ._compat import ModuleSpec, SourceFileLoader, is_initializing, reify
 from .events import Miss
 from .pyc import CHECK_SOURCE, HASH_BASED, timestamp_stamp
 from .pyc import load as load_pyc
@@ -32,6 +32,7 @@ FOLDER = __file__.rpartition("\\" if system.windows else "/")[0]
 IMAGE_PARTS: "dict[str, tuple[str, bytes]]" = {}
 
 _loaded: "dict[str, ModuleType]" = {}  # by full name
+_LAZY_IMPORTS = hasattr(sys, "set_lazy_imports")  # PEP 810: one that is left would be resolved in somebody's import
 _unfinished: "set[str]" = set()  # full names of those whose bodies are running
 
 
@@ -40,6 +41,8 @@ def remember() -> None:
     for name, module in list(sys.modules.items()):
         if (name == PACKAGE or name.startswith(f"{PACKAGE}.")) and not is_initializing(module):
             _loaded.setdefault(name, module)
+            if _LAZY_IMPORTS:
+                reify(module)
 
 
 def load(name: str) -> "ModuleType | None":

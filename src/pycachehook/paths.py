@@ -12,6 +12,7 @@ __builtins__ = BUILTINS  # what a program patches in `builtins` does not reach t
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 OWN_DIR = ".pycachehook"  # our own files, below the cache directory
@@ -23,6 +24,8 @@ FORMAT = "1\n"  # what is in `.pycachehook/format`, the mark of a cache that thi
 
 TEMPORARY_PREFIX = ".pycachehook-"  # how the names of files begin and end that are being written
 TEMPORARY_SUFFIX = ".tmp"
+
+_PACKAGE_DIRECTORIES = ("site-packages", "dist-packages")  # what directories of installed packages are called
 
 
 class Layout:
@@ -240,6 +243,45 @@ def _home(user: str = "") -> str | None:
             return None
         home = record.pw_dir
     return home.rstrip("/") or "/" if home.startswith("/") else None
+
+
+def installed_predicate(*, windows: bool = system.windows) -> "Callable[[str], bool]":
+    """Return a function that says of a source's path whether it lies in the standard library or an installed package.
+
+    That is below the directories that `sysconfig` calls `stdlib`, `purelib` and `platlib`, for `sys.prefix` and
+    `sys.base_prefix`, or below a `site-packages` or `dist-packages` directory that is on `sys.path` when it is asked.
+    """
+    separator = "\\" if windows else "/"
+
+    def normal(path: str) -> str:
+        return path.replace("/", "\\").lower() if windows else path
+
+    def normal_entry(entry: object) -> str:
+        return normal(entry).rstrip(separator) if type(entry) is str else ""
+
+    version = "python{}.{}{}".format(*sys.version_info[:2], "t" if "t" in getattr(sys, "abiflags", "") else "")
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
+    folders = ["Lib"] if windows else [f"{lib}/{version}" for lib in {"lib", sys.platlibdir}]
+    known = [os.path.dirname(os.__file__)]
+    known += [separator.join((prefix, folder, "site-packages")) for prefix in prefixes for folder in folders]
+    directories = tuple(f"{normal(directory)}{separator}" for directory in known)
+
+    def is_installed(path: str) -> bool:
+        path = normal(path)
+        for directory in directories:
+            if path.startswith(directory):
+                return f"{separator}..{separator}" not in path[len(directory) - 1 :]
+        for name in _PACKAGE_DIRECTORIES:
+            marker = f"{separator}{name}{separator}"
+            begin = path.find(marker)
+            while begin >= 0:
+                directory, inside = path[: begin + len(marker) - 1], path[begin:]
+                if f"{separator}..{separator}" not in inside and directory in map(normal_entry, sys.path):
+                    return True
+                begin = path.find(marker, begin + 1)
+        return False
+
+    return is_installed
 
 
 def absolute(path: str, base: str | None = None) -> str | None:

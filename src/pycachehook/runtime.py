@@ -1,77 +1,201 @@
-"""What is in force in this interpreter: the finder, the policies, and what they change in `sys`.
+"""What is installed in this interpreter: the finder, the policies, and what they change in `sys`.
 
 And the start-up that the activation files call, which needs no more than this: the `Hook` that programs see is made
 when one asks for it.
 
-Start-up module: imports nothing at module level that the interpreter has not already loaded.
+Start-up module: imports nothing at module level that the interpreter has not already loaded, but `gc`, which is built
+in. It is longer than other modules because one more of them would cost every start.
 """
 
+import gc
 import os
 import sys
 
-from . import __version__, own_modules
+from . import __version__, disabled_by_environment, own_modules
 from ._compat import PathFinder
 from .cache_dir import DISABLED, CacheDir
-from .events import Stats
+from .events import Stats, process_listeners
 from .finder import CachingFinder
-from .loader import Policies, Policy
-from .paths import SHARED, Layout
+from .loader import CachingLoader, Policies, Policy
+from .paths import SHARED, Layout, absolute, default_cache_dir, installed_predicate, why_no_default_cache_dir
 from .pyc import UNCHECKED_HASH
 from .store import InTree, Store
+from .system import BUILTINS, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from .archive import Listings
+    from .archive import Archive, Listings, Refused
     from .config.options import Options
-    from .loader import CachingLoader, Rule
+    from .loader import Rule
 
     Values = dict[str, Any]  # option values by name, already checked
 
-current: "InForce | None" = None
+# A program may replace `builtins.__import__`, and is not to see what this module imports.
+__builtins__ = BUILTINS
+
+killed = disabled_by_environment
+current: "Runtime | None" = None  # see `installed`
 activation: "tuple[Values, str] | None" = None  # what the activation files say, and which file, once they have run
+_resets_after_fork = False
 
 
-class InForce:
-    """Option values put in force, and what it takes to put others in their place, or nothing.
+class Composition:
+    """What option values come to; `compose` makes it, `Runtime.put` installs it.
 
-    `stats` holds the counters of this process, `cache_dirs` each cache directory in use by its path, `archives` each
-    archive that is configured, used or refused, `values` the option values, None before there are any; `private` says that the cache directory is the user's own default one.
+    `directory` is the default cache directory; None: there is none, for the `reason`. `private` says that it is the
+    user's own default one. `archives` are all that are configured, used or refused. `options` are the values with their
+    origins, where those are known.
     """
 
-    def __init__(self) -> None:
-        self.stats = Stats()
+    def __init__(self, values: "Values", *, private: bool, options: "Options | None") -> None:
+        self.values = values
+        self.private = private
+        self.options = options
+        self.directory: CacheDir | None = None
+        self.reason: str | None = None
         self.cache_dirs: dict[str, CacheDir] = {}
-        self.archives: tuple[Any, ...] = ()
-        self.values: Values | None = None
-        self.private = False
-        self.hook: Any = None  # what programs have been given for it
+        self.archives: tuple[Archive | Refused, ...] = ()
+        self.default: Policy | None = None
+        self.rules: tuple[Rule, ...] = ()
+        self.listings: Listings | None = None
+        self.loader: type[CachingLoader] | None = None
+
+
+def compose(
+    values: "Values",
+    stats: Stats,
+    *,
+    private: bool = False,
+    options: "Options | None" = None,
+    look_only: bool = False,
+) -> Composition:
+    """Return what the option values come to, with nothing of it installed.
+
+    Missing cache directories are made, unless `look_only`. Raises `CacheDirError`, under `strict` only.
+    """
+    composed = Composition(values, private=private, options=options)
+    layout = Layout.current()
+    if layout is None:
+        composed.reason = "This interpreter caches no bytecode (it has no cache tag)."
+        return composed
+    composed.reason = None if values["cache_dir"] is not None else why_no_default_cache_dir()
+    if composed.reason is not None and values["strict"]:
+        from .errors import CacheDirError
+
+        raise CacheDirError(composed.reason)
+    by_rule = [{**values, **rule} if rule.get("enabled", True) else None for rule in values["rules"]]
+    used = [values, *(each for each in by_rule if each is not None)]
+    composed.cache_dirs = _cache_dirs(used, private=private, look_only=look_only)
+    composed.directory = composed.cache_dirs.get(values["cache_dir"])
+    if values["archives"]:  # after the directories, because it has the disk read megabytes
+        from .archive import open_all  # loads mmap, and few have any
+
+        composed.archives = open_all(values["archives"], allow_shared=values["allow_shared"], strict=values["strict"])
+        composed.listings = listings_of(composed.archives)
+    composed.default = _policy(values, layout, composed, stats)
+    composed.rules = tuple(
+        (_matcher(rule["match"]), None if each is None else _policy(each, layout, composed, stats))
+        for rule, each in zip(values["rules"], by_rule, strict=True)
+    )
+    composed.loader = _loader_of(values)
+    return composed
+
+
+def _cache_dirs(used: "Sequence[Mapping[str, Any]]", *, private: bool, look_only: bool) -> dict[str, CacheDir]:
+    """Return a `CacheDir` for each path; one that any of the values may write to is not read-only."""
+    written = () if look_only else {each["cache_dir"] for each in used if not each["read_only"]}
+    default = used[0]
+    same: dict[str, Any] = {name: default[name] for name in ("allow_shared", "force_write", "strict", "lock_timeout")}
+    made: dict[str, CacheDir] = {}
+    for path in (each["cache_dir"] for each in used):
+        if path is not None and path not in made:
+            own = private and path == default["cache_dir"]
+            made[path] = CacheDir(path, read_only=path not in written, private=own, **same)
+    return made
+
+
+def _policy(values: "Mapping[str, Any]", layout: Layout, composed: Composition, stats: Stats) -> Policy:
+    directory = composed.cache_dirs.get(values["cache_dir"])
+    archives: Any = tuple(each for each in composed.archives if each.usable)
+    in_tree = _in_tree(values["in_tree"], layout)
+    if directory is None or directory.status == DISABLED:
+        return Policy((*archives, *in_tree), None, stats)
+    if values["layout"] == SHARED:
+        from .content_store import SharedStore  # for those who ask for it
+
+        store: Store = SharedStore(directory, layout, stats, read_only=values["read_only"])
+    else:
+        store = Store(directory, layout, values["invalidation_mode"], read_only=values["read_only"])
+    return Policy((*archives, store, *in_tree), store, stats)
+
+
+def _in_tree(wish: str, layout: Layout) -> tuple[InTree, ...]:
+    if wish == "ignore":
+        return ()
+    if wish == "installed":
+        return (InTree(layout, installed_predicate()),)
+    return (InTree(layout, (lambda _path: False) if wish == "hashed" else None),)
+
+
+class Runtime:
+    """The finder in `sys.meta_path` and what it needs: a `Composition`, which another one may replace.
+
+    `stats` holds the counters since it was installed, `hook` what programs have been given for it, `composition` what
+    is installed, None before and after.
+    """
+
+    version = __version__
+
+    def __init__(self) -> None:
+        self.stats = Stats(process_listeners)
+        self.composition: Composition | None = None
+        self.hook: Any = None
         self.policies = Policies()
         self.policies.leave_prefix = self.leave_prefix
-        self._finder: Any = CachingFinder(self.policies)
+        self._finder: Any = CachingFinder(self.policies, self)
         self._found: dict[str, tuple[object, object]] = {}  # what `sys` held, and what we put there
+        self._listens = False
+        self._earlier: Any = None  # what `put` has to replace
 
     @classmethod
-    def listening(cls) -> "InForce":
-        """Return a new one, with the listeners that the environment asks for."""
+    def of_this_copy(cls, found: "Any") -> "Runtime":
+        """Return `found`, or what is to replace it if it is of a copy of this package that is no longer in `sys.modules`.
+
+        Objects of two copies do not go together: each knows only its own exceptions. What goes on is what others hold:
+        the hook, the counters, and what `sys` held before.
+        """
+        if type(found) is cls:
+            return found
         new = cls()
-        _listen(new.stats)
+        new._earlier = found
+        if found.version == cls.version:
+            new.stats, new.hook, new._listens = found.stats, found.hook, True
         return new
 
-    def put(self, values: "Values", *, private: bool = False) -> None:
-        """Put option values in force, in place of any before; raises `CacheDirError`, under `strict` only."""
+    @property
+    def cache_dirs(self) -> dict[str, CacheDir]:
+        """Each cache directory in use, by its path."""
+        return {} if self.composition is None else self.composition.cache_dirs
+
+    def put(self, composition: Composition) -> None:
+        """Install what option values come to, in place of any before."""
         global current  # noqa: PLW0603 -- the one of this interpreter
-        default, rules, cache_dirs = self.compose(values, private=private)
-        self.values, self.private = values, private
-        self.cache_dirs = cache_dirs
-        self.policies.replace(default, rules, listings_of(self.archives), _loader_of(values))
+        if type(composition) is not Composition:  # it is of an earlier copy of this module, see `of_this_copy`
+            composition = compose(composition.values, self.stats, private=composition.private)
+        if not self._listens:
+            _listen(self.stats)
+            self._listens = True
+        position = self._replace_earlier()
+        self.composition = composition
+        self.policies.replace(composition.default, composition.rules, composition.listings, composition.loader)
         self._restore_interpreter()
-        self._adapt_interpreter()
+        self._adapt_interpreter(composition)
         own_modules.remember()
-        if self._finder not in sys.meta_path:
-            sys.meta_path.insert(_position(), self._finder)
+        if not any(finder is self._finder for finder in sys.meta_path):
+            sys.meta_path.insert(_position() if position is None else position, self._finder)
         current = self
 
     def withdraw(self) -> None:
@@ -80,14 +204,13 @@ class InForce:
         if current is self:
             current = None
         self.policies.replace(None)
-        if self._finder in sys.meta_path:
-            sys.meta_path.remove(self._finder)
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self._finder]
         self._restore_interpreter()
-        self.cache_dirs, self.archives = {}, ()
+        self.composition = None
 
     def directory(self) -> CacheDir | None:
         """Return the default cache directory, if there is one in use."""
-        return None if self.values is None else self.cache_dirs.get(self.values["cache_dir"])
+        return None if self.composition is None else self.composition.directory
 
     def leave_prefix(self) -> None:
         """Restore the `sys.pycache_prefix` that was found: a program that writes pycs is to write them where it would."""
@@ -97,74 +220,25 @@ class InForce:
                 sys.pycache_prefix = found  # type: ignore[assignment]
 
     def found_prefix(self) -> "Any":
-        """Return the `sys.pycache_prefix` that would be in force without us."""
+        """Return the `sys.pycache_prefix` that there would be without us."""
         found, put = self._found.get("pycache_prefix", (None, None))
         return found if put is not None and sys.pycache_prefix == put else sys.pycache_prefix
 
-    def compose(
-        self, values: "Values", *, private: bool
-    ) -> "tuple[Policy | None, tuple[Rule, ...], dict[str, CacheDir]]":
-        """Return the default policy, the rules, and the cache directories by path, for option values.
+    def _replace_earlier(self) -> int | None:
+        """Take the runtime of an earlier copy of this package out, and return where its finder was."""
+        earlier, self._earlier = self._earlier, None
+        if earlier is None:
+            return None
+        places = [place for place, finder in enumerate(sys.meta_path) if _runtime_of(finder) is earlier]
+        earlier.withdraw()
+        return places[0] if places else None
 
-        Archives are opened too, and kept. Raises `CacheDirError`, under `strict` only.
-        """
-        layout = Layout.current()
-        self.archives = ()
-        cache_dirs: dict[str, CacheDir] = {}
-        if layout is None:
-            return None, (), cache_dirs
-        self._directory(values, cache_dirs, private=private)  # before archives have the disk read megabytes
-        if values["archives"]:
-            from .archive import open_all  # loads mmap, and few have any
-
-            self.archives = open_all(values["archives"], allow_shared=values["allow_shared"], strict=values["strict"])
-        default = self._policy(values, layout, cache_dirs, private=private)
-        rules = []
-        for rule in values["rules"]:
-            policy = None
-            if rule.get("enabled", True):
-                own = private and "cache_dir" not in rule
-                policy = self._policy({**values, **rule}, layout, cache_dirs, private=own)
-            rules.append((_matcher(rule["match"]), policy))
-        return default, tuple(rules), cache_dirs
-
-    def _directory(self, values: "Mapping[str, Any]", cache_dirs: dict[str, CacheDir], *, private: bool) -> CacheDir:
-        path = values["cache_dir"]
-        directory = cache_dirs.get(path)
-        if directory is None:
-            directory = cache_dirs[path] = CacheDir(
-                path,
-                read_only=values["read_only"],
-                private=private,
-                allow_shared=values["allow_shared"],
-                force_write=values["force_write"],
-                strict=values["strict"],
-                lock_timeout=values["lock_timeout"],
-            )
-        return directory
-
-    def _policy(
-        self, values: "Mapping[str, Any]", layout: Layout, cache_dirs: dict[str, CacheDir], *, private: bool
-    ) -> Policy:
-        directory = self._directory(values, cache_dirs, private=private)
-        archives = tuple(each for each in self.archives if each.usable)
-        in_tree = (InTree(layout),) if values["in_tree"] == "read" else ()
-        if directory.status == DISABLED:
-            return Policy((*archives, *in_tree), None, self.stats)
-        if values["layout"] == SHARED:
-            from .content_store import SharedStore  # for those who ask for it
-
-            shared = SharedStore(directory, layout, self.stats)
-            return Policy((*archives, shared, *in_tree), shared, self.stats)
-        store = Store(directory, layout, values["invalidation_mode"])
-        return Policy((*archives, store, *in_tree), store, self.stats)
-
-    def _adapt_interpreter(self) -> None:
+    def _adapt_interpreter(self, composition: Composition) -> None:
         """Make the tools that follow `sys` keep the source trees clean too."""
-        directory = self.directory()
-        if directory is None:
+        if composition.default is None:  # no cache tag: there is nothing to keep them clean of
             return
-        if directory.status == DISABLED:
+        directory = composition.directory
+        if directory is None or directory.status == DISABLED:
             self._put("dont_write_bytecode", value=True)
         else:
             self._put("pycache_prefix", directory.path)
@@ -180,48 +254,71 @@ class InForce:
                 setattr(sys, name, found)
 
 
+def installed() -> "Runtime | None":
+    """Return what is installed in this interpreter.
+
+    The finder in `sys.meta_path` leads to it, also where a program has dropped this package from `sys.modules` and
+    imported it again; the result is then of the earlier copy's class. `current` is for a finder that a tool has wrapped.
+    """
+    for finder in sys.meta_path:
+        runtime = _runtime_of(finder)
+        if runtime is not None and runtime.composition is not None:
+            return runtime  # type: ignore[no-any-return]
+    return current
+
+
+def _runtime_of(finder: object) -> "Any":
+    """Return the runtime that a finder of any copy of this package belongs to; None for any other finder."""
+    return finder.pycachehook_runtime if "pycachehook_runtime" in vars(type(finder)) else None  # type: ignore[attr-defined]
+
+
 def resolve(keywords: "Mapping[str, object]", origin: str, config: object = None) -> "Options":
-    """Return the options that `install` would put in force here; raises `ConfigError`."""
-    from .config import resolution as settings
+    """Return the options that `install` would install here; raises `ConfigError`."""
+    from .config import resolution
 
     enabled, file = activation or ({}, "")
-    prefix = sys.pycache_prefix if current is None else current.found_prefix()
-    return settings.resolve(keywords, origin, config=config, activation=enabled, activation_origin=file, prefix=prefix)
+    found = installed()
+    prefix = sys.pycache_prefix if found is None else found.found_prefix()
+    return resolution.resolve(
+        keywords, origin, config=config, activation=enabled, activation_origin=file, prefix=prefix
+    )
 
 
-def killed() -> bool:
-    """Say whether `PYCACHEHOOK_DISABLE`, the kill switch, is set: to anything but an empty string, 0, false, no, off."""
-    return os.environ.get("PYCACHEHOOK_DISABLE", "").lower() not in ("", "0", "false", "no", "off")
-
-
-def start_up(options: "Values", version: str, origin: str) -> None:
+def start_up(options: "Values", version: str, origin: str) -> bool:
     """Install what `pycachehook enable` wrote down; called by the activation files, so it never raises or prints.
 
     `options` has a value for every option that this `version` of the package knows (`cache_dir` may be None, for the
     default), `origin` is the path of the file. A second call does nothing: before Python 3.15, `.pth` files run
-    twice in virtual environments.
+    twice in virtual environments. Returns False if it came to nothing for lack of stack or memory: it may be called again.
     """
     global activation  # noqa: PLW0603
     if activation is not None:
-        return
+        return True
     activation = (options, origin)
-    if current is not None:
-        return
     try:
-        if killed():
-            return
-        private = False
-        if version != __version__ or options["cache_dir"] is None or _environment_has_options():
+        if killed() or installed() is not None:
+            return True
+        private, resolved = False, None
+        if version != __version__ or _environment_has_options():
             resolved = resolve({}, "keyword")
             options, private = resolved.values(), resolved.origin("cache_dir") == "default"
-        InForce.listening().put(options, private=private)
+        elif options["cache_dir"] is None:
+            directory = absolute(sys.pycache_prefix) if sys.pycache_prefix else None
+            private = directory is None
+            options = {**options, "cache_dir": default_cache_dir() if directory is None else directory}
+        runtime = Runtime()
+        runtime.put(compose(options, runtime.stats, private=private, options=resolved))
         _leave_no_debt()
+    except (RecursionError, MemoryError):
+        activation = None
+        return False
     except Exception as error:  # noqa: BLE001 -- a start-up file that raises breaks every program there
-        log = os.environ.get("PYCACHEHOOK_LOG")
+        log = _listening("LOG")
         if log:
             from .stats_log import open_log
 
             open_log(log)(f"not active: {error}")
+    return True
 
 
 def _leave_no_debt() -> None:
@@ -230,8 +327,6 @@ def _leave_no_debt() -> None:
     Else our own few thousand objects would bring the program's next collections forward, of which one over all
     objects costs as much as ten of our start-ups. (Not on Python 3.12, which begins with frozen objects of its own.)
     """
-    import gc  # built in
-
     if gc.get_freeze_count() == 0:
         gc.freeze()
         gc.unfreeze()
@@ -239,13 +334,21 @@ def _leave_no_debt() -> None:
 
 def _environment_has_options() -> bool:
     """Say whether the environment may change an option: then they are resolved, at the price of loading `config`."""
-    listeners = ("PYCACHEHOOK_LOG", "PYCACHEHOOK_STATS", "PYCACHEHOOK_DISABLE")
+    if sys.flags.ignore_environment:
+        return False
+    listeners = ("PYCACHEHOOK_LOG", "PYCACHEHOOK_STATS", "PYCACHEHOOK_TRACE", "PYCACHEHOOK_DISABLE")
     return any(name.startswith("PYCACHEHOOK_") and name not in listeners for name in os.environ)
 
 
+def _listening(name: str) -> str:
+    """Return where the environment wants to have events written: `PYCACHEHOOK_<name>`, but not under -E and -I."""
+    return "" if sys.flags.ignore_environment else os.environ.get(f"PYCACHEHOOK_{name}", "")
+
+
 def _listen(stats: Stats) -> None:
-    """Attach the listeners that the environment asks for."""
-    log, file = os.environ.get("PYCACHEHOOK_LOG"), os.environ.get("PYCACHEHOOK_STATS")
+    """Attach the listeners that the environment asks for, and have forked children start to count at zero."""
+    global _resets_after_fork  # noqa: PLW0603 -- once for each process
+    log, file = _listening("LOG"), _listening("STATS")
     if log or file:
         from .stats_log import open_log, write_at_exit
 
@@ -253,6 +356,15 @@ def _listen(stats: Stats) -> None:
             stats.log = open_log(log)
         if file:
             write_at_exit(stats, file)
+    if not _resets_after_fork and system.register_at_fork is not None:
+        system.register_at_fork(after_in_child=_reset_after_fork)
+        _resets_after_fork = True
+
+
+def _reset_after_fork() -> None:
+    found = installed()
+    if found is not None:
+        found.stats.reset()
 
 
 def listings_of(archives: "tuple[Any, ...]") -> "Listings | None":
@@ -266,7 +378,7 @@ def listings_of(archives: "tuple[Any, ...]") -> "Listings | None":
 
 
 def _loader_of(values: "Values") -> "type[CachingLoader] | None":
-    if not values["pause_gc"]:
+    if values["gc"] == "default":
         return None
     from .gc_control import PausingLoader
 

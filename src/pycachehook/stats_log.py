@@ -27,6 +27,8 @@ for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY", "
     _FLAGS |= getattr(_constants, _name, 0)
 _MODE = 0o600
 
+_written_at_exit: "dict[str, list[Stats]]" = {}  # by the target
+
 
 def open_log(target: str) -> "Callable[[str], None]":
     """Return a function that appends one line of text to the file `target`, or to standard error for "stderr".
@@ -45,11 +47,16 @@ def open_log(target: str) -> "Callable[[str], None]":
 def write_at_exit(stats: Stats, target: str) -> None:
     """Append `stats` to the file `target` as one line of JSON when this process, or a forked child of it, exits.
 
+    Called several times, as where a hook is installed again after it was uninstalled, it writes one line with the sums.
     Nothing is written by a process that is killed, replaced by `exec`, or ended by `os._exit`.
     """
-    atexit.register(_write, stats, _absolute(target))
-    if system.register_at_fork is not None:
-        system.register_at_fork(after_in_child=stats.reset)
+    path = _absolute(target)
+    several = _written_at_exit.setdefault(path, [])
+    several.append(stats)
+    if len(several) == 1:
+        atexit.register(_write, several, path)
+        if system.register_at_fork is not None:
+            system.register_at_fork(after_in_child=lambda: _reset(several))
 
 
 def line(stats: Stats) -> str:
@@ -93,8 +100,16 @@ def _absolute(target: str) -> str:
         return ""
 
 
-def _write(stats: Stats, target: str) -> None:
-    _append(target, line(stats))
+def _reset(several: list[Stats]) -> None:
+    for stats in several:
+        stats.reset()
+
+
+def _write(several: list[Stats], target: str) -> None:
+    total = Stats()
+    for stats in several:
+        total.add(stats)
+    _append(target, line(total))
 
 
 def _append(target: str, text: str) -> None:

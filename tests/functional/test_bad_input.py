@@ -44,7 +44,7 @@ WRONG = [
     ("rules", "[{match = '*', color = 1}]", "[{match = '*', color = 1}]", "color"),
     ("rules", "[{match = '*', enabled = 'so'}]", "[{match = '*', enabled = 'so'}]", "true or false"),
     ("rules", "[{match = '*', strict = true}]", "[{match = '*', strict = true}]", "strict"),
-    ("rules", "[{match = '*', in_tree = 'x'}]", "[{match = '*', in_tree = 'x'}]", "read or ignore"),
+    ("rules", "[{match = '*', in_tree = 'x'}]", "[{match = '*', in_tree = 'x'}]", "installed, all, hashed or ignore"),
 ]
 TEXTS = [(name, text, allowed) for name, text, _, allowed in WRONG if text is not None]
 TOMLS = [(name, toml, allowed) for name, _, toml, allowed in WRONG]

@@ -18,6 +18,7 @@ import pytest
 import pycachehook
 import pycachehook.on_miss.compiling
 from pycachehook.cli.main import main
+from pycachehook.hook import loader as loader_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -60,7 +61,7 @@ def hook(root: Path, cache: Path) -> Iterator[pycachehook.Hook]:
 
 def stored(hook: pycachehook.Hook, source: Path) -> Path:
     """Have the hook store an entry, and return where."""
-    hook.loader(source.stem, str(source)).get_code(source.stem)
+    loader_for(source.stem, str(source)).get_code(source.stem)
     (directory,) = hook.cache_dirs
     return Path(directory) / str(source.relative_to("/").with_suffix(f".{sys.implementation.cache_tag}.pyc"))
 

@@ -17,6 +17,7 @@ import pytest
 import pycachehook
 from pycachehook.cli.main import main
 from pycachehook.commands.inspect import version_of
+from pycachehook.hook import loader as loader_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,8 +53,8 @@ def inspect(no_hook: None, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_entry_of_ours(mode: str, inspect: Callable[..., dict[str, Any]], source: Path, cache: Path) -> None:
     """The header is told in words, the source compared, the seal checked, the code listed."""
-    with pycachehook.install(cache, invalidation_mode=mode) as hook:
-        hook.loader("some_module", str(source)).get_code("some_module")
+    with pycachehook.install(cache, invalidation_mode=mode):
+        loader_for("some_module", str(source)).get_code("some_module")
     (entry,) = cache.rglob("some_module.*.pyc")
     said = inspect(entry)
     expected = {
@@ -138,8 +139,8 @@ def test_a_module_by_name(
     monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(cache))
     shipped = py_compile.compile(str(source))
     assert inspect("some_module")["path"] == shipped
-    with pycachehook.install(cache, in_tree="ignore") as hook:
-        hook.loader("some_module", str(source)).get_code("some_module")
+    with pycachehook.install(cache, in_tree="ignore"):
+        loader_for("some_module", str(source)).get_code("some_module")
     (entry,) = cache.rglob("some_module.*.pyc")
     assert inspect("some_module")["path"] == str(entry)
     assert "some_module" not in sys.modules

@@ -14,6 +14,7 @@ import pytest
 import pycachehook
 import pycachehook.on_miss.compiling  # before there is a hook, as filelock
 from pycachehook.cli.main import main
+from pycachehook.hook import loader as loader_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,10 +33,10 @@ def filled(no_hook: None, cache: Path, tree: Callable[[Mapping[str, str]], Path]
     """Return `(source, entry)` for every entry of a cache, last used as many days ago as its place in the list says."""
     root = tree({f"folder_{number}/module.py": f"VALUE = {'x' * number!r}\n" for number in range(ENTRIES)})
     filled = []
-    with pycachehook.install(cache, in_tree="ignore") as hook:
+    with pycachehook.install(cache, in_tree="ignore"):
         for number in range(ENTRIES):
             source = root / f"folder_{number}" / "module.py"
-            hook.loader("module", str(source)).get_code("module")
+            loader_for("module", str(source)).get_code("module")
             entry = cache / str(source.relative_to("/").with_suffix(f".{sys.implementation.cache_tag}.pyc"))
             used = time.time() - number * DAY
             os.utime(entry, (used, used))

@@ -20,6 +20,7 @@ import pytest
 import pycachehook
 from pycachehook import pyc
 from pycachehook.cli.main import main
+from pycachehook.hook import loader as loader_for
 
 from .conftest import NOBODY, within
 
@@ -229,12 +230,12 @@ def filled(no_hook: None, cache: Path, tree: Tree) -> dict[str, Path]:
     root = tree(PACK)
     before: set[Path] = set()
     entries = {}
-    with pycachehook.install(cache, layout="shared", in_tree="ignore") as hook:
-        hook.loader("wrong", str(root / "pack" / "wrong.py")).get_code("wrong")  # and what the first write loads
+    with pycachehook.install(cache, layout="shared", in_tree="ignore"):
+        loader_for("wrong", str(root / "pack" / "wrong.py")).get_code("wrong")  # and what the first write loads
         for entry in cache.rglob("*.pyc"):
             entry.unlink()
         for name in PACK:
-            hook.loader("m", str(root / name)).get_code("m")
+            loader_for("m", str(root / name)).get_code("m")
             (entries[name],) = set(cache.rglob("*.pyc")) - before
             before.add(entries[name])
     return entries

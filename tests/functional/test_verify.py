@@ -16,6 +16,7 @@ import pytest
 import pycachehook
 import pycachehook.on_miss.compiling  # before there is a hook, as filelock
 from pycachehook.cli.main import main
+from pycachehook.hook import loader as loader_for
 from pycachehook.pyc import SEAL_SIZE
 
 from .conftest import NOBODY
@@ -34,9 +35,9 @@ def filled(no_hook: None, cache: Path, tree: Callable[[Mapping[str, str]], Path]
     """Return the entries of many sources, each with its source, in a cache that the hook has filled."""
     root = tree({f"module_{number}.py": f"def function():\n    return {number}\n" for number in range(ENTRIES)})
     filled = {}
-    with pycachehook.install(cache, in_tree="ignore") as hook:
+    with pycachehook.install(cache, in_tree="ignore"):
         for path in sorted(root.iterdir()):
-            hook.loader(path.stem, str(path)).get_code(path.stem)
+            loader_for(path.stem, str(path)).get_code(path.stem)
             filled[cache / str(path.relative_to("/").with_suffix(f".{sys.implementation.cache_tag}.pyc"))] = path
     assert all(entry.exists() for entry in filled)
     return filled

@@ -25,6 +25,7 @@ import pycachehook.on_miss.compiling  # before there is a hook
 from conftest import clean_environment
 from pycachehook.cli.main import main
 from pycachehook.commands.enable import FILES
+from pycachehook.hook import loader as loader_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,7 +63,7 @@ WRONG_FLAGS = [
     ("cache_dir", "", "must be the path of a directory."),
     ("layout", "Shared", "must be mirror or shared."),
     ("invalidation_mode", "hash", "must be checked-hash, unchecked-hash or timestamp."),
-    ("in_tree", "write", "must be read or ignore."),
+    ("in_tree", "write", "must be installed, all, hashed or ignore."),
     ("lock_timeout", "soon", "must be a number of seconds from 0 to 86400."),
     ("lock_timeout", "-1", "must be a number of seconds from 0 to 86400."),
     ("rules", "[{", "write [{match = "),
@@ -225,8 +226,8 @@ def test_every_option_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
 def test_status(cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: pytest.CaptureFixture[str]) -> None:
     """`status` tells what is in force, with each option's origin, and counts the entries."""
     root = tree({"some_module.py": ""})
-    with pycachehook.install(cache, in_tree="ignore") as hook:
-        hook.loader("some_module", f"{root}/some_module.py").get_code("some_module")
+    with pycachehook.install(cache, in_tree="ignore"):
+        loader_for("some_module", f"{root}/some_module.py").get_code("some_module")
         assert main(["status", "--json"]) == 0
         state = json.loads(capsys.readouterr().out)
         assert main(["status"]) == 0
@@ -253,9 +254,9 @@ def test_status_by_distribution(
 ) -> None:
     """Entries are counted for the distribution that their source belongs to, and what is no entry of ours apart."""
     sources = [tree({"mine.py": ""}) / "mine.py", pytest.__file__, _pytest.config.__file__, textwrap.__file__]
-    with pycachehook.install(cache, in_tree="ignore") as hook:
+    with pycachehook.install(cache, in_tree="ignore"):
         for source in sources:
-            hook.loader("module", str(source)).get_code("module")
+            loader_for("module", str(source)).get_code("module")
         (cache / "left.cpython-20.pyc").write_bytes(b"1234")
         assert main(["status", "--json"]) == 0
     state = json.loads(capsys.readouterr().out)

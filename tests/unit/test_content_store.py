@@ -27,6 +27,7 @@ from pycachehook import pyc
 from pycachehook.cli.main import main
 from pycachehook.commands import explain
 from pycachehook.content_store import Names, declared_encodings
+from pycachehook.hook import loader as loader_for
 from pycachehook.loader import CachingLoader
 from pycachehook.paths import Layout
 from pycachehook.store import DAY
@@ -64,7 +65,7 @@ class Setting:
     def load(self, path: Path | None = None, loader: CachingLoader | None = None) -> object:
         """Return the first constant of a source's code."""
         path = path or self.path
-        loader = loader or self.hook.loader(path.stem, str(path))
+        loader = loader or loader_for(path.stem, str(path))
         code = loader.get_code(loader.name)
         assert code is not None
         assert code.co_filename == str(path)
@@ -135,7 +136,7 @@ def test_same_content_under_two_names(setting: Setting) -> None:
     text = "def f():\n    def g(): pass\n    return g\n"
     paths = [setting.write(name, text) for name in ("one.py", "other/two.py", "no_suffix")]
     for path in (*paths, *paths):
-        code = setting.hook.loader("m", str(path)).get_code("m")
+        code = loader_for("m", str(path)).get_code("m")
         assert code is not None
         namespace: dict[str, Any] = {}
         exec(code, namespace)
@@ -336,7 +337,7 @@ def test_patched_compilation(
     setting.load()
     new = setting.write("new.py", "answer = 43\n")
     setting.counted()
-    known, unknown = (setting.hook.loader(path.stem, str(path)) for path in (setting.path, new))
+    known, unknown = (loader_for(path.stem, str(path)) for path in (setting.path, new))
     with monkeypatch.context() as patch:
         patched(patch, known)
         assert setting.load(loader=known) == "other"
@@ -390,7 +391,7 @@ def test_patched_compilation_leaves_shipped_bytecode(setting: Setting, monkeypat
     py_compile.compile(str(setting.path), doraise=True)
     setting.counted()
     with monkeypatch.context() as patch:
-        on_class(patch, setting.hook.loader("m", "m.py"))
+        on_class(patch, loader_for("m", "m.py"))
         assert setting.load() == "other"
     assert setting.hook.stats.hits_by_place["in_tree"] == 0
 
@@ -455,7 +456,7 @@ def test_explain(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     setting.load()
     assert explain.explain("m")["outcome"] == "loaded from store"
     with monkeypatch.context() as patch:
-        on_class(patch, setting.hook.loader("m", "m.py"))
+        on_class(patch, loader_for("m", "m.py"))
         found = explain.explain("m")
         (place,) = found["places"]
         assert (place["path"], place["verdict"]) == (str(setting.entry()), "other-mode")

@@ -11,7 +11,7 @@ from pycachehook.config.options import PER_PROCESS, PER_SOURCE, PREFIX_ORIGIN, O
 from pycachehook.errors import ConfigError
 
 PARSERS = {name: parser for name, (_, parser) in {**PER_SOURCE, **PER_PROCESS}.items()}
-SWITCHES = ["read_only", "force_write", "allow_shared", "pause_gc", "strict"]
+SWITCHES = ["read_only", "force_write", "allow_shared", "strict"]
 TRUE: list[object] = [True, "1", "true", "TRUE", "yes", "on"]
 FALSE: list[object] = [False, "0", "false", "No", "off"]
 
@@ -33,7 +33,10 @@ def test_switch(name: str, value: object, expected: bool) -> None:
         ("invalidation_mode", "checked-hash", "checked-hash"),
         ("invalidation_mode", "unchecked-hash", "unchecked-hash"),
         ("invalidation_mode", "timestamp", "timestamp"),
-        ("in_tree", "read", "read"),
+        ("in_tree", "installed", "installed"),
+        ("in_tree", "all", "all"),
+        ("in_tree", "read", "all"),
+        ("in_tree", "hashed", "hashed"),
         ("in_tree", "ignore", "ignore"),
         ("archives", "/a:/b/../c:", ("/a", "/c")),
         ("archives", [Path("/a")], ("/a",)),
@@ -43,6 +46,13 @@ def test_switch(name: str, value: object, expected: bool) -> None:
         ("lock_timeout", 1.5, 1.5),
         ("lock_timeout", "2.5", 2.5),
         ("lock_timeout", 86400, 86400.0),
+        ("gc", "default", "default"),
+        ("gc", "pause", "pause"),
+        ("gc", "freeze", "freeze"),
+        ("open_code", "always", "always"),
+        ("open_code", "never", "never"),
+        ("compile_ahead", 0, 0),
+        ("compile_ahead", "64", 64),
     ],
 )
 def test_valid_value(name: str, value: object, expected: object) -> None:
@@ -64,7 +74,10 @@ WRONG: dict[str, tuple[str, list[object]]] = {
         "checked-hash, unchecked-hash or timestamp",
         ["", "CHECKED_HASH", "checked_hash", None, 1, ["timestamp"]],
     ),
-    "in_tree": ("read or ignore", ["write", True, {}]),
+    "in_tree": ("must be installed, all, hashed or ignore.", ["write", True, {}]),
+    "gc": ("must be default, pause or freeze.", ["", "Pause", True, None]),
+    "open_code": ("must be auto, always or never.", ["", "yes", True, None]),
+    "compile_ahead": ("a whole number from 0 to 64", [-1, 65, "65", "-1", "", "1.0", 1.0, True, None, "1" * 5000]),
     "lock_timeout": (
         "a number of seconds from 0 to 86400",
         [-1, "-0.1", 86401, "", "5s", "nan", float("inf"), True, None, [5], 10**400],

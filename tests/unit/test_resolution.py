@@ -59,13 +59,15 @@ def test_defaults() -> None:
         "layout": "mirror",
         "invalidation_mode": "checked-hash",
         "read_only": False,
-        "in_tree": "read",
+        "in_tree": "installed",
         "rules": (),
         "archives": (),
         "lock_timeout": 5.0,
         "force_write": False,
         "allow_shared": False,
-        "pause_gc": False,
+        "gc": "default",
+        "compile_ahead": 0,
+        "open_code": "auto",
         "strict": False,
     }
     assert {options.origin(name) for name in resolution.NAMES} == {"default"}

@@ -33,7 +33,7 @@ OFF = {"enabled": False}
               "in_tree": "ignore"},),
         ),
         ('[{match = "a", enabled = false}, {match = "b", in_tree = "read"}]',
-         ({"match": ("a",), "enabled": False}, {"match": ("b",), "in_tree": "read"})),
+         ({"match": ("a",), "enabled": False}, {"match": ("b",), "in_tree": "all"})),
         ("[]", ()),
         ([{"distribution": "no-such-distribution", **OFF}],
          ({"match": (), "distribution": ("no-such-distribution",), "enabled": False},)),
@@ -64,7 +64,7 @@ def test_parse_rules(value: object, expected: object, monkeypatch: pytest.Monkey
         ([{"match": "a", "enabled": 3}], "rules[0].enabled = 3 (its origin) is not valid: it must be true or false"),
         (
             [{"match": "a", "in_tree": "x"}],
-            "rules[0].in_tree = 'x' (its origin) is not valid: it must be read or ignore.",
+            "rules[0].in_tree = 'x' (its origin) is not valid: it must be installed, all, hashed or ignore.",
         ),
     ],
 )

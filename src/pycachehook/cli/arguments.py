@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from pycachehook import __version__
 from pycachehook.config import resolution
-from pycachehook.config.options import boolean
+from pycachehook.config.options import ALIASES, boolean
 from pycachehook.terminal import visible
 
 from .printing import KIBI
@@ -210,8 +210,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         else:
             text = f"default: {default}" if default else None
             group.add_argument(flag, dest=name, metavar=name.upper(), help=text)
+    for name in ALIASES:
+        flag = f"--{name.replace('_', '-')}"
+        group.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, default=None, help=argparse.SUPPRESS)
 
 
 def flags(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return what the command line says of each option, None where it says nothing."""
-    return {name: getattr(parsed, name) for name in resolution.OPTIONS}
+    return {name: getattr(parsed, name) for name in (*resolution.OPTIONS, *ALIASES)}

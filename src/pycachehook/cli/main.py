@@ -69,10 +69,10 @@ def _run(parsed: argparse.Namespace) -> Callable[[], None]:
         run.record_at_exit(parsed.record)
     first, *arguments = chosen[0]
     if parsed.module:
-        return run.prepare_module(installed, first, arguments)
+        return run.prepare_module(first, arguments)
     if parsed.code:
         return run.prepare_code(first, arguments)
-    return run.prepare_script(installed, first, arguments)
+    return run.prepare_script(first, arguments)
 
 
 def _enable(parsed: argparse.Namespace) -> int:

@@ -7,8 +7,9 @@ from typing import Any
 from pycachehook import pyc
 from pycachehook._compat import records_columns, source_hash
 from pycachehook.cache_dir import DISABLED, fault_of
-from pycachehook.events import Miss
-from pycachehook.runtime import InForce
+from pycachehook.events import Miss, Stats
+from pycachehook.loader import Policies
+from pycachehook.runtime import compose
 from pycachehook.store import ENTRY_FLAGS, read_file
 
 
@@ -16,11 +17,10 @@ class CachedCode:
     """The caches that option `values` name, of which nothing is made or changed."""
 
     def __init__(self, values: dict[str, Any]) -> None:
-        setting = InForce()
         read_only = {"archives": (), "read_only": True, "in_tree": "ignore", "strict": False}
-        default, rules, _ = setting.compose({**values, **read_only}, private=False)
-        setting.policies.replace(default, rules)
-        self._policies = setting.policies
+        composed = compose({**values, **read_only}, Stats(), look_only=True)
+        self._policies = Policies()
+        self._policies.replace(composed.default, composed.rules)
         self._columns = records_columns()
 
     def of(self, path: str, source: bytes) -> tuple[types.CodeType, bool] | None:

@@ -19,6 +19,7 @@ import importlib_metadata
 
 from pycachehook import __version__, pyc
 from pycachehook.config.options import Options
+from pycachehook.config.resolution import OPTIONS
 from pycachehook.paths import Layout
 
 from . import startup_template
@@ -43,7 +44,7 @@ START_UP_MODULES = (
     "runtime",
 )
 # Those that an option, which comes behind each, has loaded too.
-OPTIONAL_MODULES = {"archive_format": "archives", "archive": "archives", "gc_control": "pause_gc"}
+OPTIONAL_MODULES = {"archive_format": "archives", "archive": "archives", "gc_control": "gc"}
 
 _PACKAGE = Path(pyc.__file__).resolve().parent
 _PACKAGE_NAME = "pycachehook"
@@ -101,7 +102,7 @@ def disable(purelib: Path) -> list[Path]:
 
 def build_image(values: Mapping[str, Any]) -> bytes:
     """Return the start-up image for these option values, as the start-up module's `load_image` reads it."""
-    further = [name for name, option in OPTIONAL_MODULES.items() if values[option]]
+    further = [name for name, option in OPTIONAL_MODULES.items() if values[option] != OPTIONS[option][0]]
     names = ("__init__", *START_UP_MODULES, *further)
     sources = {str(path): path.read_bytes() for path in (_PACKAGE / f"{name}.py" for name in names)}
     modules = tuple(

@@ -10,12 +10,11 @@ from pycachehook._compat import replaced_step
 from pycachehook.cache_dir import WRITABLE
 from pycachehook.content_store import Names, SharedStore
 from pycachehook.errors import PycacheHookError
-from pycachehook.events import ABSENT, ARCHIVE, IO_ERROR, LOCK_TIMEOUT, OTHER_MODE, STORE, UNTRUSTED, Miss
+from pycachehook.events import ABSENT, ARCHIVE, IO_ERROR, LOCK_TIMEOUT, OTHER_MODE, STORE, UNTRUSTED, Miss, Stats
 from pycachehook.finder import asks_for_its_type
 from pycachehook.loader import CachingLoader, Policy
 from pycachehook.on_miss.single_flight import being_compiled
 from pycachehook.paths import SHARED, Layout
-from pycachehook.runtime import InForce
 from pycachehook.store import READ_FLAGS, Store, read_file
 
 from .inspect import find_module
@@ -82,13 +81,14 @@ def _not_ours(spec: ModuleSpec) -> str | None:  # noqa: PLR0911 -- one for each 
 
 def _policy(path: str, values: dict[str, Any]) -> tuple[Policy | None, int | None]:
     """Return the policy for a source, and the number of the rule that it comes from, counted from 0."""
-    current = runtime.current
+    current = runtime.installed()
     if current is not None:
         default, rules = current.policies.default, current.policies.rules
     else:  # as they would be, without making anything
         places = (each.get("cache_dir", values["cache_dir"]) for each in ({}, *values["rules"]))
-        untouched = values["read_only"] or not all(map(os.path.lexists, places))
-        default, rules, _ = InForce().compose({**values, "read_only": untouched, "strict": False}, private=False)
+        missing = not all(os.path.lexists(each) for each in places if each is not None)
+        composed = runtime.compose({**values, "strict": False}, Stats(), look_only=missing)
+        default, rules = composed.default, composed.rules
     for number, (matches, policy) in enumerate(rules):
         if matches(path):
             return policy, number
@@ -161,19 +161,22 @@ class _Unusable:
 
     def find(self, _path: str) -> None:
         """Raise Miss."""
-        directory = None if runtime.current is None else runtime.current.cache_dirs.get(self._cache_dir)
+        current = runtime.installed()
+        directory = None if current is None else current.cache_dirs.get(self._cache_dir)
         exists = os.path.lexists(self._cache_dir)
         otherwise = "the cache directory is refused" if exists else "there is no cache yet"
         raise Miss(UNTRUSTED if exists else ABSENT, (directory and directory.reason) or otherwise)
 
 
 def _outcome_of_a_miss(store: Store | None, loader: Any, cache_dir: str) -> str:  # noqa: PLR0911 -- one for each case
-    if not os.path.lexists(cache_dir) and runtime.current is None:
+    if not os.path.lexists(cache_dir) and runtime.installed() is None:
         return "compiled, and stored if the cache directory can be made"
     if store is None:
         return "compiled, not stored: there is no cache that may be used"
     if store.directory.status != WRITABLE:
         return f"compiled, not stored: {store.directory.reason}"
+    if store.read_only:
+        return "compiled, not stored: read_only is set"
     if not store.heals:
         return "compiled, not stored: Python was told to write no bytecode"
     path = str(loader.path)

@@ -15,8 +15,9 @@ import importlib_metadata
 
 from pycachehook.cache_dir import WRITABLE
 from pycachehook.errors import PycacheHookError
-from pycachehook.loader import CachingLoader
-from pycachehook.runtime import InForce
+from pycachehook.events import Stats
+from pycachehook.loader import CachingLoader, Policies
+from pycachehook.runtime import compose
 
 from .inspect import find_module
 from .workers import CHUNK, in_processes
@@ -269,13 +270,15 @@ class _Worker:
     """Looks each source up as an import would, and compiles it if that would not find it."""
 
     def __init__(self, values: dict[str, Any]) -> None:
-        self._setting = InForce()
+        self._stats = Stats()
+        self._policies = Policies()
         # An archive is read-only: what it holds is stored all the same, for those who do not have the archive.
-        default, rules, self.directories = self._setting.compose({**values, "archives": ()}, private=False)
-        self._setting.policies.replace(default, rules)
+        composed = compose({**values, "archives": ()}, self._stats)
+        self._policies.replace(composed.default, composed.rules)
+        self.directories = composed.cache_dirs
 
     def __call__(self, path: str) -> Outcome:
-        if self._setting.policies.of(path) is None:
+        if self._policies.of(path) is None:
             return path, EXCLUDED, "", []
         wrong = no_source(path)
         if wrong is not None:
@@ -285,10 +288,10 @@ class _Worker:
         return path, word, why, warned
 
     def _compile(self, path: str) -> tuple[str, str]:
-        stats = self._setting.stats
+        stats = self._stats
         hits, stored = stats.hits, stats.stored
         name = os.path.basename(path).removesuffix(".py")
-        loader = CachingLoader(name, path, self._setting.policies)
+        loader = CachingLoader(name, path, self._policies)
         try:
             loader.get_code(name)
         except NOT_COMPILED as error:
@@ -301,7 +304,7 @@ class _Worker:
 
     def _why_not_stored(self, loader: CachingLoader) -> str:
         path = str(loader.path)
-        policy = self._setting.policies.of(path)
+        policy = self._policies.of(path)
         store = policy and policy.store
         try:
             refusal = store and store.refusal(loader.get_data(path))

@@ -15,13 +15,13 @@ from importlib.machinery import ExtensionFileLoader, PathFinder, SourceFileLoade
 from typing import Any
 
 from pycachehook.errors import ConfigError, PycacheHookError
-from pycachehook.hook import Hook
+from pycachehook.hook import loader as loader_for
 from pycachehook.terminal import visible
 
 Program = Callable[[], None]
 
 
-def prepare_script(hook: Hook, script: str, arguments: list[str]) -> Program:
+def prepare_script(script: str, arguments: list[str]) -> Program:
     """Return a function that runs a file, or the `__main__.py` of a directory or zip archive, as the main program.
 
     Raises ConfigError if there is none. What the function raises is the program's.
@@ -35,14 +35,14 @@ def prepare_script(hook: Hook, script: str, arguments: list[str]) -> Program:
     sys.argv[:] = [script, *arguments]
     if spec is not None:
         _set_path(path)
-        return _prepare_spec(hook, spec, "__main__")
+        return _prepare_spec(spec, "__main__")
     _set_path(os.path.dirname(os.path.realpath(path)))
-    loader = SourcelessFileLoader("__main__", path) if path.endswith(".pyc") else hook.loader("__main__", path)
+    loader = SourcelessFileLoader("__main__", path) if path.endswith(".pyc") else loader_for("__main__", path)
     get_code = partial(loader.get_code, "__main__")
     return partial(_execute, get_code, __file__=path, __loader__=loader, __spec__=None, __package__=None)
 
 
-def prepare_module(hook: Hook, name: str, arguments: list[str]) -> Program:
+def prepare_module(name: str, arguments: list[str]) -> Program:
     """Return a function that runs a module, or a package's `__main__`, as `python -m` does.
 
     Raises PycacheHookError if there is none; importing the packages above it raises whatever they raise.
@@ -63,7 +63,7 @@ def prepare_module(hook: Hook, name: str, arguments: list[str]) -> Program:
     if package and name in sys.modules:  # runpy's warning, word for word
         text = f"{name!r} found in sys.modules after import of package {package!r}, but prior to execution of {name!r}"
         warnings.warn(f"{text}; this may result in unpredictable behaviour", RuntimeWarning, stacklevel=2)
-    return _prepare_spec(hook, spec, name)
+    return _prepare_spec(spec, name)
 
 
 def prepare_code(code: str, arguments: list[str]) -> Program:
@@ -134,10 +134,10 @@ def _find(name: str) -> importlib.machinery.ModuleSpec | None:
         return None
 
 
-def _prepare_spec(hook: Hook, spec: importlib.machinery.ModuleSpec, name: str) -> Program:
+def _prepare_spec(spec: importlib.machinery.ModuleSpec, name: str) -> Program:
     loader: Any = spec.loader
     if type(loader) is SourceFileLoader:
-        loader = spec.loader = hook.loader(spec.name, loader.path)
+        loader = spec.loader = loader_for(spec.name, loader.path)
     if not hasattr(loader, "get_code") or spec.origin == "built-in" or isinstance(loader, ExtensionFileLoader):
         raise PycacheHookError(f"{name} holds no Python code that could be run ({spec.origin}).")
     get_code = partial(loader.get_code, spec.name)

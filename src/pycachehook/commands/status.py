@@ -8,6 +8,7 @@ from typing import Any
 
 from pycachehook import __version__, hook, runtime
 from pycachehook.cache_dir import DISABLED, WRITABLE, CacheDir
+from pycachehook.paths import why_no_default_cache_dir
 
 from .cache_walk import ENTRY, SHARED, TEMPORARY, walk
 from .stats_file import read_stats_file
@@ -26,7 +27,7 @@ def status(config: object = None) -> dict[str, Any]:
     """
     found = state(config)
     recorded = read_stats_file(os.environ.get("PYCACHEHOOK_STATS", ""))
-    distributions = _by_distribution(found["cache_dir"])
+    distributions = {} if found["cache_dir"] is None else _by_distribution(found["cache_dir"])
     ours = [counts for name, counts in distributions.items() if name != OTHERS]
     return {
         **found,
@@ -49,6 +50,7 @@ def state(config: object = None) -> dict[str, Any]:
         if active.options is None
         else active.options
     )
+    status: str
     if active is not None:
         status, reason = active.status, active.reason
     else:
@@ -82,6 +84,8 @@ def _archives(active: "hook.Hook | None", options: Any) -> list[dict[str, Any]]:
 def _would_be(values: dict[str, Any]) -> tuple[str, str | None]:
     if runtime.killed():
         return DISABLED, "PYCACHEHOOK_DISABLE is set."
+    if values["cache_dir"] is None:
+        return DISABLED, why_no_default_cache_dir()
     if not os.path.lexists(values["cache_dir"]):  # and `status` does not make it
         return DISABLED, NOT_ACTIVE
     names = ("read_only", "allow_shared", "force_write")

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
 INVALIDATION_MODES = (CHECKED_HASH, UNCHECKED_HASH, TIMESTAMP)
 LAYOUTS = (MIRROR, SHARED)
-IN_TREE = ("read", "ignore")
+INSTALLED, ALL, HASHED, IGNORE = "installed", "all", "hashed", "ignore"  # values of `in_tree`
+IN_TREE = (INSTALLED, ALL, HASHED, IGNORE)
+PAUSE = "pause"
+GC = (DEFAULT, PAUSE, "freeze")
+OPEN_CODE = ("auto", "always", "never")
 
 _DAY = 86400.0
+_MOST_PROCESSES = 64
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
@@ -38,6 +43,9 @@ class Option:
         self.value = value
         self.origin = origin
 
+    def __reduce__(self) -> "tuple[type[Option], tuple[Any, str]]":
+        return Option, (self.value, self.origin)
+
 
 class Options:
     """A value for every option of `NAMES`, each with its origin; values are attributes."""
@@ -48,10 +56,19 @@ class Options:
         self._options = options
 
     def __getattr__(self, name: str) -> "Any":
-        try:
-            return self._options[name].value
-        except KeyError:
-            raise AttributeError(name) from None
+        # An instance that `copy` or `pickle` has just made has no `_options` yet.
+        if name.startswith("_") or name not in self._options:
+            raise AttributeError(f"{name!r} is not an option")
+        return self._options[name].value
+
+    def __dir__(self) -> list[str]:
+        return [*object.__dir__(self), *self._options]
+
+    def __repr__(self) -> str:
+        return f"<pycachehook.Options {self.chosen()}>"
+
+    def __reduce__(self) -> "tuple[type[Options], tuple[dict[str, Option]]]":
+        return Options, (self._options,)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Options) and self.values() == other.values()
@@ -89,10 +106,12 @@ def boolean(name: str, value: object, origin: str) -> bool:
     raise _wrong(name, value, origin, "true or false (1, yes, on; 0, no, off)")
 
 
-def _one_of(*allowed: str) -> "Parser":
+def _one_of(*allowed: str, **synonyms: str) -> "Parser":
+    """Return the parser of an option with a few values; `synonyms` gives further words for some of them."""
+
     def parse(name: str, value: object, origin: str) -> str:
-        if isinstance(value, str) and value in allowed:
-            return value
+        if isinstance(value, str) and synonyms.get(value, value) in allowed:
+            return synonyms.get(value, value)
         raise _wrong(name, value, origin, ", ".join(allowed[:-1]) + " or " * (len(allowed) > 1) + allowed[-1])
 
     return parse
@@ -132,6 +151,18 @@ def _seconds(name: str, value: object, origin: str) -> float:
     return seconds
 
 
+def _processes(name: str, value: object, origin: str) -> int:
+    if isinstance(value, str) and value in map(str, range(_MOST_PROCESSES + 1)):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_PROCESSES:
+        return value
+    raise _wrong(name, value, origin, f"a whole number from 0 to {_MOST_PROCESSES}")
+
+
+def _gc_of_pause_gc(name: str, value: object, origin: str) -> str:
+    return PAUSE if boolean(name, value, origin) else DEFAULT
+
+
 # name: (default, parser); a parser takes (name, value, origin), and returns the value or raises ConfigError.
 # What a rule may set, and what it may not.
 PER_SOURCE: "dict[str, tuple[Any, Parser]]" = {
@@ -139,13 +170,19 @@ PER_SOURCE: "dict[str, tuple[Any, Parser]]" = {
     "layout": (MIRROR, _one_of(*LAYOUTS)),
     "invalidation_mode": (CHECKED_HASH, _one_of(*INVALIDATION_MODES)),
     "read_only": (False, boolean),
-    "in_tree": ("read", _one_of(*IN_TREE)),
+    "in_tree": (INSTALLED, _one_of(*IN_TREE, read=ALL)),
 }
 PER_PROCESS: "dict[str, tuple[Any, Parser]]" = {
     "archives": ((), _files),
     "lock_timeout": (5.0, _seconds),
     "force_write": (False, boolean),
     "allow_shared": (False, boolean),
-    "pause_gc": (False, boolean),
+    "gc": (DEFAULT, _one_of(*GC)),
+    "compile_ahead": (0, _processes),
+    "open_code": ("auto", _one_of(*OPEN_CODE)),
     "strict": (False, boolean),
 }
+# Earlier names: (the option that each sets, a parser that returns a value of that option).
+ALIASES: "dict[str, tuple[str, Parser]]" = {"pause_gc": ("gc", _gc_of_pause_gc)}
+# What the environment may not decide in a process whose real and effective users or groups differ.
+NOT_FROM_ANOTHER_USER = ("allow_shared", "archives")

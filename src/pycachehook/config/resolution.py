@@ -4,16 +4,27 @@ Start-up module: imports nothing at module level that the interpreter has not al
 """
 
 import os
+import sys
 
 from pycachehook.errors import ConfigError
 from pycachehook.paths import SHARED, absolute, default_cache_dir
 from pycachehook.pyc import CHECKED_HASH
+from pycachehook.system import system
 
-from .options import DEFAULT, PER_PROCESS, PER_SOURCE, PREFIX_ORIGIN, Option, Options
+from .options import (
+    ALIASES,
+    DEFAULT,
+    NOT_FROM_ANOTHER_USER,
+    PER_PROCESS,
+    PER_SOURCE,
+    PREFIX_ORIGIN,
+    Option,
+    Options,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from .options import Parser
@@ -56,27 +67,48 @@ def resolve(
     5. for `cache_dir`, CPython's own cache prefix (`prefix`)
     6. the default
 
+    Under -E and -I there is no 2, nor `PYCACHEHOOK_CONFIG`. `cache_dir` is None where there is no default.
+
     Raises `ConfigError` for the first wrong value, whether or not a stronger one hides it, and for values in force
     that do not go together.
     """
+    weaker = [] if not activation else [_from_activation(activation, activation_origin)]
+    stronger = [_from_keywords(keywords, keyword_origin), _from_environment()]
+    named_by_environment = "" if sys.flags.ignore_environment else os.environ.get(ENVIRONMENT_PREFIX + "CONFIG", "")
+    if config or named_by_environment:
+        trusting = any("allow_shared" in layer and layer["allow_shared"].value for layer in [*stronger, *weaker])
+        layer = _from_file(config or named_by_environment, allow_shared=trusting)
+        if not config and _serves_another_user():
+            layer = {name: option for name, option in layer.items() if name not in NOT_FROM_ANOTHER_USER}
+        stronger.append(layer)
     found: dict[str, Option] = {}
-    layers = [_from_keywords(keywords, keyword_origin), _from_environment()]
-    config = config or os.environ.get(ENVIRONMENT_PREFIX + "CONFIG")
-    if config:
-        layers.append(_from_file(config))
-    if activation:
-        layers.append(_from_activation(activation, activation_origin))
-    for layer in layers:
+    for layer in [*stronger, *weaker]:
         for name, option in layer.items():
             found.setdefault(name, option)
     if "cache_dir" not in found:
-        if prefix:
-            found["cache_dir"] = Option(absolute(prefix), PREFIX_ORIGIN)
+        directory = absolute(prefix) if prefix else None
+        if directory is not None:
+            found["cache_dir"] = Option(directory, PREFIX_ORIGIN)
         else:
             found["cache_dir"] = Option(default_cache_dir(), DEFAULT)
     options = Options({name: found.get(name) or Option(OPTIONS[name][0], DEFAULT) for name in OPTIONS})
     _check_together(options)
     return options
+
+
+def as_recorded(
+    values: "Mapping[str, Any]", activation: "Mapping[str, object]", origin: str, *, private: bool
+) -> Options:
+    """Return the options of a start-up that took the values of `activation` as they are, without `resolve`.
+
+    `origin` is the activation's file; `private` says that `cache_dir`, if it is not the activation's, is the default.
+    """
+    options = {}
+    for name, (default, _) in OPTIONS.items():
+        options[name] = Option(values[name], DEFAULT if values[name] == default else origin)
+    if activation.get("cache_dir") is None:
+        options["cache_dir"].origin = DEFAULT if private else PREFIX_ORIGIN
+    return Options(options)
 
 
 def _check_together(options: Options) -> None:
@@ -101,34 +133,53 @@ def _check_together(options: Options) -> None:
 
 def _from_activation(activation: "Mapping[str, Any]", origin: str) -> dict[str, Option]:
     """Return what `enable` recorded and is more than the default, written out; its rules are resolved already."""
-    found = {}
-    for name, value in activation.items():
-        if name in OPTIONS and value != OPTIONS[name][0]:
-            found[name] = Option(value if name == "rules" else parse(name, value, origin), origin)
-    return found
+    found = {"rules": Option(activation["rules"], origin)} if activation.get("rules", ()) != () else {}
+    known = ((name, value) for name, value in activation.items() if name in OPTIONS or name in ALIASES)
+    parsed = _parsed((name, value, origin) for name, value in known if name != "rules" and value is not None)
+    return {**found, **{name: option for name, option in parsed.items() if option.value != OPTIONS[name][0]}}
 
 
 def _from_keywords(keywords: "Mapping[str, object]", origin: str) -> dict[str, Option]:
-    found = {}
-    for name, value in keywords.items():
-        if value is not None:
-            where = f"--{name.replace('_', '-')}" if origin == "flag" else origin
-            found[name] = Option(parse(name, value, where), where)
-    return found
+    flags = origin == "flag"
+    return _parsed(
+        (name, value, f"--{name.replace('_', '-')}" if flags else origin)
+        for name, value in keywords.items()
+        if value is not None
+    )
 
 
 def _from_environment() -> dict[str, Option]:
-    found = {}
-    for name in OPTIONS:
-        variable = ENVIRONMENT_PREFIX + name.upper()
-        value = os.environ.get(variable)
-        if value:
-            found[name] = Option(parse(name, value, variable), variable)
-    return found
+    """Return what the environment sets: nothing under -E and -I, as Python ignores its own variables then."""
+    if sys.flags.ignore_environment:
+        return {}
+    names = [*OPTIONS, *ALIASES]
+    if _serves_another_user():
+        names = [name for name in names if name not in NOT_FROM_ANOTHER_USER]
+    variables = ((name, ENVIRONMENT_PREFIX + name.upper()) for name in names)
+    return _parsed((name, os.environ[variable], variable) for name, variable in variables if os.environ.get(variable))
 
 
-def _from_file(path: object) -> dict[str, Option]:
+def _from_file(path: object, *, allow_shared: bool) -> dict[str, Option]:
     from .toml_file import read_config_file  # loads tomllib
 
-    origin, table = read_config_file(path)
-    return {name: Option(parse(name, value, origin), origin) for name, value in table.items()}
+    origin, table = read_config_file(path, allow_shared=allow_shared)
+    return _parsed((name, value, origin) for name, value in table.items())
+
+
+def _parsed(given: "Iterable[tuple[str, object, str]]") -> dict[str, Option]:
+    """Return the options that one layer's (name, value, origin) give; an option's own name goes before its alias."""
+    found, by_alias = {}, {}
+    for name, value, origin in given:
+        if name in ALIASES:
+            target, parser = ALIASES[name]
+            by_alias[target] = Option(parser(name, value, origin), origin)
+        else:
+            found[name] = Option(parse(name, value, origin), origin)
+    return {**by_alias, **found}
+
+
+def _serves_another_user() -> bool:
+    """Say whether this process has rights that the user who started it, and its environment, may not have."""
+    if system.getuid is None:
+        return False
+    return bool(system.getuid() != system.geteuid() or system.getgid() != system.getegid())

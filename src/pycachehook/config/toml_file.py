@@ -1,24 +1,37 @@
 """The configuration file: `[tool.pycachehook]` of a TOML file. Loaded only where one is named."""
 
 import os
+import stat
 import tomllib
 
 from pycachehook.errors import ConfigError
+from pycachehook.paths import absolute
+from pycachehook.system import system
+from pycachehook.trust import distrust, fault_of, trusted_owners
+
+# A FIFO must not be waited for.
+_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_CHUNK = 1 << 16
 
 
-def read_config_file(path: object) -> tuple[str, dict[str, object]]:
+def read_config_file(path: object, *, allow_shared: bool = False) -> tuple[str, dict[str, object]]:
     """Return the TOML file's absolute path and its table `[tool.pycachehook]`, unchecked.
 
-    Relative directories in it start from the file's own directory.
-    Raises ConfigError when the file cannot be read, is not TOML, or has no such table.
+    Relative directories in it start from the file's own directory. It decides whose bytecode runs, so it is trusted
+    by the rule for cache directories, unless `allow_shared`.
+    Raises ConfigError when the file cannot be read, is not trusted, is not TOML, or has no such table.
     """
     name = os.fsdecode(path)  # type: ignore[arg-type]
     try:
-        with open(name, "rb") as file:
-            document = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"The configuration file {name} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        document = tomllib.loads(_read(name, () if allow_shared else trusted_owners()).decode())
+    except (OSError, ValueError) as error:
+        if isinstance(error, (tomllib.TOMLDecodeError, UnicodeDecodeError)):
+            raise ConfigError(f"The configuration file {name} is not valid TOML: {error}.") from None
+        if isinstance(error, ConfigError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"The configuration file {name} cannot be read: {reason}.") from None
+    except RecursionError as error:
         raise ConfigError(f"The configuration file {name} is not valid TOML: {error}.") from None
     table = document.get("tool", {})
     table = table.get("pycachehook") if isinstance(table, dict) else None
@@ -28,10 +41,33 @@ def read_config_file(path: object) -> tuple[str, dict[str, object]]:
     return origin, {key: _absolute(key, value, os.path.dirname(origin)) for key, value in table.items()}
 
 
+def _read(name: str, owners: tuple[int, ...]) -> bytes:
+    """Return the bytes of a regular file that is trusted, as its directories are; raises ConfigError or OSError."""
+    descriptor = system.open(name, _FLAGS)
+    try:
+        status = system.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            what = "Is a directory" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
+            raise ConfigError(f"The configuration file {name} cannot be read: {what}.")
+        fault = distrust(os.path.abspath(name), owners)
+        if fault is None:
+            fault = fault_of(status, owners)  # of the file that is open, whatever the name leads to by now
+            fault = fault and f"it {fault}."
+        if fault is not None:
+            reason = fault.replace("choose another cache_dir, or set", "or set")
+            raise ConfigError(f"The configuration file {name} is not trusted: {reason}")
+        parts = [system.read(descriptor, _CHUNK)]
+        while parts[-1]:
+            parts.append(system.read(descriptor, _CHUNK))
+        return b"".join(parts)
+    finally:
+        system.close(descriptor)
+
+
 def _absolute(key: str, value: object, folder: str) -> object:
     """Make the paths that an option names absolute, from the file's own `folder`."""
     if key == "cache_dir" and isinstance(value, str) and value.strip():
-        return os.path.join(folder, os.path.expanduser(value))
+        return absolute(value, folder) or value
     if key == "archives":
         listed = value if isinstance(value, list) else [value]
         return [_absolute("cache_dir", each, folder) for each in listed]
