@@ -190,7 +190,7 @@ def source_to_code(loader: "Any", data: bytes, path: str, fullname: str) -> "Cod
     return loader.source_to_code(data, path)  # type: ignore[no-any-return]
 
 
-def replaced_step(loader: "Any") -> str | None:
+def replaced_step(loader: "Any") -> str | None:  # noqa: C901, PLR0911 -- one comparison for each step
     """Return the name of a step of CPython's `SourceFileLoader` that a tool has replaced in this process, or None.
 
     Macro expanders, instrumenting profilers and the like replace methods of the class, functions and modules that it

@@ -56,9 +56,7 @@ def load(name: str) -> "ModuleType | None":
     _imp.acquire_lock()  # no thread sees a module that another one has not finished
     try:
         module = _loaded.get(full)
-        if module is None:
-            return _make(full)
-        return None if full in _unfinished else module
+        return _make(full) if module is None else None if full in _unfinished else module
     except Exception as error:  # the package has been removed meanwhile, or is being loaded by this thread
         if is_foreign(error):
             raise

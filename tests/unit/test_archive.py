@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pycachehook import pyc
+from pycachehook import archive, pyc
 from pycachehook._compat import MAGIC_NUMBER, siphash, source_hash
 from pycachehook.archive import Archive, Listings, Unusable, open_all
 from pycachehook.archive_format import FORMAT, INDEX_KEY, INDEX_NAME, TAIL_SIZE, named_roots
@@ -28,6 +28,7 @@ from pycachehook.loader import CachingLoader, Policies, Policy
 from pycachehook.path_search import NOWHERE, find_in_listings
 from pycachehook.runtime import listings_of
 from pycachehook.store import MOST
+from pycachehook.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -101,8 +102,9 @@ def test_the_format(built: Archive, root: Path) -> None:
     assert is_package
     assert position % 16 == 0
     entry = data[position:][:length]
-    flags, stamp, code = pyc.load(entry, str(root / "pk/__init__.py"))
+    flags, stamp, check, code = pyc.load(entry, str(root / "pk/__init__.py"))
     assert (flags, stamp) == (pyc.FLAGS["unchecked-hash"], source_hash(b"NAME = 'pk'\n"))
+    assert check == pyc.second_hash(b"NAME = 'pk'\n")
     assert code == compile("NAME = 'pk'\n", root / "pk/__init__.py", "exec", dont_inherit=True)
     assert pyc.is_sealed(entry)
 
@@ -351,7 +353,7 @@ def test_a_spec_that_outlives_its_archive(root: Path, tmp_path: Path) -> None:
 def test_paths_of_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     """With their own separator: what the members' names have is `/`."""
     built.roots[0].place = "C:\\app"
-    monkeypatch.setattr(os, "sep", "\\")
+    monkeypatch.setattr(archive, "SEP", "\\")
     assert built.find("C:\\app\\pk\\sub\\deep.py").co_filename == "C:\\app\\pk\\sub\\deep.py"
     assert built.path("C:\\app\\pk\\sub\\deep.py").endswith(f"/application/pk/sub/deep{built.member_suffix}")
 
@@ -367,7 +369,7 @@ def test_mapping_on_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> 
     with monkeypatch.context() as patched:
         patched.setattr(mmap, "mmap", windows_mmap)
         patched.setattr(sys, "version_info", (3, 13, 0))
-        patched.setattr(os, "name", "nt")
+        patched.setattr(system, "windows", True)
         assert Archive(built.path_name, ()).mode == built.mode
 
 

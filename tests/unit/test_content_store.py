@@ -178,7 +178,11 @@ def test_source_that_can_be_read_later(setting: Setting, monkeypatch: pytest.Mon
     def fails(path: str, **_: object) -> None:
         raise PermissionError(13, "no", path)
 
-    monkeypatch.setattr(pycachehook.on_miss.compiling, "read_source", fails)
+    own = FunctionType(
+        fails.__code__, {**vars(builtins), "__name__": "pycachehook"}
+    )  # else it is the program's exception
+    own.__kwdefaults__ = fails.__kwdefaults__
+    monkeypatch.setattr(pycachehook.on_miss.compiling, "read_source", own)
     assert (setting.load(), setting.entries()) == (42, set())
 
 

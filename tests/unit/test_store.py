@@ -301,15 +301,15 @@ def damaged(data: bytes, position: int) -> bytes:
     ("damage", "expected"),
     [
         (lambda data: data, "hit"),
-        (lambda data: data[:-16], "hit"),
+        (lambda data: data[: -pyc.SEAL_SIZE], "hit"),
         (lambda _: b"", "corrupt"),
         (lambda data: data[:16], "corrupt"),
         (lambda data: damaged(data, 0), "corrupt"),
         (lambda data: damaged(data, 8), "corrupt"),
         (lambda data: damaged(data, 40), "corrupt"),
         (lambda data: damaged(data, -1), "corrupt"),
-        (lambda data: damaged(data, 0)[:-16], "wrong-magic"),
-        (lambda data: damaged(data, 8)[:-16], "stale-source"),
+        (lambda data: damaged(data, 0)[: -pyc.SEAL_SIZE], "wrong-magic"),
+        (lambda data: damaged(data, 8)[: -pyc.SEAL_SIZE], "stale-source"),
     ],
     ids=["whole", "no seal", "empty", "header alone", "magic", "stamp", "body", "seal", "other magic", "other stamp"],
 )
