@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import Any
 
 import importlib_metadata
@@ -263,7 +262,7 @@ def _outcomes(
 ) -> AbstractContextManager[Iterator[Outcome]]:
     if jobs == 1 or len(files) <= CHUNK:
         return nullcontext(map(worker, files))
-    return in_processes(_work, files, jobs, _lost, partial(_start_worker, values))
+    return in_processes(_work, files, jobs, _lost, _start_worker, (values,))
 
 
 class _Worker:
