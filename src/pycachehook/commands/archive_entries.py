@@ -27,7 +27,7 @@ def compiled(
     """
     if jobs == 1:
         return nullcontext(map(_start(mode, cache), files))
-    return in_processes(_work, files, jobs, _lost, _start, (mode, cache))
+    return in_processes(_work, files, jobs, _lost, prepare=_start, arguments=(mode, cache))
 
 
 class _Compiler:

@@ -262,7 +262,7 @@ def _outcomes(
 ) -> AbstractContextManager[Iterator[Outcome]]:
     if jobs == 1 or len(files) <= CHUNK:
         return nullcontext(map(worker, files))
-    return in_processes(_work, files, jobs, _lost, _start_worker, (values,))
+    return in_processes(_work, files, jobs, _lost, prepare=_start_worker, arguments=(values,))
 
 
 class _Worker:

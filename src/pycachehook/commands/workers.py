@@ -39,6 +39,7 @@ def in_processes(
     tasks: Sequence[Task],
     jobs: int,
     lost: Callable[[Task, str], Done],
+    *,
     prepare: Callable[..., object],
     arguments: Sequence[object],
 ) -> Iterator[Iterator[Done]]:
