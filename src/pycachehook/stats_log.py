@@ -8,7 +8,7 @@ import atexit
 import sys
 
 from .events import Stats
-from .system import system
+from .system import is_foreign, system
 from .terminal import visible
 
 TYPE_CHECKING = False
@@ -125,5 +125,6 @@ def _append(target: str, text: str) -> None:
                 system.write(descriptor, data)
         finally:
             system.close(descriptor)
-    except (OSError, ValueError):  # ValueError: a null character in the target
-        pass
+    except (OSError, ValueError) as error:  # ValueError: a null character in the target
+        if is_foreign(error):
+            raise

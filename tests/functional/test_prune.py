@@ -295,7 +295,8 @@ def test_directories_that_become_empty_go(
 ) -> None:
     """With its last entry a directory goes, and every one above it that is empty then; the cache itself stays."""
     prune("--max-files", "0")
-    assert sorted(each.name for each in cache.iterdir()) == [".pycachehook", "CACHEDIR.TAG"]
+    assert {each.name for each in cache.iterdir() if each.is_dir()} == {".pycachehook"}
+    assert (cache / "CACHEDIR.TAG").exists()
 
 
 @pytest.mark.parametrize(

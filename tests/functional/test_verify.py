@@ -89,7 +89,7 @@ def test_verdicts(filled: dict[Path, Path], verify: Callable[..., dict[str, Any]
     filled[entries[1]].write_text("changed", encoding="utf-8")
     filled[entries[2]].unlink()
     entries[3].chmod(0o666)
-    bodies = {4: b"", 5: entries[5].read_bytes()[16:-16][:-20], 6: entries[6].read_bytes()[16:-16]}
+    bodies = {4: b"", 5: entries[5].read_bytes()[16:-SEAL_SIZE][:-20], 6: entries[6].read_bytes()[16:-SEAL_SIZE]}
     for number, body in bodies.items():
         entries[number].write_bytes(entries[number].read_bytes()[:16] + body)
     for mode in py_compile.PycInvalidationMode:

@@ -43,7 +43,7 @@ def test_wrong_lines(kind: str, tmp_path: Path) -> None:
     found = read_stats_file(str(path))
     assert [each["hit_rate"] for each in found.runs] == [0.75, 0.75]
     assert found.bytes_saved == 20
-    assert found.reason == f"1 of 3 lines in {path}, which PYCACHEHOOK_STATS names, are no statistics."
+    assert found.reason == f"1 of the last 3 lines in {path}, which PYCACHEHOOK_STATS names, are no statistics."
 
 
 @pytest.mark.usefixtures("no_hook")
@@ -55,7 +55,7 @@ def test_status(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setenv("PYCACHEHOOK_STATS", str(path))
     monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(tmp_path / "cache"))
     assert main(["status"]) == 0
-    assert f"1 of 1 lines in {path}, " in capsys.readouterr().out
+    assert f"1 of the last 1 lines in {path}, " in capsys.readouterr().out
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from importlib.machinery import SourceFileLoader
 from typing import Any
 
@@ -28,7 +27,7 @@ def compiled(
     """
     if jobs == 1:
         return nullcontext(map(_start(mode, cache), files))
-    return in_processes(_work, files, jobs, _lost, partial(_start, mode, cache))
+    return in_processes(_work, files, jobs, _lost, prepare=_start, arguments=(mode, cache))
 
 
 class _Compiler:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from pycachehook.cache_dir import is_marked
 from pycachehook.errors import PycacheHookError
-from pycachehook.on_miss.writer import FORMAT, TAG
+from pycachehook.on_miss.writer import TAG
 from pycachehook.paths import IGNORE_FILE, OWN_DIR, SHARED_DIR, TAG_FILE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pycachehook.pyc import HEADER_SIZE, is_sealed, read_header
 from pycachehook.store import ENTRY_FLAGS, read_file
@@ -51,15 +52,10 @@ class Found:
 def require_mark(cache_dir: str) -> None:
     """Raise `PycacheHookError` unless `cache_dir` is marked as a cache of this version: nothing else may be deleted from."""
     tag = _text(os.path.join(cache_dir, TAG_FILE)).partition("\n")[0]
-    if os.path.islink(os.path.join(cache_dir, OWN_DIR)) or tag != TAG.partition("\n")[0] or not is_marked(cache_dir):
+    if tag != TAG.partition("\n")[0] or not is_marked(cache_dir):
         raise PycacheHookError(
             f"{cache_dir} is no cache of this version's: it has no {TAG_FILE} or no {OWN_DIR}/format, so nothing is removed."
         )
-
-
-def is_marked(cache_dir: str) -> bool:
-    """Say whether `cache_dir` has the mark that pycachehook gives to a directory which holds its entries alone."""
-    return _text(os.path.join(cache_dir, OWN_DIR, "format")) == FORMAT
 
 
 def _text(path: str) -> str:

@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import Any
 
 import importlib_metadata
 
+from pycachehook._compat import replaced_step
 from pycachehook.cache_dir import WRITABLE
 from pycachehook.errors import PycacheHookError
-from pycachehook.events import Stats
+from pycachehook.events import LOCK_TIMEOUT, Stats
 from pycachehook.loader import CachingLoader, Policies
+from pycachehook.on_miss.compiling import compile_and_store
 from pycachehook.runtime import compose
+from pycachehook.store import Store
 
 from .inspect import find_module
 from .workers import CHUNK, in_processes
@@ -263,17 +265,16 @@ def _outcomes(
 ) -> AbstractContextManager[Iterator[Outcome]]:
     if jobs == 1 or len(files) <= CHUNK:
         return nullcontext(map(worker, files))
-    return in_processes(_work, files, jobs, _lost, partial(_start_worker, values))
+    return in_processes(_work, files, jobs, _lost, prepare=_start_worker, arguments=(values,))
 
 
 class _Worker:
     """Looks each source up as an import would, and compiles it if that would not find it."""
 
     def __init__(self, values: dict[str, Any]) -> None:
-        self._stats = Stats()
         self._policies = Policies()
         # An archive is read-only: what it holds is stored all the same, for those who do not have the archive.
-        composed = compose({**values, "archives": ()}, self._stats)
+        composed = compose({**values, "archives": ()}, Stats())
         self._policies.replace(composed.default, composed.rules)
         self.directories = composed.cache_dirs
 
@@ -288,29 +289,34 @@ class _Worker:
         return path, word, why, warned
 
     def _compile(self, path: str) -> tuple[str, str]:
-        stats = self._stats
-        hits, stored = stats.hits, stats.stored
+        policy = self._policies.of(path)
+        assert policy is not None
         name = os.path.basename(path).removesuffix(".py")
         loader = CachingLoader(name, path, self._policies)
+        step = replaced_step(loader)
+        if step is not None or policy.store is None:
+            return FAILED, f"a tool has replaced {step} in this process" if step else "there is no cache for it"
+        code, reason = policy.look_up(path)
+        if code is not None:
+            return VALID, ""
+        outcome = Stats()  # of this one source
         try:
-            loader.get_code(name)
+            compile_and_store(loader, name, policy.store, outcome, reason)
         except NOT_COMPILED as error:
             return word_for(path, error), what_is_wrong(error)
-        if stats.hits > hits:
-            return VALID, ""
-        if stats.stored > stored:
-            return COMPILED, ""
-        return FAILED, self._why_not_stored(loader)
+        if outcome.stored or outcome.hits:  # hits: another process has stored it meanwhile
+            return COMPILED if outcome.stored else VALID, ""
+        return FAILED, _why_not_stored(loader, policy.store, outcome)
 
-    def _why_not_stored(self, loader: CachingLoader) -> str:
-        path = str(loader.path)
-        policy = self._policies.of(path)
-        store = policy and policy.store
-        try:
-            refusal = store and store.refusal(loader.get_data(path))
-        except OSError:
-            refusal = None
-        return (store and (store.directory.reason or refusal)) or "it could not be stored"
+
+def _why_not_stored(loader: CachingLoader, store: Store, outcome: Stats) -> str:
+    if LOCK_TIMEOUT in outcome.misses:
+        return "another process has compiled it for longer than lock_timeout"
+    try:
+        refusal = store.refusal(loader.get_data(str(loader.path)))
+    except OSError:
+        refusal = None
+    return refusal or store.directory.reason or "it could not be stored"
 
 
 _worker: "_Worker | None" = None

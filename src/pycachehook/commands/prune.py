@@ -10,6 +10,7 @@ import re
 import time
 from dataclasses import dataclass, field
 
+from pycachehook.cache_dir import is_marked
 from pycachehook.events import Miss
 from pycachehook.store import ENTRY_FLAGS, read_file
 
@@ -18,7 +19,6 @@ from .cache_walk import (
     TEMPORARY,
     Found,
     holds_bytecode_alone,
-    is_marked,
     remove,
     remove_emptied,
     require_mark,

@@ -47,22 +47,20 @@ def read_stats_file(path: str) -> StatsFile:
 
 
 def _read(file: BinaryIO, path: str, found: StatsFile) -> None:
-    lines = wrong = 0
-    last: deque[dict[str, Any]] = deque(maxlen=SHOWN_RUNS)
+    last: deque[bytes] = deque(maxlen=SHOWN_RUNS)
     while line := file.readline(LONGEST_LINE):
-        lines += 1
         if not line.endswith(b"\n"):
             while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
                 pass
-        run = _run(line)
-        if run is None:
-            wrong += 1
-        else:
-            found.bytes_saved += run.pop("shared_bytes")
-            last.append(run)
-    found.runs = [*reversed(last)]
-    if wrong:
-        found.reason = f"{wrong} of {lines} lines in {path}, which PYCACHEHOOK_STATS names, are no statistics."
+        last.append(line)
+        if b'"shared_bytes"' in line:  # few have it, and only these are read of a long file
+            run = _run(line)
+            found.bytes_saved += 0 if run is None else run["shared_bytes"]
+    runs = [run for run in map(_run, reversed(last)) if run is not None]
+    found.runs = [{name: value for name, value in run.items() if name != "shared_bytes"} for run in runs]
+    if len(runs) < len(last):
+        wrong = f"{len(last) - len(runs)} of the last {len(last)} lines"
+        found.reason = f"{wrong} in {path}, which PYCACHEHOOK_STATS names, are no statistics."
 
 
 def _run(line: bytes) -> dict[str, Any] | None:

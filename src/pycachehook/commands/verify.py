@@ -18,6 +18,7 @@ from pycachehook.errors import PycacheHookError
 from pycachehook.events import ABSENT, CORRUPT, IO_ERROR, OTHER_MODE, STALE_SOURCE, UNTRUSTED, WRONG_MAGIC, Miss
 from pycachehook.paths import Layout
 from pycachehook.store import ENTRY_FLAGS, read_file
+from pycachehook.trust import unmapped
 
 from .cache_walk import (
     ENTRY,
@@ -107,9 +108,10 @@ def verify(cache_dir: str, *, allow_shared: bool = False, fix: bool = False) -> 
 def _owners(cache_dir: str) -> tuple[tuple[int, ...], int | None]:
     """Return the uids whose entries the processes trust that use this cache, and its owner, if that is not this user."""
     owners, owner = trusted_owners(), os.stat(cache_dir).st_uid
-    if not owners or owner == owners[0]:
+    hidden = unmapped()
+    if not owners or owner == owners[0] or (hidden is not None and owner == hidden.uid):
         return owners, None
-    return (owner, 0), owner
+    return (owner, *(each for each in owners if each == 0)), owner
 
 
 def _verdicts(cache_dir: str, owners: tuple[int, ...]) -> Iterator[tuple[Found, str, str]]:

@@ -7,6 +7,7 @@ the command is interrupted.
 What goes through the pipes is pickled, between processes of one user.
 """
 
+import importlib
 import os
 import pickle
 import subprocess
@@ -38,15 +39,18 @@ def in_processes(
     tasks: Sequence[Task],
     jobs: int,
     lost: Callable[[Task, str], Done],
-    prepare: Callable[[], object] | None = None,
+    *,
+    prepare: Callable[..., object],
+    arguments: Sequence[object],
 ) -> Iterator[Iterator[Done]]:
     """Give an iterator over what `work` returns for each task, in their order, from `jobs` processes.
 
-    Each process calls `prepare` first. If it ends before it has answered, `lost` is called here with the task and a few
+    Each process calls `prepare` with `arguments` first; both functions are found by their names. If it ends before it has answered, `lost` is called here with the task and a few
     words, and its result takes the answer's place. All processes have ended when the block is left, however it is
     left. Raises `PycacheHookError` if no process can be started.
     """
-    pool = _Pool(pickle.dumps((work, prepare)), lost)
+    names = [(function.__module__, function.__qualname__) for function in (work, prepare)]
+    pool = _Pool(pickle.dumps((names, arguments)), lost)
     chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
     threads = ThreadPoolExecutor(jobs)
     try:
@@ -151,9 +155,9 @@ def serve() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)  # whatever prints while something is compiled must not write into the answers
-    work, prepare = pickle.load(requests)  # noqa: S301 -- from the parent
-    if prepare is not None:
-        prepare()
+    names, arguments = pickle.load(requests)  # noqa: S301 -- from the parent
+    work, prepare = [getattr(importlib.import_module(module), name) for module, name in names]
+    prepare(*arguments)
     answer: object = None
     while True:
         pickle.dump(answer, answers)
