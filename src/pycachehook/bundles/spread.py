@@ -185,11 +185,13 @@ def spread(source: str, dest: str, policy: Callable[[], Policy]) -> Spread:
     `policy` is called on one rank of each node. Raises `BundleError` only where there is no MPI.
     """
     try:
-        from mpi4py import MPI
+        import mpi4py as _  # noqa: F401 -- is it installed at all?
     except ImportError:
         raise missing_library("mpi4py", "mpi") from None
-    except RuntimeError:
-        raise BundleError("mpi4py finds no MPI library: install the cluster's, or `pip install mpich`.") from None
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError):
+        raise BundleError("mpi4py finds no MPI library: load the cluster's, or `pip install mpich`.") from None
     world = MPI.COMM_WORLD
     rank = world.Get_rank()
     node = world.Split_type(MPI.COMM_TYPE_SHARED, key=rank)

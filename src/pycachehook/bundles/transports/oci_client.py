@@ -177,6 +177,10 @@ class Client:
         return {"Authorization": headers["Authorization"]}
 
     def _broken(self, error: Exception) -> TransferError:
+        if isinstance(error, self._requests.Timeout):
+            return TransferError(f"{self.public} does not answer in time.")
+        if isinstance(error, self._requests.ConnectionError):
+            return TransferError(f"{self.public} cannot be reached, or cut the connection.")
         return TransferError(f"{self.public} failed: {type(error).__name__}: {printable(str(error), 160)}.")
 
 
