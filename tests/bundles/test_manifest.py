@@ -103,7 +103,9 @@ def test_what_is_no_manifest(data: bytes) -> None:
         decode(data)
 
 
-@pytest.mark.parametrize("value", [None, -1, True, 1 << 70, 1.5, "x", [], {}, "../../etc", "a/b", "A" * 64, "\0", "\ud800"])
+@pytest.mark.parametrize(
+    "value", [None, -1, True, 1 << 70, 1.5, "x", [], {}, "../../etc", "a/b", "A" * 64, "\0", "\ud800"]
+)
 @pytest.mark.parametrize("field", [name for name in json.loads(GOLDEN) if name not in ("format", "abiflags")])
 def test_a_wrong_value(field: str, value: Any) -> None:
     """Each field has its type and its bounds; names that become file names have no separators."""

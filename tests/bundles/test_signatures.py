@@ -43,7 +43,9 @@ def test_we_verify_those_of_the_program(minisign_program: str, tmp_path: Path, l
     public, secret = tmp_path / "key.pub", tmp_path / "key.sec"
     subprocess.run([minisign_program, "-G", "-W", "-p", public, "-s", secret], check=True, capture_output=True)
     how = ["-l"] if legacy else []
-    subprocess.run([minisign_program, "-S", *how, "-s", secret, "-m", tmp_path / "data"], check=True, capture_output=True)
+    subprocess.run(
+        [minisign_program, "-S", *how, "-s", secret, "-m", tmp_path / "data"], check=True, capture_output=True
+    )
     line = read_public_key(str(public))
     identifier = verify(DATA, (tmp_path / "data.minisig").read_bytes(), [line])
     assert identifier == key_id(line)

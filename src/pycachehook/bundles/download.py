@@ -1,24 +1,18 @@
 """The big transfer: bounded in bytes and time, resumed where it was cut, continued from what a killed process left."""
 
 import hashlib
-import os
-import re
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO
-
-from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 from .deadline import Deadline
 from .errors import BundleError, RangeIgnoredError, TransferError
 from .manifest import Manifest
-from .record import remove, unique
+from .record import abandoned, remove, temporary_path
 from .transports import PART, Transport
 
 ATTEMPTS = 4  # in a row that bring nothing
 _FIRST_WAIT = 0.1  # seconds, doubled each time
-_ABANDONED = 86400  # seconds without a write, after which it is anybody's
 
 
 class Part:
@@ -27,9 +21,7 @@ class Part:
     def __init__(self, folder: str, manifest: Manifest) -> None:
         self._payload = manifest.payload
         self._folder = folder
-        host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-        self._stem = f"{TEMPORARY_PREFIX}{self._payload.sha256[:32]}-{host}-"
-        self.path = os.path.join(folder, f"{self._stem}{unique()}.part{TEMPORARY_SUFFIX}")
+        self.path = temporary_path(folder, self._payload.sha256, "part")
         self.file: IO[bytes] = open(self.path, "x+b", buffering=0)  # noqa: SIM115 -- closed by `close`
         self.size = 0
         self._digest = hashlib.sha256()
@@ -66,42 +58,17 @@ class Part:
         It is copied and not continued, since that process may be alive after all, where locks and process ids say
         nothing. Whatever was copied is verified with the rest.
         """
-        left = sorted(self._left_over(), reverse=True)
-        for _, path in left[:1]:
+        left = abandoned(self._folder)
+        ours = [each for each in left if each.kind == "part" and self._payload.sha256.startswith(each.digest)]
+        if ours:
             try:
-                with open(path, "rb") as file:
+                with open(max(ours, key=lambda each: each.size).path, "rb") as file:
                     while part := file.read(PART):
                         self.add(part)
             except (OSError, BundleError):
                 self.restart()
-        for _, path in left:
-            remove(path)
-
-    def _left_over(self) -> Iterator[tuple[int, str]]:
-        pattern = re.compile(re.escape(self._stem) + r"(\d+)-[0-9a-f]+\.part" + re.escape(TEMPORARY_SUFFIX))
-        now = time.time()
-        with os.scandir(self._folder) as files:
-            for each in files:
-                match = pattern.fullmatch(each.name)
-                if match is None or each.path == self.path or not each.is_file(follow_symlinks=False):
-                    continue
-                status = each.stat(follow_symlinks=False)
-                quiet = now - status.st_mtime
-                if quiet > _ABANDONED or not _alive(int(match[1])):
-                    yield status.st_size, each.path
-
-
-def _alive(process: int) -> bool:
-    """Say whether there is such a process on this machine, as far as can be known."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
+        for each in left:
+            remove(each.path)
 
 
 def download(

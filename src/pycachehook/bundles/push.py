@@ -16,7 +16,6 @@ from .deadline import Deadline
 from .environment import distributions, this_interpreter
 from .errors import BundleError
 from .manifest import LIMIT, Blob, Manifest, Root, encode
-from .record import unique
 from .signatures import sign
 from .transports import PART, open_transport, public
 
@@ -48,7 +47,7 @@ def push(archive: str, dest: str, key: str | None = None, timeout: float = TIMEO
     opened = _open(archive)
     transport = deadline.call(lambda: open_transport(dest, timeout))
     with tempfile.TemporaryDirectory(prefix="pycachehook-") as folder:
-        payload = os.path.join(folder, unique())
+        payload = os.path.join(folder, "payload")
         try:
             with open(archive, "rb") as source, open(payload, "x+b") as target:
                 compress(source, target)

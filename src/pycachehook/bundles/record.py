@@ -1,7 +1,10 @@
 """What is known of a pulled archive: a small JSON file beside it, `<archive>.bundle.json`."""
 
+import hashlib
 import json
 import os
+import re
+import socket
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -11,6 +14,13 @@ from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 SUFFIX = ".bundle.json"
 LIMIT = 1 << 16
+
+_ABANDONED = 86400  # seconds
+_TEMPORARY = re.compile(
+    re.escape(TEMPORARY_PREFIX)
+    + r"bundle-([0-9a-f]{32})-([0-9a-f]{8})-(\d{1,20})-[0-9a-f]{16}\.(part|whole|record)"
+    + re.escape(TEMPORARY_SUFFIX)
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ def read(archive: str) -> Record | None:
 
 def write(archive: str, record: Record) -> None:
     """Write the record of the archive, whole, by rename; raises OSError."""
-    temporary = os.path.join(os.path.dirname(archive), f"{TEMPORARY_PREFIX}{unique()}{TEMPORARY_SUFFIX}")
+    temporary = temporary_path(os.path.dirname(archive), record.sha256, "record")
     try:
         with open(temporary, "x", encoding="utf-8") as file:
             json.dump(asdict(record), file, indent=1)
@@ -63,9 +73,60 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
-def unique() -> str:
-    """Return a part of a file name that no other process has, on this machine or another."""
-    return f"{os.getpid()}-{os.urandom(8).hex()}"
+def temporary_path(folder: str, digest: str, kind: str) -> str:
+    """Return a path that no other process has, on this machine or another, for a file that is being written.
+
+    Its name says what it is of, on which machine, and by which process: see `Temporary`.
+    """
+    unique = f"{_host()}-{os.getpid()}-{os.urandom(8).hex()}"
+    return os.path.join(folder, f"{TEMPORARY_PREFIX}bundle-{digest[:32]}-{unique}.{kind}{TEMPORARY_SUFFIX}")
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Temporary:
+    """A file that a process left that is no more: its path, its size, and what its name says."""
+
+    path: str
+    size: int
+    digest: str
+    kind: str
+
+
+def abandoned(folder: str) -> list[Temporary]:
+    """Return the files below `folder` with names of `temporary_path`, of processes that are no more; raises OSError.
+
+    Process ids say nothing of other machines: their files are nobody's after a day without a write.
+    """
+    found = []
+    now = time.time()
+    with os.scandir(folder) as files:
+        for each in files:
+            match = _TEMPORARY.fullmatch(each.name)
+            if match is None or not each.is_file(follow_symlinks=False):
+                continue
+            digest, host, process, kind = match.groups()
+            status = each.stat(follow_symlinks=False)
+            gone = host == _host() and not _alive(int(process))
+            if gone or now - status.st_mtime > _ABANDONED:
+                found.append(Temporary(each.path, status.st_size, digest, kind))
+    return found
+
+
+def _alive(process: int) -> bool:
+    """Say whether there is such a process on this machine, as far as can be known."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def holds(record: Record | None, archive: str) -> bool:

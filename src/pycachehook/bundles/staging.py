@@ -8,14 +8,13 @@ from collections.abc import Callable
 from pycachehook.cache_dir import distrust, make_directories, trusted_owners
 from pycachehook.commands import archive_verify
 from pycachehook.errors import PycacheHookError
-from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 from .compression import decompress
 from .deadline import Deadline
 from .download import Part
 from .errors import BundleError, DeadlineError, TransferError
 from .manifest import Manifest
-from .record import remove, unique
+from .record import remove, temporary_path
 
 _DIRECTORY_MODE = 0o755
 _FILE_MODE = 0o644
@@ -61,7 +60,7 @@ class Staged:
 def stage(manifest: Manifest, dest: str, deadline: Deadline, fill: Callable[[Part], object]) -> Staged:
     """Verify the archive that an authentic `manifest` describes, whose payload `fill` fetches; raises `BundleError`."""
     folder = os.path.dirname(dest)
-    path = os.path.join(folder, f"{TEMPORARY_PREFIX}{unique()}{TEMPORARY_SUFFIX}")
+    path = temporary_path(folder, manifest.archive.sha256, "whole")
     needed = manifest.archive.size + manifest.payload.size
     try:
         free = shutil.disk_usage(folder).free

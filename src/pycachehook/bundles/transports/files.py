@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from pycachehook.bundles.errors import BundleError, NotFoundAtSourceError, TransferError
 from pycachehook.bundles.manifest import LIMIT, Manifest
-from pycachehook.bundles.record import remove, unique
+from pycachehook.bundles.record import remove
 from pycachehook.bundles.signatures import LIMIT as SIGNATURE_LIMIT
 from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
@@ -106,7 +106,7 @@ class FileTransport(Transport):
     def _put(self, name: str, content: "bytes | IO[bytes]") -> str:
         """Write a file whole, by rename, and return its path."""
         path = os.path.join(self._folder, name)
-        temporary = os.path.join(self._folder, f"{TEMPORARY_PREFIX}{unique()}{TEMPORARY_SUFFIX}")
+        temporary = os.path.join(self._folder, f"{TEMPORARY_PREFIX}{os.urandom(16).hex()}{TEMPORARY_SUFFIX}")
         try:
             with open(temporary, "xb") as file:
                 if isinstance(content, bytes):

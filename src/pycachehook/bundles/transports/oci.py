@@ -19,7 +19,6 @@ from typing import Any
 from pycachehook.bundles.compression import compress, decompress
 from pycachehook.bundles.errors import BundleError, NotFoundAtSourceError, RangeIgnoredError, TransferError
 from pycachehook.bundles.manifest import LIMIT, Manifest
-from pycachehook.bundles.record import unique
 
 from . import PART, Transport
 from .oci_client import Client
@@ -82,7 +81,7 @@ class OciTransport(Transport):
         raise TransferError(f"{self._client.public} ended before the end of the layer.")
 
     def publish(self, manifest: Manifest, data: bytes, signature: bytes | None, payload: str) -> None:
-        layer = payload + unique()
+        layer = payload + ".layer"
         with open(payload, "rb") as source, open(layer, "x+b") as target:
             target.write(_header(manifest))
             while part := source.read(PART):
@@ -101,7 +100,7 @@ class OciTransport(Transport):
             {
                 "schemaVersion": 2,
                 "mediaType": MANIFEST_TYPE,
-                "config": {"mediaType": CONFIG_TYPE, **self._client.upload_bytes(config, payload + unique())},
+                "config": {"mediaType": CONFIG_TYPE, **self._client.upload_bytes(config, payload + ".config")},
                 "layers": [described],
                 "annotations": annotations,
             }
