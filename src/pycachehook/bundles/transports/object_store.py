@@ -19,7 +19,7 @@ from pycachehook.bundles.errors import (
 from pycachehook.bundles.manifest import LIMIT, Manifest
 from pycachehook.bundles.signatures import LIMIT as SIGNATURE_LIMIT
 
-from . import PART, Transport, public
+from . import Transport, public
 from .names import manifest_name, payload_name, signature_name, split_manifest
 
 _RETRIES = 2  # by the library, of one request; `download` resumes beyond that
@@ -69,7 +69,7 @@ class ObjectStoreTransport(Transport):
                 raise BundleError(
                     f"{self._public}/{name} has {size} bytes, and its manifest says {manifest.payload.size}."
                 )
-            yield from map(bytes, found.stream(min_chunk_size=PART))
+            yield from map(bytes, found.stream(min_chunk_size=1))  # more would be lost with the connection
         except self._exceptions.BaseError as error:
             if start and isinstance(error, self._exceptions.NotSupportedError):
                 raise RangeIgnoredError(f"{self._public} does not send parts of an object.") from None
