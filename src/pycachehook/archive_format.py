@@ -60,8 +60,11 @@ def named_roots() -> dict[str, str]:
 
 
 def hash_of_names(directory: str, archive_name: str) -> bytes:
-    """Return the listing hash of a root, in which the archive itself may lie, or be being written; raises OSError."""
-    names = {*system.listdir(directory)}.difference(_PASSING, (archive_name,))
+    """Return the listing hash of a root, in which the archive itself may lie, or be being written; raises OSError.
+
+    The record of a pulled archive (`bundles.record`) may lie there as well.
+    """
+    names = {*system.listdir(directory)}.difference(_PASSING, (archive_name, archive_name + ".bundle.json"))
     text = "\0".join(sorted(names))
     if TEMPORARY_PREFIX in text:
         left = (name for name in names if not (name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)))

@@ -1,16 +1,20 @@
-"""The commands `archive build`, `archive list` and `archive verify`: each calls its tool and prints the outcome."""
+"""The commands of `archive`: each calls its tool, which it alone loads, and prints the outcome."""
 
 import argparse
 from collections.abc import Callable
 
-from pycachehook import runtime
-from pycachehook.commands import archive_build, archive_verify, precompile
-
 from . import printing
 from .printing import DONE, FAILED, say, say_json
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycachehook.bundles.pull import Policy, Pulled
+
 
 def _build(parsed: argparse.Namespace) -> int:
+    from pycachehook import runtime
+    from pycachehook.commands import archive_build, precompile
+
     files = precompile.sources(
         parsed.path, parsed.distribution, parsed.module, parsed.exclude, environment=parsed.environment
     )
@@ -41,6 +45,8 @@ def _build(parsed: argparse.Namespace) -> int:
 
 
 def _list(parsed: argparse.Namespace) -> int:
+    from pycachehook.commands import archive_verify
+
     found = archive_verify.contents(archive_verify.open_archive(parsed.archive, allow_shared=parsed.allow_shared))
     if parsed.json:
         say_json(found)
@@ -59,10 +65,82 @@ def _list(parsed: argparse.Namespace) -> int:
 
 
 def _verify(parsed: argparse.Namespace) -> int:
+    from pycachehook.commands import archive_verify
+
     opened = archive_verify.open_archive(parsed.archive, allow_shared=parsed.allow_shared)
     outcome = archive_verify.verify(opened, sources=parsed.sources)
     printing.verified(parsed.archive, outcome, as_json=parsed.json)
     return FAILED if outcome.bad else DONE
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"build": _build, "list": _list, "verify": _verify}
+def _push(parsed: argparse.Namespace) -> int:
+    from pycachehook.bundles.push import push
+
+    pushed = push(parsed.archive, parsed.destination, parsed.sign)
+    if parsed.json:
+        say_json(pushed.as_dict())
+        return DONE
+    signed = "signed" if pushed.signed else "not signed"
+    sizes = f"{printing.human(pushed.size)}, {printing.human(pushed.payload_size)} compressed"
+    say(f"{pushed.destination}: {pushed.variant}, {sizes}, {signed}")
+    say(f"sha256:{pushed.sha256}")
+    return DONE
+
+
+def _policy(parsed: argparse.Namespace) -> "Policy":
+    from pycachehook.bundles.pull import policy
+
+    return policy(
+        parsed.key,
+        parsed.pin,
+        allow_unsigned=parsed.allow_unsigned,
+        allow_older=parsed.allow_older,
+        max_size=parsed.max_size,
+        timeout=parsed.timeout,
+        if_changed=parsed.if_changed,
+    )
+
+
+def _pull(parsed: argparse.Namespace) -> int:
+    from pycachehook.bundles.pull import pull
+
+    wanted = _policy(parsed)
+    with printing.transfer("pulling", quiet=parsed.json) as advance:
+        pulled = pull(parsed.source, parsed.archive, wanted, advance)
+    _print_pulled(pulled, as_json=parsed.json)
+    return DONE
+
+
+def _print_pulled(pulled: "Pulled", *, as_json: bool) -> None:
+    if as_json:
+        say_json(pulled.as_dict())
+        return
+    signer = f"signed by {pulled.signer}" if pulled.signer else "not signed"
+    what = f"{printing.human(pulled.size)}, {signer}" if pulled.changed else "unchanged"
+    say(f"{pulled.path}: {what}, sha256:{pulled.sha256}")
+
+
+def _spread(parsed: argparse.Namespace) -> int:
+    from pycachehook.bundles.spread import spread
+
+    outcome = spread(parsed.source, parsed.archive, lambda: _policy(parsed))
+    if outcome.error is not None:
+        if outcome.speaks:
+            printing.complain(f"pycachehook: error: {outcome.error}")
+        return FAILED
+    if outcome.speaks:
+        if parsed.json:
+            say_json(outcome.as_dict())
+        else:
+            say(f"{printing.counted(outcome.nodes, 'node')}: {parsed.archive}, sha256:{outcome.sha256}")
+    return DONE
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "build": _build,
+    "list": _list,
+    "verify": _verify,
+    "push": _push,
+    "pull": _pull,
+    "spread": _spread,
+}

@@ -9,6 +9,7 @@ from pycachehook.config import resolution
 from pycachehook.config.options import ALIASES, boolean
 from pycachehook.terminal import visible
 
+from . import bundle_arguments
 from .printing import KIBI
 
 
@@ -109,7 +110,7 @@ def _add_archive(commands: Any) -> None:
     archive = _command(
         commands, "archive", "put a whole environment's bytecode into one file", "pycachehook archive build app.pyca"
     )
-    verbs = archive.add_subparsers(required=True, metavar="build|list|verify", dest="verb")
+    verbs = archive.add_subparsers(required=True, metavar="build|list|verify|push|pull|spread", dest="verb")
     build = _command(verbs, "build", "write an archive", "pycachehook archive build --environment --path src app.pyca")
     build.add_argument("archive", metavar="OUT", help="the file to write")
     build.add_argument(
@@ -134,6 +135,7 @@ def _add_archive(commands: Any) -> None:
         each.add_argument("--json", action="store_true", help="print one JSON object")
     for each in (build, show, verify):
         each.set_defaults(command="archive")
+    bundle_arguments.add(verbs, _command, _size)
 
 
 class _PrintCompletion(argparse.Action):

@@ -140,6 +140,24 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[], obj
     yield lambda: None
 
 
+@contextmanager
+def transfer(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], object]]:
+    """Show a transfer on a terminal, if rich is there; yield what is told how many bytes came, and come in all."""
+    if not quiet and sys.stderr.isatty():
+        try:
+            from rich.console import Console
+            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+        except ImportError:
+            pass
+        else:
+            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+                task = bar.add_task(what, total=None)
+                yield lambda done, total: bar.update(task, advance=done, total=total)
+            return
+    yield lambda _done, _total: None
+
+
 def code_tree(tree: dict[str, Any], depth: int = 0) -> None:
     """Print what `inspection.inspect` tells of a code object and of all those inside it."""
     say(f"{'  ' * depth}{tree['name']}  line {tree['line']}, {tree['bytes']} bytes of code")

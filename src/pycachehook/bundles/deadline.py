@@ -1,0 +1,77 @@
+"""Calls that end in time, whatever the library or the server does: each runs in a thread that is left behind if it must."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from .errors import BundleError, DeadlineError, TransferError, printable
+
+T = TypeVar("T")
+
+_AHEAD = 4  # parts that a transfer may be ahead of who consumes it
+_STEP = 0.1  # seconds between two looks whether anybody still consumes
+
+
+class Deadline:
+    """A point in time, `seconds` from now, on the monotonic clock."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Return the seconds that are left; raises `DeadlineError` if none are."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise DeadlineError(f"It took longer than {self.seconds:g} seconds (--timeout).")
+        return left
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Return what `function` returns; raises `DeadlineError` if it takes too long, and `BundleError` if it fails."""
+        return next(self.iterate(lambda: iter((function(),))))
+
+    def iterate(self, function: Callable[[], Iterator[T]]) -> Iterator[T]:
+        """Yield what the iterator yields that `function` returns, with the same errors."""
+        parts: queue.Queue[tuple[bool, Any]] = queue.Queue(_AHEAD)
+        abandoned = threading.Event()
+        threading.Thread(target=_produce, args=(function, parts, abandoned), daemon=True).start()
+        try:
+            while True:
+                try:
+                    more, value = parts.get(timeout=self.left())
+                except queue.Empty:
+                    continue  # `left` raises
+                if not more:
+                    if value is not None:
+                        raise value
+                    return
+                yield value
+        finally:
+            abandoned.set()
+
+
+def _produce(
+    function: Callable[[], Iterator[Any]], parts: "queue.Queue[tuple[bool, Any]]", abandoned: threading.Event
+) -> None:
+    failure: BundleError | None = None
+    try:
+        for part in function():
+            if not _put(parts, (True, part), abandoned):
+                return
+    except BundleError as error:
+        failure = error
+    except Exception as error:  # noqa: BLE001 -- whatever a library raises: the transfer has failed
+        failure = TransferError(f"The transfer failed: {type(error).__name__}: {printable(str(error))}.")
+    _put(parts, (False, failure), abandoned)
+
+
+def _put(parts: "queue.Queue[tuple[bool, Any]]", item: tuple[bool, Any], abandoned: threading.Event) -> bool:
+    while not abandoned.is_set():
+        try:
+            parts.put(item, timeout=_STEP)
+        except queue.Full:
+            continue
+        return True
+    return False

@@ -1,0 +1,117 @@
+"""An archive on its way to its final name: transferred, decompressed and verified beside it, then renamed."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+
+from pycachehook.cache_dir import distrust, make_directories, trusted_owners
+from pycachehook.commands import archive_verify
+from pycachehook.errors import PycacheHookError
+
+from .compression import decompress
+from .deadline import Deadline
+from .download import Part
+from .errors import BundleError, DeadlineError, TransferError
+from .manifest import Manifest
+from .record import remove, temporary_path
+
+_DIRECTORY_MODE = 0o755
+_FILE_MODE = 0o644
+
+
+def prepare_directory(dest: str) -> None:
+    """Make the directory in which the archive will lie; raises `BundleError` if an archive there would be refused."""
+    folder = os.path.dirname(dest)
+    try:
+        if os.path.isdir(dest):
+            raise BundleError(f"{dest} is a directory: name the file that the archive is to be.")
+        make_directories(folder, _DIRECTORY_MODE)
+        fault = distrust(folder, trusted_owners())
+    except OSError as error:
+        raise BundleError(f"{folder} cannot be used: {error.strerror or error}.") from None
+    if fault is not None:
+        raise BundleError(f"An archive in {folder} would not be trusted: {fault}")
+
+
+class Staged:
+    """An archive that has been verified, under a temporary name in the directory of its final one."""
+
+    def __init__(self, dest: str, manifest: Manifest, path: str) -> None:
+        self.dest = dest
+        self.manifest = manifest
+        self._path = path
+
+    def commit(self) -> os.stat_result:
+        """Give the archive its final name, and return its status; raises `BundleError`."""
+        try:
+            status = os.stat(self._path)
+            os.replace(self._path, self.dest)
+        except OSError as error:
+            self.discard()
+            raise BundleError(f"{self.dest} cannot be replaced: {error.strerror or error}.") from None
+        return status
+
+    def discard(self) -> None:
+        """Remove the file."""
+        remove(self._path)
+
+
+def stage(manifest: Manifest, dest: str, deadline: Deadline, fill: Callable[[Part], object]) -> Staged:
+    """Verify the archive that an authentic `manifest` describes, whose payload `fill` fetches; raises `BundleError`."""
+    folder = os.path.dirname(dest)
+    path = temporary_path(folder, manifest.archive.sha256, "whole")
+    needed = manifest.archive.size + manifest.payload.size
+    try:
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise BundleError(f"{folder} has {free} bytes free, and the bundle needs {needed}.")
+        part = Part(folder, manifest)
+        keep = False
+        try:
+            fill(part)
+            _unpack(part, manifest, path, deadline)
+        except (TransferError, DeadlineError, KeyboardInterrupt):
+            keep = True
+            raise
+        finally:
+            part.close(keep=keep)
+        _verify(path, dest)
+    except OSError as error:
+        remove(path)
+        raise BundleError(f"The archive cannot be written to {folder}: {error.strerror or error}.") from None
+    except BaseException:
+        remove(path)
+        raise
+    return Staged(dest, manifest, path)
+
+
+def _unpack(part: Part, manifest: Manifest, path: str, deadline: Deadline) -> None:
+    digest = hashlib.sha256()
+    umask = os.umask(0)
+    os.umask(umask)
+    part.file.seek(0)
+    with open(path, "xb") as file:
+
+        def write(data: bytes) -> None:
+            deadline.left()
+            digest.update(data)
+            file.write(data)
+
+        decompress(part.file, write, manifest.archive.size)
+        file.flush()
+        os.chmod(path, _FILE_MODE & ~umask)
+        os.fsync(file.fileno())
+    if digest.hexdigest() != manifest.archive.sha256:
+        raise BundleError("The archive is damaged: its digest is not the one in its manifest.")
+
+
+def _verify(path: str, dest: str) -> None:
+    """Open the archive as an import would, and read all of its index; raises `BundleError`."""
+    try:
+        archive = archive_verify.open_archive(path)
+        size = os.path.getsize(path)
+        if any(entry.offset + entry.size > size for entry in archive_verify.entries(archive)):
+            raise BundleError(f"The archive {dest} is damaged: its index names what is not in it.")
+    except PycacheHookError as error:
+        raise BundleError(str(error).replace(path, dest)) from None

@@ -1,0 +1,118 @@
+"""`http(s)://`, `s3://`, `gs://`, `az://`: objects below one prefix, by the library obstore.
+
+Credentials and endpoints are taken from where the library takes them: AWS_*, GOOGLE_* and AZURE_* variables, instance
+and workload identities.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from pycachehook.bundles.errors import (
+    BundleError,
+    NotFoundAtSourceError,
+    RangeIgnoredError,
+    TransferError,
+    missing_library,
+    printable,
+)
+from pycachehook.bundles.manifest import LIMIT, Manifest
+from pycachehook.bundles.signatures import LIMIT as SIGNATURE_LIMIT
+
+from . import Transport, public
+from .names import manifest_name, payload_name, signature_name, split_manifest
+
+_RETRIES = 2  # by the library, of one request; `download` resumes beyond that
+
+
+class ObjectStoreTransport(Transport):
+    """A prefix with bundles below it, or one manifest."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        try:
+            import obstore
+            from obstore import exceptions, store
+        except ImportError:
+            raise missing_library("obstore") from None
+        self._obstore: Any = obstore
+        self._exceptions: Any = exceptions
+        scheme, _, rest = url.partition("://")
+        rest, self._manifest = split_manifest(rest.rstrip("/"))
+        self._public = public(f"{scheme}://{rest}")
+        wait = timedelta(seconds=max(1.0, timeout))
+        client: dict[str, Any] = {"connect_timeout": min(wait, timedelta(seconds=10)), "timeout": wait}
+        if scheme == "http":
+            client["allow_http"] = True
+        retry: dict[str, Any] = {"max_retries": _RETRIES, "retry_timeout": wait}
+        opened: Any = store.from_url
+        try:
+            self._store = opened(f"{scheme}://{rest}", client_options=client, retry_config=retry)
+        except (exceptions.BaseError, ValueError) as error:
+            raise BundleError(f"{self._public} cannot be used: {_reason(error)}.") from None
+
+    def manifest(self, variant: str) -> bytes:
+        return self._small(self._manifest or manifest_name(variant), LIMIT)
+
+    def signature(self, manifest: bytes) -> bytes | None:
+        try:
+            return self._small(signature_name(manifest), SIGNATURE_LIMIT)
+        except NotFoundAtSourceError:
+            return None
+
+    def payload(self, manifest: Manifest, start: int) -> Iterator[bytes]:
+        name = payload_name(manifest)
+        options = {"range": {"offset": start}} if start else None
+        try:
+            found = self._obstore.get(self._store, name, options=options)
+            size = found.meta["size"]
+            if size != manifest.payload.size:
+                raise BundleError(
+                    f"{self._public}/{name} has {size} bytes, and its manifest says {manifest.payload.size}."
+                )
+            yield from map(bytes, found.stream(min_chunk_size=1))  # more would be lost with the connection
+        except self._exceptions.BaseError as error:
+            if start and isinstance(error, self._exceptions.NotSupportedError):
+                raise RangeIgnoredError(f"{self._public} does not send parts of an object.") from None
+            raise self._failure(name, error) from None
+
+    def publish(self, manifest: Manifest, data: bytes, signature: bytes | None, payload: str) -> None:
+        if signature is not None:
+            self._put(signature_name(data), signature)
+        with open(payload, "rb") as file:
+            self._put(payload_name(manifest), file)
+        self._put(self._manifest or manifest_name(manifest.interpreter.variant), data)
+
+    def _small(self, name: str, limit: int) -> bytes:
+        try:
+            found = self._obstore.get(self._store, name)
+            data = b""
+            if found.meta["size"] <= limit:
+                for part in found.stream(min_chunk_size=1):
+                    data += part
+                    if len(data) > limit:
+                        break
+                else:
+                    return data
+        except self._exceptions.BaseError as error:
+            raise self._failure(name, error) from None
+        raise BundleError(f"{self._public}/{name} is larger than {limit} bytes, so it is not what it should be.")
+
+    def _put(self, name: str, content: object) -> None:
+        try:
+            self._obstore.put(self._store, name, content)
+        except (self._exceptions.BaseError, OSError) as error:
+            raise self._failure(name, error) from None
+
+    def _failure(self, name: str, error: Exception) -> BundleError:
+        where = f"{self._public}/{name}"
+        if isinstance(error, (self._exceptions.NotFoundError, FileNotFoundError)):
+            return NotFoundAtSourceError(f"{where} is not there.")
+        if isinstance(error, (self._exceptions.PermissionDeniedError, self._exceptions.UnauthenticatedError)):
+            return BundleError(f"{where} refuses access: its credentials are missing or wrong.")
+        return TransferError(f"{where} failed: {_reason(error)}.")
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of what the library says: the others are for its developers."""
+    line = str(error).strip().partition("\n")[0]
+    return printable(line.partition("Debug source")[0]).rstrip(" .:") or type(error).__name__

@@ -1,0 +1,106 @@
+"""Signatures: ours and those of the program minisign are one format."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pycachehook.bundles.errors import BundleError
+from pycachehook.bundles.signatures import key_id, read_public_key, sign, verify
+
+if TYPE_CHECKING:
+    from .conftest import Keys
+
+DATA = b'{"format": "x"}\n'
+
+
+@pytest.fixture
+def minisign_program() -> str:
+    """Return the program minisign, of which Debian has a package."""
+    found = shutil.which("minisign")
+    if found is None:
+        pytest.skip("needs the program minisign: apt-get install minisign")
+    return found
+
+
+def test_the_program_verifies_ours(keys: Keys, minisign_program: str, tmp_path: Path) -> None:
+    """A signature and a public key of ours."""
+    (tmp_path / "data").write_bytes(DATA)
+    (tmp_path / "data.minisig").write_bytes(sign(DATA, str(keys.secret), 1_700_000_000))
+    command = [minisign_program, "-V", "-p", keys.public, "-m", tmp_path / "data"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "timestamp:1700000000" in done.stdout
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_we_verify_those_of_the_program(minisign_program: str, tmp_path: Path, legacy: bool) -> None:
+    """Hashed and, as old versions write them, not hashed; the id is the one that the program prints."""
+    (tmp_path / "data").write_bytes(DATA)
+    public, secret = tmp_path / "key.pub", tmp_path / "key.sec"
+    subprocess.run([minisign_program, "-G", "-W", "-p", public, "-s", secret], check=True, capture_output=True)
+    how = ["-l"] if legacy else []
+    subprocess.run(
+        [minisign_program, "-S", *how, "-s", secret, "-m", tmp_path / "data"], check=True, capture_output=True
+    )
+    line = read_public_key(str(public))
+    identifier = verify(DATA, (tmp_path / "data.minisig").read_bytes(), [line])
+    assert identifier == key_id(line)
+    assert identifier in public.read_text(encoding="utf-8")
+    assert sign(DATA, str(secret), 1) == sign(DATA, str(secret), 1)
+
+
+def test_one_of_several_keys(keys: Keys, other_keys: Keys) -> None:
+    """Keys are replaced by accepting both for a time."""
+    ours, theirs = read_public_key(str(keys.public)), read_public_key(str(other_keys.public))
+    signature = sign(DATA, str(keys.secret), 0)
+    assert verify(DATA, signature, [theirs, ours]) == key_id(ours)
+    with pytest.raises(BundleError, match="not signed by a key that was given"):
+        verify(DATA, signature, [theirs])
+
+
+def test_a_key_as_its_line(keys: Keys) -> None:
+    """As `minisign -P` takes it."""
+    line = keys.public.read_text(encoding="utf-8").splitlines()[1]
+    assert read_public_key(line) == read_public_key(str(keys.public)) == line
+
+
+def test_every_flipped_byte(keys: Keys) -> None:
+    """Neither the data nor anything of the signature can be changed, but for the untrusted comment."""
+    line = read_public_key(str(keys.public))
+    signature = sign(DATA, str(keys.secret), 0)
+    for number in range(signature.index(b"\n") + 1, len(signature) - 1):
+        bad = bytearray(signature)
+        bad[number] ^= 1
+        with pytest.raises(BundleError, match=r"^[^\n]+\.$"):
+            verify(DATA, bytes(bad), [line])
+    for number in range(len(DATA)):
+        data = bytearray(DATA)
+        data[number] ^= 1
+        with pytest.raises(BundleError, match="does not match"):
+            verify(bytes(data), signature, [line])
+
+
+@pytest.mark.parametrize("text", [b"", b"x", b"untrusted comment: x\nabc\n", b"\xff" * 50, b"a" * 5000])
+def test_what_is_no_key(tmp_path: Path, keys: Keys, text: bytes) -> None:
+    """One sentence names the file."""
+    path = tmp_path / "key"
+    path.write_bytes(text)
+    for step in (lambda: read_public_key(str(path)), lambda: sign(DATA, str(path), 0)):
+        with pytest.raises(BundleError, match=str(path)):
+            step()
+
+
+def test_a_key_with_a_password(tmp_path: Path) -> None:
+    """The password is asked for on a terminal, and a process without one is told so."""
+    import minisign
+
+    pair = minisign.KeyPair.generate()
+    pair.secret_key.encrypt("secret", opslimit=1 << 15, memlimit=1 << 24)
+    path = tmp_path / "key"
+    path.write_bytes(bytes(pair.secret_key) + b"\n")
+    with pytest.raises(BundleError, match="has a password, which is asked for on a terminal only"):
+        sign(DATA, str(path), 0)
