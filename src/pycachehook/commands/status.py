@@ -23,7 +23,7 @@ LONGEST_LINE = 4096  # bytes of a line of statistics, for all that can be expect
 
 
 def status(config: object = None) -> dict[str, Any]:
-    """Return the state of this process and its cache as plain data; the README documents the keys.
+    """Return the state of this process and its cache as plain data; the documentation has the keys.
 
     Raises ConfigError where the environment or the file holds a wrong option.
     """
