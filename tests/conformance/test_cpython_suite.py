@@ -278,9 +278,9 @@ def test_deviations_are_listed_by_module_and_python() -> None:
     assert one.pythons == "3.11, 3.12"
 
 
-def test_table_in_the_readme_is_up_to_date() -> None:
-    """The README's table is the one that `python -m tests.conformance.cpython.deviations` writes."""
-    text = deviations.README.read_text(encoding="utf-8")
+def test_table_in_the_documentation_is_up_to_date() -> None:
+    """The documentation's table is the one that `python -m tests.conformance.cpython.deviations` writes."""
+    text = deviations.PAGE.read_text(encoding="utf-8")
     assert deviations.with_table(text, deviations.load()) == text
 
 

@@ -458,7 +458,7 @@ def test_finder_stands_in_front_of_the_path_finder(tmp_path: Path) -> None:
 
 
 def test_finder_behind_is_asked_twice(python: Python, cache: Path) -> None:
-    """For a module that nobody has, a finder behind ours is asked by us and then by Python: a deviation, in the README."""
+    """For a module that nobody has, a finder behind ours is asked by us and then by Python: a documented deviation."""
     program = """
 import sys
 class Behind:

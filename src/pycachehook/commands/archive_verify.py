@@ -54,7 +54,7 @@ def entries(archive: Archive) -> Iterator[Entry]:
 
 
 def contents(archive: Archive) -> dict[str, Any]:
-    """Return what is in an archive as plain data; the README documents the keys."""
+    """Return what is in an archive as plain data; the documentation has the keys."""
     roots = [
         {"name": root.name, "place": root.place or None, "used": bool(root.place and not root.fault), "why": root.fault}
         for root in archive.roots

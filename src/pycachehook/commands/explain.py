@@ -24,7 +24,7 @@ HIT = "hit"
 
 
 def explain(name: str, config: object = None) -> dict[str, Any]:
-    """Return, as plain data, how a module would be imported here; the README documents the keys.
+    """Return, as plain data, how a module would be imported here; the documentation has the keys.
 
     Neither the module nor the packages above it are imported. Raises `PycacheHookError` if there is no such module,
     `ConfigError` for a wrong option.

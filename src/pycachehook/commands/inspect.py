@@ -47,7 +47,7 @@ def version_of(magic: bytes) -> str | None:
 
 
 def inspect(path: str, source: str | None = None) -> dict[str, Any]:
-    """Return what is in the pyc at `path` as plain data; the README documents the keys. Raises `PycacheHookError`.
+    """Return what is in the pyc at `path` as plain data; the documentation has the keys. Raises `PycacheHookError`.
 
     `source` is the path of the source that it is to be compared with; None: what the code in it says.
     """

@@ -21,7 +21,7 @@ BY_CONTENT = "(shared)"
 
 
 def status(config: object = None) -> dict[str, Any]:
-    """Return the state of this process and its cache as plain data; the README documents the keys.
+    """Return the state of this process and its cache as plain data; the documentation has the keys.
 
     Raises ConfigError where the environment or the file holds a wrong option.
     """

@@ -1,4 +1,4 @@
-"""The differences that are meant: `tests/conformance/deviations.toml`, and the table in the README made from it.
+"""The differences that are meant: `tests/conformance/deviations.toml`, and the table in the documentation made from it.
 
 `python -m tests.conformance.cpython.deviations` brings the table up to date.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILE = Path(__file__).resolve().parents[1] / "deviations.toml"
-README = Path(__file__).resolve().parents[3] / "README.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "pages" / "reference" / "deviations.md"
 
 BEGIN, END = "<!-- deviations: begin -->\n", "<!-- deviations: end -->\n"
 
@@ -71,7 +71,7 @@ def listed(deviations: list[Deviation], python: str, module: str) -> dict[str, D
 
 
 def table(deviations: list[Deviation]) -> str:
-    """Return the README's table."""
+    """Return the page's table."""
     lines = ["| what | why | to have it as CPython has it | tests of CPython's | Python |", "|---|---|---|---|---|"]
     lines += [
         f"| {each.what} | {each.reason} | {each.stock} | {len(each.tests)} | {each.pythons} |" for each in deviations
@@ -80,13 +80,13 @@ def table(deviations: list[Deviation]) -> str:
 
 
 def with_table(text: str, deviations: list[Deviation]) -> str:
-    """Return the README's text with the table up to date between its marks."""
+    """Return the page's text with the table up to date between its marks."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError("the README has no place for the table")
+        raise ValueError("the page has no place for the table")
     return f"{before}{begin}{table(deviations)}{end}{after}"
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text(encoding="utf-8"), load()), encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), load()), encoding="utf-8")

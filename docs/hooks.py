@@ -1,0 +1,51 @@
+"""Hooks of the documentation's build: pages that are made from the code, and drawings.
+
+- `reference/commands.md` is made from the command line's own parser.
+- `tutorial/what-is-a-pycache.md` is `examples/what_is_a_pycache/README.md`.
+- `contributing.md` is `.github/CONTRIBUTING.md`.
+- `<!-- drawing: NAME -->` in a page is replaced by the SVG that `drawings.py` makes.
+- `<!-- copy: PATH -->` in a page is replaced by a file of the repository, as a code block.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parent
+sys.path[:0] = [str(HERE), str(PROJECT / "src")]
+
+from command_reference import command_reference  # noqa: E402
+from drawings import DRAWINGS  # noqa: E402
+
+COPIES = {
+    "tutorial/what-is-a-pycache.md": PROJECT / "examples" / "what_is_a_pycache" / "README.md",
+    "contributing.md": PROJECT / ".github" / "CONTRIBUTING.md",
+}
+
+CHART = PROJECT / "tests" / "benchmarks" / "ratios.svg"
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that have no file in `pages`."""
+    files.append(File.generated(config, "reference/commands.md", content=command_reference()))
+    for name, source in COPIES.items():
+        files.append(File.generated(config, name, content=source.read_text(encoding="utf-8")))
+    files.append(File.generated(config, "assets/ratios.svg", abs_src_path=str(CHART)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put drawings and copies of files in place of their comments."""
+    markdown = re.sub(r"<!-- drawing: (\w+) -->", lambda match: DRAWINGS[match[1]](), markdown)
+    return re.sub(r"<!-- copy: (\S+) (\w+) -->", _copy, markdown)
+
+
+def _copy(match: re.Match[str]) -> str:
+    text = (PROJECT / match[1]).read_text(encoding="utf-8").rstrip("\n")
+    return f"```{match[2]}\n{text}\n```"
