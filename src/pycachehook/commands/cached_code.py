@@ -48,13 +48,39 @@ class CachedCode:
 
 
 def normalized(code: types.CodeType) -> types.CodeType:
-    """Return the same code as `marshal` reads it back.
+    """Return the same code with constants of its own, as `marshal` reads it back.
 
-    `marshal` marks an object by how many references there are to it, the compiler's own included. After it has been
-    read back, code has the same bytes whether it has just been compiled or comes from a cache.
+    What `marshal` writes depends on which constants are one object, on how many references there are to each, the
+    compiler's own included, and on whether a string is interned, for whatever reason. After this, code has the same
+    bytes whether it has just been compiled or comes from a cache.
     """
-    again: types.CodeType = marshal.loads(marshal.dumps(code))
+    again: types.CodeType = marshal.loads(marshal.dumps(_rebuilt(code, {})))
     return again
+
+
+def _rebuilt(value: Any, made: dict[tuple[type, str], Any]) -> Any:
+    """Return a constant that is equal, with one object for all equal strings and numbers, which `made` collects."""
+    kind = type(value)
+    if kind is types.CodeType:
+        return value.replace(
+            co_consts=tuple([_rebuilt(each, made) for each in value.co_consts]),
+            co_name=_rebuilt(value.co_name, made),
+            co_qualname=_rebuilt(value.co_qualname, made),
+            co_filename=_rebuilt(value.co_filename, made),
+        )
+    if kind in (tuple, frozenset):
+        return kind([_rebuilt(each, made) for each in value])
+    if kind not in (str, bytes, int, float, complex):
+        return value
+    key = kind, value if kind is str else repr(value)
+    if key not in made:
+        made[key] = marshal.loads(marshal.dumps(value, 2)) if kind is not str else _not_interned(value)
+    return made[key]
+
+
+def _not_interned(text: str) -> str:
+    """Return a string that is equal; a code object interns it again if it looks like a name."""
+    return text if len(text) <= 1 else "".join((text[:1], text[1:]))
 
 
 def _has_columns(code: types.CodeType) -> bool:
