@@ -31,6 +31,7 @@ FOLDER = __file__.rpartition("\\" if system.windows else "/")[0]
 # Marshalled code of modules, by name below the package, as (path of the source, bytes); the start-up file fills it.
 IMAGE_PARTS: "dict[str, tuple[str, bytes]]" = {}
 
+_COPY = object()  # stands in the specs of what `load` makes for this copy of the package
 _loaded: "dict[str, ModuleType]" = {}  # by full name
 _LAZY_IMPORTS = hasattr(sys, "set_lazy_imports")  # PEP 810: one that is left would be resolved in somebody's import
 _unfinished: "set[str]" = set()  # full names of those whose bodies are running
@@ -39,10 +40,17 @@ _unfinished: "set[str]" = set()  # full names of those whose bodies are running
 def remember() -> None:
     """Note the modules of this package that are loaded now, for the imports of those that are loaded later."""
     for name, module in list(sys.modules.items()):
-        if (name == PACKAGE or name.startswith(f"{PACKAGE}.")) and not is_initializing(module):
+        ours = (name == PACKAGE or name.startswith(f"{PACKAGE}.")) and not _is_of_another_copy(module)
+        if ours and not is_initializing(module):
             _loaded.setdefault(name, module)
             if _LAZY_IMPORTS:
                 reify(module)
+
+
+def _is_of_another_copy(module: object) -> bool:
+    """Return whether `module` was loaded by `load` for a copy of this package that has been dropped from `sys.modules`."""
+    state = getattr(getattr(module, "__spec__", None), "loader_state", None)
+    return state is not None and state is not _COPY
 
 
 def load(name: str) -> "ModuleType | None":
@@ -100,7 +108,7 @@ def _new_package(name: str) -> "ModuleType":
 def _prepare(module: "Any", name: str, path: str, package: str) -> None:
     loader = SourceFileLoader(name, path)
     spec = ModuleSpec(name, loader, origin=path)
-    spec.has_location = True
+    spec.has_location, spec.loader_state = True, _COPY
     module.__spec__, module.__loader__, module.__file__, module.__package__ = spec, loader, path, package
     module.__builtins__ = {**BUILTINS, "__import__": _import, "__lazy_import__": _import}
 

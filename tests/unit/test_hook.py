@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import importlib
+import inspect
 import os
+import pickle
 import py_compile
 import sys
 from importlib.machinery import PathFinder, SourceFileLoader
@@ -20,6 +24,8 @@ import pycachehook.hook  # before a test takes the path finder away
 import pycachehook.on_miss.compiling
 import pycachehook.stats_log
 from pycachehook import runtime
+from pycachehook.config import resolution
+from pycachehook.config.options import ALIASES
 from pycachehook.errors import CacheDirError, ConfigError
 from pycachehook.finder import CachingFinder
 from pycachehook.hook import loader as loader_for
@@ -521,3 +527,293 @@ pycachehook.install({str(cache)!r})
 subprocess.run([sys.executable, "-c", "import sys, pycachehook; print(pycachehook.active(), sys.pycache_prefix)"])
 """
     assert python("-c", program).stdout == "None None\n"
+
+
+def test_signature_names_every_option() -> None:
+    """`install` has a keyword for each option, typed, None by default; beside them `config` and the earlier names."""
+    parameters = inspect.signature(pycachehook.install).parameters
+    assert set(parameters) == {*resolution.OPTIONS, *ALIASES, "config"}
+    assert next(iter(parameters)) == "cache_dir"
+    for name, parameter in parameters.items():
+        kind = parameter.POSITIONAL_OR_KEYWORD if name == "cache_dir" else parameter.KEYWORD_ONLY
+        assert (parameter.kind, parameter.default) == (kind, None), name
+        assert parameter.annotation not in (parameter.empty, "object", "Any"), name
+        assert f"\n    {name} " in (pycachehook.install.__doc__ or ""), name
+
+
+def test_api() -> None:
+    """The package shows its API whether or not it has been loaded, and the hook what is documented of it."""
+    assert dir(pycachehook) == sorted([*pycachehook.__all__, "__version__"])
+    shown = {name for name in dir(pycachehook.Hook) if not name.startswith("_")}
+    assert shown == {"status", "reason", "stats", "options", "uninstall", "cache_dirs", "archives"}
+
+
+def test_rule_that_is_read_only(cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
+    """A rule's `read_only` keeps its sources from being stored, and no others, though all share one directory."""
+    sys.path.insert(0, str(tree({f"{name}_one.py": "" for name in ("frozen", "usual", "other")})))
+    rules = [
+        {"match": "*/frozen_*", "read_only": True},
+        {"match": "*/other_*", "cache_dir": str(cache)},
+    ]
+    hook = pycachehook.install(cache, rules=rules)
+    for name in ("frozen", "usual", "other"):
+        importlib.import_module(f"{name}_one")
+    assert (hook.status, hook.reason) == ("writable", None)
+    assert stored_in(cache) == ["other_one", "usual_one"]
+
+
+def test_rule_that_writes_where_others_do_not(cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
+    """A rule may write into a directory that is read-only for all other sources, whichever comes first."""
+    sys.path.insert(0, str(tree({"mine_one.py": "", "usual_one.py": ""})))
+    hook = pycachehook.install(cache, read_only=True, rules=[{"match": "*/mine_*", "read_only": False}])
+    for name in ("usual_one", "mine_one"):
+        importlib.import_module(name)
+    assert (hook.status, hook.reason) == ("read-only", "read_only is set.")
+    assert stored_in(cache) == ["mine_one"]
+
+
+def stored_in(cache: Path) -> list[str]:
+    """Return the names of the test's modules that have an entry."""
+    return sorted(path.name.partition(".")[0] for path in cache.rglob("*_one.*.pyc"))
+
+
+def test_failed_installation_changes_nothing(cache: Path, tmp_path: Path) -> None:
+    """Where a strict installation raises, all that the hook says of itself is what it was."""
+    hook = pycachehook.install(cache, archives=[tmp_path / "missing.pyca"], in_tree="ignore")
+    found = runtime.installed()
+    assert found is not None
+    (tmp_path / "file").touch()
+
+    def state() -> list[object]:
+        policies = found.policies
+        said = [hook.status, hook.reason, hook.options, hook.archives, hook.cache_dirs, hook.stats.as_dict()]
+        return [interpreter(), *said, policies.default, policies.rules, policies.loader, policies.archived]
+
+    before = state()
+    assert "missing.pyca" in str(hook.reason)
+    wrong: list[dict[str, Any]] = [
+        {"cache_dir": tmp_path / "file"},
+        {"cache_dir": tmp_path / "new", "archives": [tmp_path / "file"]},
+        {"rules": [{"match": "*", "cache_dir": str(tmp_path / "file")}]},
+    ]
+    for options in wrong:
+        with pytest.raises(CacheDirError):
+            pycachehook.install(strict=True, **options)
+        assert state() == before
+    with pytest.raises(ConfigError):
+        pycachehook.install(layout="nonesuch")  # type: ignore[arg-type]
+    assert state() == before
+    with pycachehook.install(tmp_path / "other"):
+        pass
+    assert (hook.options.cache_dir if hook.options else None, pycachehook.active()) == (str(cache), hook)
+
+
+def where() -> str | None:
+    """Return the name of the installed cache directory."""
+    hook = pycachehook.active()
+    return None if hook is None or hook.options is None else os.path.basename(hook.options.cache_dir)
+
+
+def test_with_the_hook_itself(tmp_path: Path) -> None:
+    """A `with` brings back what was there before it, or before the installation that it is made of; never what came between."""
+    hook = pycachehook.install(tmp_path / "a")
+    with pycachehook.install(tmp_path / "b"):
+        assert where() == "b"
+    assert where() == "a"
+    with hook:
+        with pycachehook.install(tmp_path / "b"):
+            assert where() == "b"
+        assert where() == "a"
+    assert where() == "a"
+    with hook, hook:
+        pycachehook.install(tmp_path / "b")
+        assert where() == "b"
+    assert where() == "a"
+    hook.uninstall()
+    hook = pycachehook.install(tmp_path / "a")
+    with hook:
+        with pycachehook.install(tmp_path / "b"):
+            assert where() == "b"
+        assert where() == "a"
+    assert where() is None
+
+
+def test_with_out_of_order(tmp_path: Path) -> None:
+    """Blocks that are left in another order than they were entered leave nothing behind either."""
+    first, second = contextlib.ExitStack(), contextlib.ExitStack()
+    before = interpreter()
+    first.enter_context(pycachehook.install(tmp_path / "a"))
+    second.enter_context(pycachehook.install(tmp_path / "b"))
+    first.close()
+    second.close()
+    assert (interpreter(), where()) == (before, None)
+
+
+def test_installed_anew_inside_a_with(tmp_path: Path) -> None:
+    """What is installed after an uninstallation inside a `with` outlives the block: it is another hook."""
+    with pycachehook.install(tmp_path / "a") as outer:
+        outer.uninstall()
+        inner = pycachehook.install(tmp_path / "b")
+        assert inner is not outer
+    assert where() == "b"
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_options_can_be_copied(copied: Callable[[Any], Any], cache: Path) -> None:
+    """Options can be copied and pickled, with the origins, in every protocol of pickle."""
+    hook = pycachehook.install(cache, rules=[{"match": "*/a", "read_only": True}])
+    assert hook.options is not None
+    again = copied(hook.options)
+    assert again == hook.options
+    assert again.as_dict() == hook.options.as_dict()
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(hook.options, protocol)) == again
+    assert not hasattr(again, "nonesuch")
+    assert "layout" in dir(again)
+
+
+def test_installation_without_a_default_directory(
+    tree: Callable[[Mapping[str, str]], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where there is no home directory the hook is disabled, says why, and keeps the source tree clean; strict raises."""
+    monkeypatch.setenv("HOME", "/nonexistent/home")
+    before = interpreter()
+    with pytest.raises(CacheDirError, match="/nonexistent/home"):
+        pycachehook.install(strict=True)
+    assert interpreter() == before
+    root = tree({"some_one.py": "", "ruled_one.py": ""})
+    sys.path.insert(0, str(root))
+    hook = pycachehook.install(rules=[{"match": "*/ruled_*", "cache_dir": str(tmp_path / "rule")}])
+    assert (hook.status, hook.cache_dirs.keys()) == ("disabled", {str(tmp_path / "rule")})
+    assert hook.reason is not None
+    assert "/nonexistent/home" in hook.reason
+    for name in ("some_one", "ruled_one"):
+        importlib.import_module(name)
+    assert not list(root.rglob("*.pyc"))
+    assert hook.options is not None
+    assert hook.options.cache_dir is None
+
+
+def test_start_up_without_a_default_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start where there is no home directory installs a hook that is disabled, and says why."""
+    monkeypatch.setenv("HOME", "/nonexistent/home")
+    assert start_up(activation(None), pycachehook.__version__, "startup.py")
+    hook = pycachehook.active()
+    assert hook is not None
+    assert hook.status == "disabled"
+    assert "/nonexistent/home" in str(hook.reason)
+    assert hook.options is not None
+    assert hook.options.chosen() == {}
+
+
+@pytest.mark.parametrize("error", [RecursionError, MemoryError])
+def test_start_up_that_can_be_repeated(error: type[Exception], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that fails for lack of stack or memory has changed nothing, says so, and can be made again."""
+    values, before = activation(cache), interpreter()
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime, "compose", fail)
+        assert not start_up(values, pycachehook.__version__, "startup.py")
+        assert (interpreter(), pycachehook.active()) == (before, None)
+    assert start_up(values, pycachehook.__version__, "startup.py")
+    assert pycachehook.active() is not None
+
+
+def test_start_up_near_the_recursion_limit(cache: Path, tmp_path: Path, python: Python) -> None:
+    """At whatever depth the first start-up comes, it installs everything or nothing, and later installs everything."""
+    program = f"""
+import sys
+from pycachehook import runtime
+from pycachehook.config import resolution
+values = resolution.resolve({{"cache_dir": {str(cache)!r}}}).values()
+before = list(sys.meta_path), sys.pycache_prefix, sys.dont_write_bytecode
+
+def at(depth):
+    return at(depth - 1) if depth else runtime.start_up(values, runtime.__version__, "startup.py")
+
+outcomes = set()
+for depth in range(sys.getrecursionlimit() - 60, sys.getrecursionlimit()):
+    try:
+        done = at(depth)
+    except RecursionError:  # before start_up could do anything
+        continue
+    outcomes.add(done)
+    if done:
+        assert runtime.installed() is not None and sys.pycache_prefix == {str(cache)!r}, depth
+        runtime.installed().withdraw()
+        runtime.activation = None
+    assert (list(sys.meta_path), sys.pycache_prefix, sys.dont_write_bytecode) == before, depth
+assert outcomes == {{True, False}}, outcomes
+assert runtime.start_up(values, runtime.__version__, "startup.py") and runtime.installed() is not None
+"""
+    python("-c", program)
+
+
+def test_events(cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
+    """A callback is told of each lookup, before and after an installation, until it is removed."""
+    root = tree({"some_one.py": "", "late_one.py": ""})
+    sys.path.insert(0, str(root))
+    found: list[pycachehook.Event] = []
+    remove = pycachehook.on_event(found.append)
+    pycachehook.install(cache)
+    importlib.reload(importlib.import_module("some_one"))
+    path = str(root / "some_one.py")
+    mine = [each for each in found if each.module == "some_one"]
+    told = [(each.event, each.path, each.place, each.reason) for each in mine]
+    assert told == [
+        ("miss", path, "", "absent"),
+        ("compiled", path, "", ""),
+        ("stored", path, "store", ""),
+        ("hit", path, "store", ""),
+    ]
+    assert all(type(duration) is int for each in mine for duration in each.nanoseconds.values())
+    pycachehook.uninstall()
+    pycachehook.install(cache)
+    before = len(found)
+    importlib.reload(importlib.import_module("some_one"))
+    assert len(found) > before
+    remove()
+    remove()
+    before = len(found)
+    importlib.import_module("late_one")
+    assert len(found) == before
+    with pytest.raises(TypeError, match="callable"):
+        pycachehook.on_event(3)  # type: ignore[arg-type]
+
+
+def test_callback_that_raises(
+    cache: Path, tree: Callable[[Mapping[str, str]], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A callback that raises an Exception is dropped with a line in the log; what ends a program goes through."""
+    monkeypatch.setenv("PYCACHEHOOK_LOG", str(tmp_path / "log"))
+    sys.path.insert(0, str(tree({f"{name}_one.py": "" for name in "abcd"})))
+    calls: list[str] = []
+
+    def wrong(event: pycachehook.Event) -> None:
+        calls.append(event.module)
+        raise ZeroDivisionError
+
+    def after(event: pycachehook.Event) -> None:
+        calls.append("after")
+
+    removes = [pycachehook.on_event(wrong), pycachehook.on_event(after)]
+    pycachehook.install(cache)
+    importlib.import_module("a_one")
+    assert [each for each in calls if each != "after"] == ["a_one"]
+    assert "after" in calls
+    assert "ZeroDivisionError" in (tmp_path / "log").read_text(encoding="utf-8")
+    for ending in (SystemExit, KeyboardInterrupt, MemoryError):
+
+        def end(_: pycachehook.Event, ending: type[BaseException] = ending) -> None:
+            raise ending
+
+        removes.append(pycachehook.on_event(end))
+        with pytest.raises(ending):
+            importlib.import_module("b_one")
+        removes[-1]()
+    importlib.import_module("b_one")
+    for remove in removes:
+        remove()

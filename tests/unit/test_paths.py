@@ -228,3 +228,43 @@ def test_absolute(path: str, base: str | None, expected: str, monkeypatch: pytes
     """A path becomes absolute and normalized, from the base or else the current directory, with `~` expanded."""
     monkeypatch.setenv("HOME", "/home/me")
     assert absolute(path, base) == expected.format(cwd=Path.cwd())
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("{stdlib}/os.py", True),
+        ("{stdlib}/json/decoder.py", True),
+        ("{stdlib}/../../home/app.py", False),
+        ("{stdlib}x/os.py", False),
+        ("{purelib}/package/module.py", True),
+        ("{purelib}/../../../app/module.py", False),
+        ("/app/module.py", False),
+        ("/app/site-packages/module.py", False),
+        ("/listed/site-packages/module.py", True),
+        ("/listed/site-packages/package/site-packages/module.py", True),
+        ("/listed/site-packages/../module.py", False),
+        ("/slash/dist-packages/module.py", True),
+        ("/listed/app/module.py", False),
+        ("module.py", False),
+        ("", False),
+    ],
+)
+def test_installed_sources(path: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The standard library and directories of packages are told from other directories, as `sys.path` is when asked."""
+    purelib = f"{sys.prefix}/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    is_installed = installed_predicate(windows=False)
+    entries: list[Any] = ["/listed/site-packages", "/slash/dist-packages/", "/listed/app", b"/bytes", None]
+    monkeypatch.setattr(sys, "path", entries)
+    assert is_installed(path.format(stdlib=os.path.dirname(os.__file__), purelib=purelib)) is expected
+
+
+def test_installed_sources_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows neither case nor the kind of separator makes a difference."""
+    monkeypatch.setattr(sys, "prefix", "C:\\Venv")
+    monkeypatch.setattr(sys, "path", ["D:\\Other\\site-packages"])
+    is_installed = installed_predicate(windows=True)
+    assert is_installed("c:\\venv\\lib\\Site-Packages\\module.py")
+    assert is_installed("C:/Venv/Lib/site-packages/module.py")
+    assert is_installed("d:\\other\\site-packages\\module.py")
+    assert not is_installed("C:\\Venv\\app\\module.py")

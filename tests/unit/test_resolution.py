@@ -215,3 +215,44 @@ def test_shared_is_checked_by_rule(
     with pytest.raises(ConfigError) as caught:
         resolution.resolve(options)
     assert str(caught.value) == f"{names}: {WHY}"
+
+
+@pytest.mark.parametrize(("value", "expected"), [(True, "pause"), (False, "default"), ("yes", "pause")])
+def test_earlier_name(value: object, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pause_gc` is an earlier name of `gc`, in each layer, with its own origin; the present name goes before it."""
+    options = resolution.resolve({"pause_gc": value})
+    assert (options.gc, options.origin("gc")) == (expected, "keyword")
+    assert not hasattr(options, "pause_gc")
+    assert resolution.resolve({"pause_gc": value, "gc": "freeze"}).gc == "freeze"
+    options = resolution.resolve({"pause_gc": value}, "flag")
+    assert options.origin("gc") == "--pause-gc"
+    activation = {"pause_gc": value, "rules": ()}
+    options = resolution.resolve({}, activation=activation, activation_origin="startup.py")
+    assert (options.gc, options.chosen()) == (expected, {} if expected == "default" else {"gc": "pause"})
+    (tmp_path / "options.toml").write_text(f"[tool.pycachehook]\npause_gc = {str(bool(value)).lower()}\n")
+    options = resolution.resolve({}, config=tmp_path / "options.toml")
+    assert (options.gc, options.origin("gc")) == (expected, str(tmp_path / "options.toml"))
+    monkeypatch.setenv("PYCACHEHOOK_PAUSE_GC", str(value))
+    options = resolution.resolve({})
+    assert (options.gc, options.origin("gc")) == (expected, "PYCACHEHOOK_PAUSE_GC")
+    monkeypatch.setenv("PYCACHEHOOK_GC", "freeze")
+    assert resolution.resolve({}).gc == "freeze"
+
+
+def test_wrong_earlier_name() -> None:
+    """A wrong value of an earlier name is an error that uses this name."""
+    with pytest.raises(ConfigError, match=r"pause_gc = 'maybe' \(keyword\)"):
+        resolution.resolve({"pause_gc": "maybe"})
+
+
+def test_options_as_recorded() -> None:
+    """What start-up took as it was recorded has the activation as its origin, but for what is the default."""
+    recorded = resolution.resolve({"in_tree": "ignore"}).values()
+    values = {**recorded, "cache_dir": "/prefix"}
+    for private, origin in ((True, "default"), (False, "PYTHONPYCACHEPREFIX")):
+        options = resolution.as_recorded(values, {**recorded, "cache_dir": None}, "startup.py", private=private)
+        assert options.values() == values
+        assert options.origin("cache_dir") == origin
+        assert options.chosen() == {"in_tree": "ignore"}
+    options = resolution.as_recorded(values, values, "startup.py", private=False)
+    assert options.origin("cache_dir") == "startup.py"
