@@ -62,7 +62,7 @@ def _produce(
                 return
     except BundleError as error:
         failure = error
-    except Exception as error:  # noqa: BLE001 -- whatever a library raises: the transfer has failed
+    except BaseException as error:  # noqa: BLE001 -- whatever a library raises, a panic of Rust included
         failure = TransferError(f"The transfer failed: {type(error).__name__}: {printable(str(error))}.")
     _put(parts, (False, failure), abandoned)
 

@@ -4,6 +4,7 @@ Credentials and endpoints are taken from where the library takes them: AWS_*, GO
 and workload identities.
 """
 
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -41,7 +42,7 @@ class ObjectStoreTransport(Transport):
         self._public = public(f"{scheme}://{rest}")
         wait = timedelta(seconds=max(1.0, timeout))
         client: dict[str, Any] = {"connect_timeout": min(wait, timedelta(seconds=10)), "timeout": wait}
-        if scheme == "http":
+        if scheme == "http" or _allows_http(scheme):
             client["allow_http"] = True
         retry: dict[str, Any] = {"max_retries": _RETRIES, "retry_timeout": wait}
         opened: Any = store.from_url
@@ -110,6 +111,12 @@ class ObjectStoreTransport(Transport):
         if isinstance(error, (self._exceptions.PermissionDeniedError, self._exceptions.UnauthenticatedError)):
             return BundleError(f"{where} refuses access: its credentials are missing or wrong.")
         return TransferError(f"{where} failed: {_reason(error)}.")
+
+
+def _allows_http(scheme: str) -> bool:
+    """Say whether the library's own variable allows what our client options, which it takes instead, have to repeat."""
+    prefix = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}.get(scheme)
+    return prefix is not None and os.environ.get(f"{prefix}_ALLOW_HTTP", "").lower() in ("true", "1", "yes", "on")
 
 
 def _reason(error: Exception) -> str:

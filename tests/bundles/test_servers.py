@@ -1,0 +1,142 @@
+"""Push, pull and import through real servers, in processes that know their addresses and credentials alone."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import servers
+from .conftest import assert_imports_from, digest, left_beside
+
+if TYPE_CHECKING:
+    from conftest import Python
+
+    from .conftest import Keys
+
+pytestmark = pytest.mark.full
+pytest.importorskip("obstore", reason="needs the extra `remote`: obstore")
+pytest.importorskip("oras", reason="needs the extra `remote`: oras")
+
+COMMAND = ("-m", "pycachehook", "archive")
+STARTS: dict[str, servers.Start] = {
+    "registry": servers.registry,
+    "registry with login": functools.partial(servers.registry, login=True),
+    "moto": servers.moto,
+    "rclone": servers.rclone,
+}
+
+
+@pytest.mark.parametrize("kind", STARTS)
+def test_there_and_back(
+    kind: str, archive: Path, older_archive: Path, tmp_path: Path, dest: Path, keys: Keys, python: Python, cache: Path
+) -> None:
+    """Twice pushed, pulled, imported from, and nothing to do the second time."""
+    with STARTS[kind](tmp_path) as (place, environment):
+        for each in (older_archive, archive):
+            python(*COMMAND, "push", each, place, "--sign", keys.secret, **environment)
+            pulled = python(*COMMAND, "pull", place, dest, "--key", keys.public, "--json", **environment)
+            said = json.loads(pulled.stdout)
+            assert (said["changed"], said["sha256"], said["source"]) == (True, digest(each), place)
+            assert dest.read_bytes() == each.read_bytes()
+        again = python(*COMMAND, "pull", place, dest, "--key", keys.public, "--if-changed", **environment)
+        assert "unchanged" in again.stdout
+        assert not left_beside(dest)
+        assert_imports_from(python, dest, cache)
+        for wrong in (place + "2", place.replace("/team/", "/nobody/")):
+            failed = python(*COMMAND, "pull", wrong, dest, "--key", keys.public, check=False, **environment)
+            assert failed.returncode == 1
+            assert failed.stderr.count("\n") == 1, failed.stderr
+
+
+@pytest.mark.parametrize("kind", ["registry with login", "rclone"])
+def test_without_credentials(kind: str, archive: Path, tmp_path: Path, dest: Path, python: Python) -> None:
+    """Refused in one sentence, which has no secret in it, for wrong and for missing ones."""
+    with STARTS[kind](tmp_path) as (place, environment):
+        kept = {name: value for name, value in environment.items() if name in ("AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP")}
+        for given in (
+            kept,
+            {**kept, "AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "wrong-secret", "AWS_REGION": "x"},
+        ):
+            for arguments in (("push", archive, place), ("pull", place, dest, "--allow-unsigned", "--timeout", "20")):
+                failed = python(*COMMAND, *arguments, check=False, **given)
+                assert failed.returncode == 1
+                assert failed.stderr.count("\n") == 1, failed.stderr
+                assert "secret" not in failed.stderr
+
+
+def test_nginx(
+    pushed: Path, archive: Path, tmp_path: Path, dest: Path, keys: Keys, python: Python, cache: Path
+) -> None:
+    """A directory that any web server serves is a place to pull from; three requests, then one."""
+    with servers.nginx(tmp_path) as (place, _):
+        shutil.copytree(pushed, tmp_path / "files" / "env")
+        python(*COMMAND, "pull", place, dest, "--key", keys.public)
+        assert dest.read_bytes() == archive.read_bytes()
+        log = tmp_path / "access.log"
+        assert len(log.read_text(encoding="utf-8").splitlines()) == 3
+        python(*COMMAND, "pull", place, dest, "--key", keys.public, "--if-changed")
+        assert len(log.read_text(encoding="utf-8").splitlines()) == 4
+        assert_imports_from(python, dest, cache)
+
+
+def test_an_image_for_others(archive: Path, tmp_path: Path, python: Python) -> None:
+    """What is in a registry is an image: skopeo copies it, and its layer is a tar file with the archive."""
+    skopeo = servers.program("skopeo")
+    with servers.registry(tmp_path) as (place, environment):
+        python(*COMMAND, "push", archive, place, **environment)
+        image = tmp_path / "image"
+        source = place.replace("oci://", "docker://")
+        options = ["--override-os", "linux", "--src-tls-verify=false"]
+        subprocess.run([skopeo, "copy", *options, source, f"dir:{image}"], check=True, capture_output=True)
+        layout = f"oci:{tmp_path / 'layout'}:1"
+        subprocess.run([skopeo, "copy", "--all", *options[2:], source, layout], check=True, capture_output=True)
+    manifest = json.loads((image / "manifest.json").read_bytes())
+    (layer,) = manifest["layers"]
+    zstandard = pytest.importorskip("zstandard", reason="needs zstandard")
+    reader = zstandard.ZstdDecompressor().stream_reader(
+        (image / layer["digest"].removeprefix("sha256:")).read_bytes(), read_across_frames=True
+    )
+    import hashlib
+    import io
+    import tarfile
+
+    data = reader.read()
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert tar.getnames() == ["archive.pyca"]
+        member = tar.extractfile("archive.pyca")
+        assert member is not None
+        assert member.read() == archive.read_bytes()
+    config = json.loads((image / manifest["config"]["digest"].removeprefix("sha256:")).read_bytes())
+    assert config["rootfs"]["diff_ids"] == ["sha256:" + hashlib.sha256(data).hexdigest()]
+
+
+def test_several_interpreters_under_one_tag(
+    archive: Path, tmp_path: Path, dest: Path, python: Python, keys: Keys
+) -> None:
+    """A push for one leaves what others have pushed for theirs."""
+    import urllib.request
+
+    with servers.registry(tmp_path) as (place, _):
+        python(*COMMAND, "push", archive, place, "--sign", keys.secret)
+        host = place.removeprefix("oci://").partition("/")[0]
+        url = f"http://{host}/v2/team/env/manifests/1"
+        kind = "application/vnd.oci.image.index.v1+json"
+        index = json.loads(urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": kind})).read())
+        index["manifests"][0]["annotations"]["io.pycachehook.variant"] = "cpython-399"
+        data = json.dumps(index).encode()
+        put = urllib.request.Request(url, data, {"Content-Type": kind}, method="PUT")
+        urllib.request.urlopen(put).close()
+        failed = python(*COMMAND, "pull", place, dest, "--key", keys.public, check=False)
+        assert "has no bundle for" in failed.stderr
+        python(*COMMAND, "push", archive, place, "--sign", keys.secret)
+        index = json.loads(urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": kind})).read())
+        variants = [each["annotations"]["io.pycachehook.variant"] for each in index["manifests"]]
+        assert len(variants) == 2
+        assert "cpython-399" in variants
+        python(*COMMAND, "pull", place, dest, "--key", keys.public)
