@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,7 +42,7 @@ def test_most_blocks_are_run() -> None:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, wheel: Path) -> dict[str, str]:
+def environment(tmp_path: Path, wheel: Path) -> Iterator[dict[str, str]]:
     """Return the variables of a shell in a new virtual environment, whose installers find this project's wheel."""
     home, folder = tmp_path / "home", tmp_path / "environment"
     home.mkdir()
@@ -48,13 +50,14 @@ def environment(tmp_path: Path, wheel: Path) -> dict[str, str]:
     links = f"{wheel.parent} {os.environ.get('PIP_FIND_LINKS', '')}".strip()
     found = clean_environment(HOME=str(home), PATH=f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
     found = {name: value for name, value in found.items() if not name.startswith(("VIRTUAL_ENV", "XDG_"))}
-    return {
-        **found,
-        "PIP_FIND_LINKS": links,
-        "UV_FIND_LINKS": str(wheel.parent),
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "TMPDIR": str(home),
-    }
+    with tempfile.TemporaryDirectory() as temporary:  # of a short path: sockets are made there
+        yield {
+            **found,
+            "PIP_FIND_LINKS": links,
+            "UV_FIND_LINKS": str(wheel.parent),
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "TMPDIR": temporary,
+        }
 
 
 @pytest.mark.full
@@ -90,7 +93,7 @@ def test_getting_started_does_what_it_says(tmp_path: Path, environment: dict[str
     first, second = re.findall(r"│ +(\d+) +│ +(\d+) +│", outputs[1])
     assert int(first[0]) > 20
     assert (first[1], second[0]) == ("0", "0")
-    assert int(second[1]) >= int(first[0])
+    assert int(second[1]) > 20
     assert re.search(r"active +True", outputs[2])
     assert "loaded from store" in outputs[3]
     assert outputs[4].startswith("writable\nNone\n")
