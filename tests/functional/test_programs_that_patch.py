@@ -1,0 +1,331 @@
+"""Imports in programs that mock functions, replace steps of the loader, filter warnings, or interrupt themselves.
+
+Each program runs three times: on a stock interpreter, with a cold cache and with a warm one. What it prints must be
+the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conftest import PROJECT, clean_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOOK = """
+import sys
+sys.path.insert(0, {tree!r})
+sys.dont_write_bytecode = {stock!r}
+if not {stock!r}:
+    sys.path.insert(1, {source!r})
+    import pycachehook
+    hook = pycachehook.install({cache!r}, in_tree="ignore", **{options!r})
+"""
+
+
+class Sides:
+    """Runs a program on each side."""
+
+    def __init__(self, root: Path) -> None:
+        self.tree = root / "tree"
+        self.cache = root / "cache"
+        self.tree.mkdir()
+        for number in range(4):
+            (self.tree / f"lazy{number}.py").write_text(f"value = {number}\n")
+
+    def run(self, program: str, *flags: str, stock: bool = False, **options: object) -> str:
+        """Return the last line that the program prints, on standard error if it fails."""
+        text = HOOK.format(
+            tree=str(self.tree), stock=stock, source=str(PROJECT / "src"), cache=str(self.cache), options=options
+        )
+        process = subprocess.run(
+            [sys.executable, *flags, "-c", text + program],
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            cwd=self.tree,
+        )
+        return (process.stdout or process.stderr).strip().splitlines()[-1]
+
+    def all(self, program: str, *flags: str, **options: object) -> dict[str, str]:
+        """Return what the program prints on each side."""
+        stock = self.run(program, *flags, stock=True)
+        cold = self.run(program, *flags, **options)
+        return {"stock": stock, "cold": cold, "warm": self.run(program, *flags, **options)}
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> Sides:
+    """Return the three sides, with an empty cache."""
+    return Sides(tmp_path)
+
+
+MOCKED = """
+import importlib, json, os, time, marshal, builtins
+from unittest import mock
+wrong = []
+for number, target in enumerate({names!r}):
+    with mock.patch(target, **{how!r}) as mocked:
+        try:
+            import_module = importlib.import_module
+            calls = mocked.call_count
+            module = import_module("mocked%d" % number)
+            calls = mocked.call_count - calls
+            outcome = module.value
+        except BaseException as error:
+            outcome = type(error).__name__
+    if (outcome, calls) != (number, 0):
+        wrong.append((target, outcome, calls))
+print(wrong)
+"""
+NAMES = [
+    *(
+        f"os.{name}"
+        for name in [
+            "open",
+            "close",
+            "read",
+            "write",
+            "fstat",
+            "stat",
+            "lstat",
+            "listdir",
+            "scandir",
+            "getcwd",
+            "mkdir",
+            "replace",
+            "rename",
+            "unlink",
+            "utime",
+            "access",
+            "getpid",
+            "geteuid",
+            "fsencode",
+            "fsdecode",
+            "fspath",
+            "readlink",
+            "strerror",
+        ]
+    ),
+    *(
+        f"os.path.{name}"
+        for name in ("exists", "isdir", "isfile", "join", "dirname", "realpath", "abspath", "normpath")
+    ),
+    *(f"time.{name}" for name in ("time", "time_ns", "monotonic", "sleep", "perf_counter_ns")),
+    "marshal.loads",
+    "marshal.load",
+    "builtins.open",
+    "builtins.print",
+    "builtins.sorted",
+]
+WAYS: Mapping[str, dict[str, object]] = {"mock": {}, "value": {"return_value": 3}}
+
+
+@pytest.mark.parametrize("options", [{}, {"layout": "shared"}], ids=["mirror", "shared"])
+@pytest.mark.parametrize("way", WAYS)
+def test_mocked_functions(way: str, options: dict[str, object], sides: Sides) -> None:
+    """A mock of a function that an import could use changes nothing, and is not called."""
+    for number in range(len(NAMES)):
+        (sides.tree / f"mocked{number}.py").write_text(f"value = {number}\n")
+    program = MOCKED.format(names=NAMES, how=WAYS[way])
+    for _ in ("cold", "warm"):
+        assert sides.run(program, **options) == "[]"
+
+
+def test_a_descriptor_of_the_program_stays_open(sides: Sides) -> None:
+    """A mocked `os.open` that returns a number of the program's does not have it closed."""
+    program = """
+import os
+from unittest import mock
+mine = os.open("/dev/null", os.O_RDONLY)
+with mock.patch("os.open", return_value=mine):
+    import lazy1
+print(os.fstat(mine).st_rdev > 0)
+"""
+    assert set(sides.all(program).values()) == {"True"}
+
+
+def test_same_modules_after_a_cold_and_a_warm_import(sides: Sides) -> None:
+    """A miss loads no module that a hit does not load, apart from this package's own."""
+    program = """
+before = set(sys.modules)
+import lazy1, lazy2, threading
+found = sorted(name for name in set(sys.modules) - before if not name.startswith("pycachehook"))
+print(found, threading.main_thread() is threading.current_thread())
+"""
+    found = sides.all(program)
+    assert found["cold"] == found["warm"] == found["stock"]
+
+
+@pytest.mark.parametrize(
+    "name", ["secrets", "random", "logging", "threading", "fcntl", "errno", "filelock", "copy", "types", "hashlib"]
+)
+def test_files_beside_the_script_are_not_run(name: str, sides: Sides) -> None:
+    """A file that has a standard module's name and that the program does not import does not run."""
+    (sides.tree / f"{name}.py").write_text("raise SystemExit('ran')\n")
+    program = "import lazy1, lazy2\nprint(lazy1.value)"
+    assert sides.run(program) == "1"
+    assert sides.run(program) == "1"
+
+
+def test_odd_objects_in_sys_modules(sides: Sides) -> None:
+    """Objects in `sys.modules` are not asked for anything, and lazy modules stay lazy."""
+    (sides.tree / "later.py").write_text("print('ran')\n")
+    program = """
+import importlib.util
+class Raises:
+    def __getattr__(self, name):
+        raise SystemExit(name)
+spec = importlib.util.find_spec("later")
+loader = importlib.util.LazyLoader(spec.loader)
+spec.loader = loader
+sys.modules["later"] = module = importlib.util.module_from_spec(spec)
+loader.exec_module(module)
+sys.modules["raises"] = Raises()
+import lazy1, lazy2
+print(lazy2.value)
+"""
+    assert set(sides.all(program).values()) == {"2"}
+
+
+def test_a_whitelist_of_imports(sides: Sides) -> None:
+    """A program that replaces `builtins.__import__` sees its own imports alone."""
+    program = """
+import builtins
+seen, before = [], builtins.__import__
+def __import__(name, *more):
+    seen.append(name)
+    return before(name, *more)
+builtins.__import__ = __import__
+import lazy1, lazy2
+builtins.__import__ = before
+print(seen)
+"""
+    assert set(sides.all(program).values()) == {"['lazy1', 'lazy2']"}
+
+
+REPLACED = {
+    "source_to_code": "L.source_to_code = lambda self, data, path, *more: compile(data.replace(b'1', b'9'), path, 'exec')",
+    "get_data": """
+old = L.get_data
+L.get_data = lambda self, path: old(self, path).replace(b'1', b'9') if path.endswith('.py') else old(self, path)
+""",
+    "get_code": """
+old = B.SourceLoader.get_code
+B.SourceLoader.get_code = lambda self, name: compile('value = 9', self.path, 'exec')
+""",
+    "compile": """
+import builtins
+old = builtins.compile
+builtins.compile = lambda data, *more, **kinds: old(data.replace(b'1', b'9') if b'value' in data else data, *more, **kinds)
+""",
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"layout": "shared"}, {"invalidation_mode": "timestamp"}], ids=str)
+@pytest.mark.parametrize("step", REPLACED)
+def test_replaced_steps(step: str, options: dict[str, object], sides: Sides) -> None:
+    """A process with the tool has the tool's outcome, one without it the plain one, in whatever order they run."""
+    tool = "from importlib.machinery import SourceFileLoader as L\nimport importlib._bootstrap_external as B\n"
+    show = "\nimport lazy1; print(lazy1.value)"
+    with_tool, plain = tool + REPLACED[step] + show, show
+    order = [with_tool, plain, with_tool, plain, with_tool]
+    assert [sides.run(program, **options) for program in order] == ["9", "1", "9", "1", "9"]
+
+
+@pytest.mark.parametrize("layout", ["mirror", "shared"])
+def test_warnings_of_a_compilation(layout: str, sides: Sides) -> None:
+    """`-W error` decides the same whatever earlier processes have stored, also for a warning that filters ignored."""
+    (sides.tree / "warns.py").write_text("def f(x):\n    return x is 1\n")
+    program = """
+try:
+    import warns
+    print("fine")
+except SyntaxError:
+    print("SyntaxError")
+"""
+    said = [sides.run(program, *flags, layout=layout) for flags in ((), ("-W", "error"), (), ("-W", "error"))]
+    assert said == ["fine", "SyntaxError", "fine", "SyntaxError"]
+    ignored = sides.run("import warnings; warnings.simplefilter('ignore')" + program, layout=layout)
+    assert ignored == "fine"
+
+
+def test_an_exception_of_a_signal_handler_during_the_wait_for_a_lock(sides: Sides) -> None:
+    """A TimeoutError that a handler raises is the program's, although it is an OSError."""
+    assert sides.run("import lazy0; print(lazy0.value)") == "0"
+    holder = f"""
+import fcntl, os, sys
+locks = {str(sides.cache / ".pycachehook" / "locks")!r}
+files = [open(f"{{locks}}/{{number:02x}}", "ab") for number in range(64)]
+for file in files:
+    fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", holder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        program = """
+import signal
+def out_of_time(*_):
+    raise TimeoutError("out of time")
+signal.signal(signal.SIGALRM, out_of_time)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    import lazy1
+    print("imported")
+except TimeoutError as error:
+    print(error)
+"""
+        assert sides.run(program) == "out of time"
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("size", [1 << 40, (1 << 63) - 4096], ids=["1 TiB", "8 EiB"])
+def test_an_entry_of_enormous_size(size: int, sides: Sides) -> None:
+    """It is refused by its size, unread."""
+    program = "import lazy1; print(lazy1.value, hook.stats.misses)"
+    assert sides.run(program) == "1 {'absent': 1}"
+    (entry,) = sides.cache.rglob("lazy1.*.pyc")
+    try:
+        os.truncate(entry, size)
+    except OSError:
+        pytest.skip("this file system has no files of that size")
+    assert sides.run(program) == "1 {'io-error': 1}"
+
+
+def test_compiled_once_over_all_processes(sides: Sides) -> None:
+    """Eight cold processes, the standard library included, compile and store every file exactly once."""
+    program = f"""
+import sys
+sys.path[:0] = [{str(sides.tree)!r}, {str(PROJECT / "src")!r}]
+import pycachehook
+hook = pycachehook.install({str(sides.cache)!r}, in_tree="ignore", lock_timeout=60)
+import lazy0, lazy1, lazy2, json, decimal, email.message, unittest.mock, asyncio
+import json
+print(json.dumps(hook.stats.as_dict()))
+"""
+    started = [
+        subprocess.Popen([sys.executable, "-c", program], env=clean_environment(), stdout=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
+    stats = [json.loads(process.communicate(timeout=300)[0]) for process in started]
+    entries = len(list(sides.cache.rglob("*.pyc")))
+    assert sum(each["compiled"] for each in stats) == sum(each["stored"] for each in stats) == entries
