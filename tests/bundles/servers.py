@@ -135,7 +135,16 @@ def rclone(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Run rclone's S3 server for a directory; yield a place in a bucket."""
     server, port = program("rclone"), free_port()
     (folder / "objects" / "bundles").mkdir(parents=True)
-    command = [server, "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", "me,secret", folder / "objects"]
+    command = [
+        server,
+        "serve",
+        "s3",
+        "--addr",
+        f"127.0.0.1:{port}",
+        "--auth-key",
+        "tests-key,tests-secret",
+        folder / "objects",
+    ]
     with running(command, port, folder / "rclone.log"):
         yield "s3://bundles/team/env", _aws(port)
 
@@ -144,8 +153,8 @@ def _aws(port: int) -> dict[str, str]:
     return {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "me",
-        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_ACCESS_KEY_ID": "tests-key",
+        "AWS_SECRET_ACCESS_KEY": "tests-secret",
         "AWS_REGION": "us-east-1",
     }
 

@@ -1,10 +1,8 @@
 """What is known of a pulled archive: a small JSON file beside it, `<archive>.bundle.json`."""
 
-import hashlib
 import json
 import os
 import re
-import socket
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -83,7 +81,10 @@ def temporary_path(folder: str, digest: str, kind: str) -> str:
 
 
 def _host() -> str:
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    import hashlib
+    import platform
+
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
