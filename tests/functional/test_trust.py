@@ -496,7 +496,7 @@ def modes(paths: Iterable[Path]) -> set[int]:
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o027, 0o077], ids=oct)
 @pytest.mark.parametrize("default", [False, True], ids=["given", "default"])
 def test_modes_of_what_is_made(default: bool, umask: int, world: World) -> None:
-    """Directories are made 0755, the user's own cache 0700, files like their source, all less umask."""
+    """Directories are made 0755, the user's own cache 0700, files like their source, locks 0600, all less umask."""
     home = world.area / "home"
     home.mkdir()
     os.chown(home, NOBODY, NOBODY)
@@ -506,7 +506,9 @@ def test_modes_of_what_is_made(default: bool, umask: int, world: World) -> None:
     inside = list(cache.rglob("*"))
     assert modes([cache, cache.parent]) == {(0o700 if default else 0o755) & ~umask}
     assert modes(path for path in inside if path.is_dir()) == {0o755 & ~umask}
-    assert modes(path for path in inside if path.is_file()) == {0o644 & ~umask}
+    locks = [path for path in inside if path.parent.name == "locks"]
+    assert modes(locks) <= {0o600 & ~umask}
+    assert modes(path for path in inside if path.is_file() and path not in locks) == {0o644 & ~umask}
     assert world.entry(cache) in inside
 
 
@@ -579,12 +581,12 @@ import pycachehook
 
 sys.path.insert(0, sys.argv[1])
 sys.dont_write_bytecode = own = json.loads(sys.argv[4])
-hook = pycachehook.install(sys.argv[2])
+hook = pycachehook.install(sys.argv[2], in_tree="all")
 seen = [[hook.status, sys.dont_write_bytecode, sys.pycache_prefix]]
 import module, plain
 stats = hook.stats.as_dict()
 if sys.argv[3]:
-    hook = pycachehook.install(sys.argv[3])
+    hook = pycachehook.install(sys.argv[3], in_tree="all")
 else:
     hook.uninstall()
 seen.append([hook.status, sys.dont_write_bytecode, sys.pycache_prefix])
