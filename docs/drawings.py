@@ -125,9 +125,7 @@ def entry() -> str:
         y += height
     for text, top, bottom in (("PEP 552", 30, 126), ("seal", 190, y)):
         parts.append(f"<path d='M546,{top + 2} h8 v{bottom - top - 4} h-8' fill='none' stroke='currentColor'/>")
-        parts.append(
-            f"<text x='560' y='{(top + bottom) // 2 + 5}' fill='currentColor' {FONT}>{text}</text>"
-        )
+        parts.append(f"<text x='560' y='{(top + bottom) // 2 + 5}' fill='currentColor' {FONT}>{text}</text>")
     return svg(625, y + 4, "The bytes of an entry", *parts)
 
 

@@ -1,10 +1,10 @@
 """Blocks of code in the documentation, and the comments above them that say how they are run.
 
-    <!-- run -->                 a script of commands; `<!-- run: NAME -->` begins another directory and environment
-    <!-- file: PATH -->          the block is that file's content, for all scripts of the page
-    <!-- dockerfile: USER -->    the instructions are carried out one by one, the last one as that user
-    <!-- workflow -->            the workflow's `run` steps are the commands
-    <!-- not run: REASON -->
+<!-- run -->                 a script of commands; `<!-- run: NAME -->` begins another directory and environment
+<!-- file: PATH -->          the block is that file's content, for all scripts of the page
+<!-- dockerfile: USER -->    the instructions are carried out one by one, the last one as that user
+<!-- workflow -->            the workflow's `run` steps are the commands
+<!-- not run: REASON -->
 """
 
 from __future__ import annotations

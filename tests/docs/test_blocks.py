@@ -17,7 +17,11 @@ from conftest import clean_environment
 from .blocks import COMMANDS, Block, blocks, dockerfile_script, pages, script, sessions
 
 CASES = [(page, name) for page in pages() for name in sessions(page)]
-TOOLS = {"uv": "uv", "tox": "tox", "nox": "nox"}  # sessions that need a tool from the index, which may be installed already
+TOOLS = {
+    "uv": "uv",
+    "tox": "tox",
+    "nox": "nox",
+}  # sessions that need a tool from the index, which may be installed already
 PRIVATE = ("/opt", "/app", "/var/cache")  # what a Dockerfile writes to
 
 
