@@ -386,9 +386,9 @@ def _loader_of(values: "Values") -> "type[CachingLoader] | None":
 
 
 def _matcher(patterns: tuple[str, ...]) -> "Callable[[str], bool]":
-    from .config.rules import matches
+    from .patterns import matcher  # where there are rules
 
-    return lambda path: matches(patterns, path)
+    return matcher(patterns)
 
 
 def _position() -> int:

@@ -44,7 +44,7 @@ def root(tree: Callable[[Mapping[str, str]], Path]) -> Path:
 @pytest.mark.parametrize("missed", [True, False], ids=["after a miss", "before any miss"])
 @pytest.mark.parametrize("layout", ["mirror", "shared"])
 def test_one_hook_after_the_package_was_dropped(
-    asked: bool, missed: bool, layout: str, python: Python, root: Path, cache: Path
+    *, asked: bool, missed: bool, layout: str, python: Python, root: Path, cache: Path
 ) -> None:
     """A program that drops the package and imports it again has the same hook, can change it, and can take it out."""
     program = f"""

@@ -7,11 +7,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pycachehook.paths import Layout, absolute, default_cache_dir, why_no_default_cache_dir
+from pycachehook.paths import Layout, absolute, default_cache_dir, installed_predicate, why_no_default_cache_dir
 
 if TYPE_CHECKING:
     from conftest import Python

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pycachehook.config.rules import distribution_patterns, matches, parse_rules
+from pycachehook.config.rules import distribution_patterns, parse_rules
 from pycachehook.errors import ConfigError
+from pycachehook.patterns import matcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,27 +74,6 @@ def test_wrong_rules(value: object, complaint: str) -> None:
     assert str(caught.value).startswith(complaint)
 
 
-def test_matches_is_fnmatch() -> None:
-    """Patterns match whole paths as fnmatch has it, whichever of its signs they use."""
-    short = ["".join(letters) for length in range(5) for letters in itertools.product("ab/*", repeat=length)]
-    patterns = [*short, "?", "a?b", "[ab]*", "*[!a]", "*.py", "*/site-packages/*", "a*b*a"]
-    paths = [each for each in short if "*" not in each] + ["/x/site-packages/m.py", "ababa", "a\nb", "*"]
-    differing = [
-        (pattern, path)
-        for pattern in patterns
-        for path in paths
-        if matches((pattern,), path) != fnmatchcase(path, pattern)
-    ]
-    assert differing == []
-
-
-def test_any_pattern_is_enough() -> None:
-    """A path matches if one of the patterns does; no pattern matches nothing."""
-    assert matches(("/a/*", "/b/*"), "/b/m.py")
-    assert not matches(("/a/*", "/b/*"), "/c/m.py")
-    assert not matches((), "/b/m.py")
-
-
 @pytest.fixture
 def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Return a function that installs files as a distribution, in a directory of its own, and returns that."""
@@ -146,7 +124,7 @@ def test_distribution_rule_matches_its_own_sources_only(folder: str, distributio
         str(site / "pkg2" / "m.py"),
         "/pkg/m.py",
     ]
-    assert [matches(rule["match"], each) for each in sources] == [True, True, True, False, False]
+    assert [matcher(rule["match"])(each) for each in sources] == [True, True, True, False, False]
 
 
 def test_editable_distribution(distribution: Callable[..., Path]) -> None:

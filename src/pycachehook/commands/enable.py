@@ -44,7 +44,7 @@ START_UP_MODULES = (
     "runtime",
 )
 # Those that an option, which comes behind each, has loaded too.
-OPTIONAL_MODULES = {"archive_format": "archives", "archive": "archives", "gc_control": "gc"}
+OPTIONAL_MODULES = {"archive_format": "archives", "archive": "archives", "gc_control": "gc", "patterns": "rules"}
 
 _PACKAGE = Path(pyc.__file__).resolve().parent
 _PACKAGE_NAME = "pycachehook"

@@ -13,10 +13,10 @@ from typing import Any
 from pycachehook import pyc, runtime
 from pycachehook._compat import MAGIC_NUMBER, siphash
 from pycachehook.commands.source_file import SourceFile
-from pycachehook.config.rules import matches
 from pycachehook.content_store import Names
 from pycachehook.errors import PycacheHookError
 from pycachehook.paths import SHARED, Layout
+from pycachehook.patterns import matcher
 from pycachehook.pyc import HASH_BASED, HEADER_SIZE
 from pycachehook.store import READ_FLAGS, read_file
 from pycachehook.terminal import visible
@@ -133,7 +133,7 @@ def first_pyc(name: str, config: object = None) -> tuple[str, str]:
     places = []
     if layout is not None:
         options = runtime.resolve({}, "flag", config)
-        rule: dict[str, Any] = next((each for each in options.rules if matches(each["match"], source)), {})
+        rule: dict[str, Any] = next((each for each in options.rules if matcher(each["match"])(source)), {})
         values = {**options.values(), **rule}
         if values["layout"] == SHARED:
             place = Names(layout).entry(values["cache_dir"], read(source))

@@ -15,7 +15,7 @@ from .options import PER_SOURCE, boolean
 
 SELECTORS = ("match", "distribution")
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    pass
 
 OVERRIDES = ("enabled", *PER_SOURCE)
 
@@ -31,31 +31,6 @@ def parse_rules(name: str, value: object, origin: str) -> tuple[dict[str, Any], 
     if not isinstance(value, (list, tuple)):
         raise ConfigError(f"{name} ({origin}) is not valid: it must be a list of tables, not {value!r}.")
     return tuple(_rule(f"{name}[{number}]", each, origin) for number, each in enumerate(value))
-
-
-def matches(patterns: Sequence[str], path: str) -> bool:
-    """Say whether any pattern matches the whole of `path`; as `fnmatch`, whose price `*` alone does not pay."""
-    return any(_matches(pattern, path) for pattern in patterns)
-
-
-def _matches(pattern: str, path: str) -> bool:
-    if "?" in pattern or "[" in pattern:
-        from fnmatch import fnmatchcase  # loads `re`
-
-        return fnmatchcase(path, pattern)
-    first, *between = pattern.split("*")
-    if not between:
-        return path == pattern
-    last = between.pop()
-    if not path.startswith(first) or not path.endswith(last) or len(path) < len(first) + len(last):
-        return False
-    position, end = len(first), len(path) - len(last)
-    for part in between:
-        position = path.find(part, position, end)
-        if position < 0:
-            return False
-        position += len(part)
-    return True
 
 
 def _from_toml(name: str, text: str, origin: str) -> object:
