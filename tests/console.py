@@ -26,7 +26,9 @@ VARIABLE = (
     (r"^bytes +\d+$", "bytes N"),
     (r"\d{4}-\d\d-\d\dT[\d:+]+", "DATE"),
     (r"\d+ (days|hours|minutes|seconds) ago", "AGO"),
-    (r"/\S*(/project|/ours)\b", r"PLACE\1"),
+    (r"/\S*(/project|/single|/ours)\b", r"PLACE\1"),
+    (r"-pytest-[\d.]+\.pyc", "-pytest-VERSION.pyc"),
+    (r"passed in [\d.]+s", "passed in SECONDS"),
 )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import clean_environment
+from conftest import PROJECT, clean_environment
 
 from .blocks import COMMANDS, Block, blocks, dockerfile_script, pages, script, sessions
 
@@ -24,6 +24,7 @@ TOOLS = {
     "tox": "tox",
     "nox": "nox",
 }  # sessions that need a tool from the index, which may be installed already
+PLUGIN = PROJECT / "src" / "pytest-pycachehook"
 PRIVATE = ("/opt", "/app", "/var/cache")  # what a Dockerfile writes to
 
 
@@ -41,20 +42,28 @@ def test_most_blocks_are_run() -> None:
     assert sum(block.kind == "not run" for block in commands) * 3 <= len(commands)
 
 
+@pytest.fixture(scope="session")
+def wheels(wheel: Path) -> Path:
+    """Return a directory with the wheels of this project: the package, and its plugin for pytest."""
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", wheel.parent, PLUGIN]
+    subprocess.run(command, env=clean_environment(), check=True, capture_output=True, text=True)
+    return wheel.parent
+
+
 @pytest.fixture
-def environment(tmp_path: Path, wheel: Path) -> Iterator[dict[str, str]]:
+def environment(tmp_path: Path, wheels: Path) -> Iterator[dict[str, str]]:
     """Return the variables of a shell in a new virtual environment, whose installers find this project's wheel."""
     home, folder = tmp_path / "home", tmp_path / "environment"
     home.mkdir()
     venv.EnvBuilder(with_pip=True, symlinks=True).create(folder)
-    links = f"{wheel.parent} {os.environ.get('PIP_FIND_LINKS', '')}".strip()
+    links = f"{wheels} {os.environ.get('PIP_FIND_LINKS', '')}".strip()
     found = clean_environment(HOME=str(home), PATH=f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
     found = {name: value for name, value in found.items() if not name.startswith(("VIRTUAL_ENV", "XDG_"))}
     with tempfile.TemporaryDirectory() as temporary:  # of a short path: sockets are made there
         yield {
             **found,
             "PIP_FIND_LINKS": links,
-            "UV_FIND_LINKS": str(wheel.parent),
+            "UV_FIND_LINKS": str(wheels),
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "TMPDIR": temporary,
         }
@@ -129,3 +138,21 @@ def build(block: Block, folder: Path, environment: dict[str, str]) -> None:
         mounts + dockerfile_script(block), folder, {**environment, "PATH": python}, "unshare", "--mount", "--"
     )
     assert output.endswith("compiled: 0\n")
+
+
+@pytest.mark.full
+def test_pytest_plugin(tmp_path: Path, environment: dict[str, str]) -> None:
+    """The plugin adds one line where the hook is active, and with -v the hit rate, workers included; else nothing."""
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "test_it.py").write_text("def test_it():\n    import json.tool\n", encoding="utf-8")
+    (work / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
+    shell("pip install --quiet pytest-xdist pycachehook", work, environment)
+    shell("pycachehook enable", work, environment)
+    assert "pycachehook" not in shell("python -m pytest test_it.py", work, environment)
+    shell("pip install --quiet 'pycachehook[pytest]'", work, environment)
+    home = environment["HOME"]
+    assert f"\npycachehook: writable, {home}/" in shell("python -m pytest test_it.py", work, environment)
+    assert "modules from the cache" not in shell("python -m pytest test_it.py", work, environment)
+    assert re.search(r"pycachehook: [1-9]\d* modules", shell("python -m pytest -v -n 2 test_it.py", work, environment))
+    assert "pycachehook: " not in shell("PYCACHEHOOK_DISABLE=1 python -m pytest -v test_it.py", work, environment)

@@ -1,0 +1,49 @@
+"""A plugin for pytest: one line in the report's header, and with `-v` the hit rate at the end.
+
+It says nothing where the hook is not active. It is a distribution of its own, which the extra `pycachehook[pytest]`
+brings: pytest rewrites all modules of a distribution that has a plugin, and warns of those that are loaded already.
+"""
+
+from typing import Any
+
+import pytest
+
+from pycachehook import hook
+
+_COUNTERS = ("hits", "compiled")
+_totals = dict.fromkeys(_COUNTERS, 0)  # of the workers of pytest-xdist
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:  # noqa: ARG001 -- pytest gives arguments by their names
+    """Return the line: the hook's status and its cache directory."""
+    active = hook.active()
+    if active is None or active.options is None:
+        return None
+    reason = "" if active.reason is None else f" ({active.reason})"
+    return f"pycachehook: {active.status}, {active.options.cache_dir}{reason}"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a worker of pytest-xdist, send the counters to the controller."""
+    active, output = hook.active(), getattr(session.config, "workeroutput", None)
+    if active is not None and output is not None:
+        output["pycachehook"] = {name: getattr(active.stats, name) for name in _COUNTERS}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ARG001
+    """Add what a worker has counted."""
+    counted = getattr(node, "workeroutput", {}).get("pycachehook", {})
+    for name, number in counted.items():
+        _totals[name] += number
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the hit rate of this process and its workers, if more than the usual is asked for."""
+    active = hook.active()
+    if active is None or config.get_verbosity() < 1:
+        return
+    hits, compiled = (_totals[name] + getattr(active.stats, name) for name in _COUNTERS)
+    if hits + compiled:
+        rate = f"{hits / (hits + compiled):.1%}"
+        terminalreporter.write_line(f"pycachehook: {hits} modules from the cache, {compiled} compiled, {rate} hits")
