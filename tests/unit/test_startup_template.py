@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -266,3 +267,300 @@ print(sys.pycache_prefix)
 def test_the_collector_after_a_start(start: Callable[..., str], before: str, shown: str, expected: str) -> None:
     """What our start-up makes does not bring the program's collections forward; what a program has frozen stays so."""
     assert start(f"import gc\n{before}\nimport colorsys\nprint({shown})") == f"{expected}\n"
+
+
+HOSTILE = "import os\nos.write(1, b'taken: ' + __name__.encode() + b'\\n')\n"
+
+
+@pytest.mark.parametrize("image", [True, False])
+@pytest.mark.parametrize("names", [("pycachehook.py",), ("pycachehook/__init__.py", "pycachehook/runtime.py")])
+def test_modules_beside_the_script_are_not_taken(
+    names: tuple[str, ...], image: bool, start: Callable[..., str], purelib: Path
+) -> None:
+    """Whatever has this package's name on the program's path, the hook comes from where `enable` found it."""
+    for name in names:
+        path = purelib.parent / "tree" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(HOSTILE)
+    if not image:
+        next(purelib.glob("__pycache__/*.image")).unlink()
+    program = "sys.path.reverse(); import probe; print(probe.LOADER, sys.modules['pycachehook.runtime'].__file__)"
+    assert start(program) == f"CachingLoader {PACKAGE / 'runtime.py'}\n"
+
+
+@pytest.mark.parametrize("image", [True, False])
+@pytest.mark.alone
+def test_no_finder_is_asked_for_the_package(image: bool, start: Callable[..., str], purelib: Path) -> None:
+    """A warm start asks neither finders nor `builtins.__import__` for anything of its own."""
+    if not image:
+        next(purelib.glob("__pycache__/*.image")).unlink()
+    program = """
+import builtins
+asked, imported = [], []
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        asked.append(name)
+sys.meta_path.insert(0, Finder())
+stock = builtins.__import__
+builtins.__import__ = lambda name, *args, **kwargs: imported.append(name) or stock(name, *args, **kwargs)
+import probe
+print([name for name in asked if name not in sys.builtin_module_names], imported, probe.LOADER)
+"""
+    start("import probe")
+    assert start(program) == "['probe'] ['probe'] CachingLoader\n"
+
+
+def test_moved_environment(purelib: Path, tmp_path: Path, python: Python) -> None:
+    """A package below the start-up file's directory is found after both have been moved, image and all."""
+    shutil.copytree(PACKAGE, purelib / "pycachehook")
+    (purelib / "probe.py").write_text("LOADER = type(__spec__.loader).__name__\n")
+    program = f"import sys; sys.path.insert(0, {str(purelib)!r}); from pathlib import Path\n"
+    program += "from pycachehook.commands.enable import enable; from pycachehook.config.resolution import resolve\n"
+    python("-c", f"{program}enable(Path({str(purelib)!r}), resolve({{}}))")
+    moved = tmp_path / "moved"
+    purelib.rename(moved)
+    shown = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import _pycachehook_startup
+_pycachehook_startup.activate()
+names = set()
+sys.setprofile(lambda frame, event, _: names.add(frame.f_code.co_name))
+import probe
+sys.setprofile(None)
+runtime = sys.modules["pycachehook.runtime"]
+print(probe.LOADER, "unpacked" in names, runtime.__file__, runtime.start_up.__code__.co_filename)
+"""
+    here = moved / "pycachehook" / "runtime.py"
+    assert python("-c", shown, moved).stdout == f"CachingLoader True {here} {here}\n"
+
+
+@pytest.mark.alone
+def test_start_without_the_package_on_disk(purelib: Path, start: Callable[..., str]) -> None:
+    """If the package's directory is gone, a start changes nothing at all, silently."""
+    module = purelib / f"{STARTUP}.py"
+    module.write_text(module.read_text().replace(str(PACKAGE.resolve()), "/no/such/directory/pycachehook"))
+    program = """
+print(sys.pycache_prefix, [type(finder).__name__ for finder in sys.meta_path].count("FirstImport"))
+import probe
+print(probe.LOADER)
+"""
+    assert start(program) == "None 0\nSourceFileLoader\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root: other users' directories")
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("own", True),
+        ("missing", True),
+        ("missing below a directory that everybody may write to", False),
+        ("everybody may write", False),
+        ("a group may write", False),
+        ("above, everybody may write", False),
+        ("above, everybody may write, sticky", True),
+        ("link", False),
+        ("below a link", False),
+        ("another user's", False),
+        ("below another user's", False),
+        ("file", False),
+    ],
+)
+@pytest.mark.alone
+def test_prefix_is_set_for_private_directories_only(
+    kind: str, expected: bool, start: Callable[..., str], cache: Path, purelib: Path
+) -> None:
+    """`sys.pycache_prefix` becomes a directory before the hook checks it only if nobody else can write there."""
+    chosen = cache
+    above = cache.parent / "above"
+    place = above if "above" in kind else cache
+    if kind == "file":
+        cache.touch()
+    elif not kind.startswith("missing"):
+        (above / "cache").mkdir(parents=True)
+        (cache / "deeper").mkdir(parents=True)
+    if kind.startswith("missing below"):
+        above.mkdir()
+        above.chmod(0o1777)
+        chosen = above / "cache"
+    elif "link" in kind:
+        (above / "link").symlink_to(cache)
+        chosen = above / "link" / "deeper" if kind.startswith("below") else above / "link"
+    elif "everybody" in kind:
+        place.chmod(0o1777 if "sticky" in kind else 0o777)
+        chosen = above / "cache" if place is above else cache
+    elif "group" in kind:
+        os.chown(cache, -1, 4321)
+        cache.chmod(0o770)
+    elif "another" in kind:
+        os.chown(cache, 4321, -1)
+        chosen = cache / "deeper" if kind.startswith("below") else cache
+    enable(purelib, resolution.resolve({"cache_dir": str(chosen)}))
+    assert start("print(sys.pycache_prefix)") == f"{chosen if expected else None}\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root: another user's cache")
+@pytest.mark.alone
+def test_stock_loader_in_front_reads_no_untrusted_entry(
+    start: Callable[..., str], cache: Path, purelib: Path, tmp_path: Path
+) -> None:
+    """A finder in front of the hook, as in editable installs, loads nothing from a cache that others may write to."""
+    module = tmp_path / "editable.py"
+    module.write_text("print('source')\n")
+    entry = cache / str(module)[1:]
+    entry = entry.with_name(f"editable.{sys.implementation.cache_tag}.pyc")
+    entry.parent.mkdir(parents=True)
+    hostile = compile("print('attacker')", str(module), "exec")
+    entry.write_bytes(pyc.encode(hostile, pyc.FLAGS["unchecked-hash"], bytes(8)))
+    cache.chmod(0o777)
+    before = f"""
+class Editable:
+    def find_spec(self, name, path=None, target=None):
+        if name == "editable":
+            loader = sys.modules["_frozen_importlib_external"].SourceFileLoader(name, {str(module)!r})
+            return sys.modules["_frozen_importlib_external"].spec_from_file_location(name, loader.path, loader=loader)
+sys.meta_path.insert(0, Editable())
+"""
+    assert start("import editable", before=before) == "source\n"
+
+
+DEEP = """
+sys.setrecursionlimit(300)
+def deep(number):
+    if number:
+        return deep(number - 1)
+    import probe
+    return probe.LOADER
+for number in range(299, 0, -1):
+    sys.modules.pop("probe", None)
+    try:
+        print(deep(number))
+    except RecursionError:
+        continue
+    break
+import other
+print(other.LOADER, sys.getrecursionlimit())
+"""
+
+
+@pytest.mark.alone
+def test_first_import_near_the_recursion_limit(start: Callable[..., str], purelib: Path) -> None:
+    """An import that just fits into the recursion limit brings in the hook, and nothing is written into the tree."""
+    assert start(DEEP) == "CachingLoader\nCachingLoader 300\n"
+    assert not list((purelib.parent / "tree").rglob("*.pyc"))
+
+
+PATCHED = """
+import os, time, builtins, marshal, _io, gc
+def fail(*args, **kwargs):
+    raise RuntimeError("a mocked function was called")
+for module, names in (
+    (os, "open read close stat fstat lstat fsencode mkdir replace getpid geteuid listdir getcwd access"),
+    (os.path, "isabs isdir isfile exists join dirname basename abspath realpath normpath expanduser"),
+    (time, "monotonic time time_ns sleep perf_counter_ns"),
+    (builtins, "open"),
+    (marshal, "loads dumps"),
+    (gc, "enable disable isenabled freeze unfreeze get_freeze_count"),
+):
+    for name in names.split():
+        if hasattr(module, name):
+            setattr(module, name, fail)
+"""
+
+
+@pytest.mark.parametrize("image", [True, False])
+def test_functions_that_are_mocked_at_the_first_import(image: bool, start: Callable[..., str], purelib: Path) -> None:
+    """What a program has replaced before its first import is not called by the start-up module."""
+    if not image:
+        next(purelib.glob("__pycache__/*.image")).unlink()
+    patched = PATCHED if image else PATCHED.replace("loads dumps", "")  # which importlib calls, too
+    program = f"""
+{patched}
+names = []
+def record(frame, event, argument):
+    if event == "call" and frame.f_code.co_name == "fail":
+        names.append(frame.f_back.f_globals["__name__"])
+sys.setprofile(record)
+try:
+    _pycachehook_startup.load()
+finally:
+    sys.setprofile(None)
+print("pycachehook.runtime" in sys.modules, names)
+"""
+    assert start(program) == "True []\n"
+
+
+def test_exception_of_the_program_during_the_first_import(start: Callable[..., str]) -> None:
+    """What a signal handler or a trace function raises meanwhile passes through, and the next import has the hook."""
+    program = """
+def raise_once(frame, event, argument):
+    if event == "call" and frame.f_code.co_name == "new_module":
+        sys.setprofile(None)
+        raise TimeoutError("the program's")
+sys.setprofile(raise_once)
+try:
+    import probe
+except TimeoutError as error:
+    print(error, [name for name in sys.modules if name.startswith("pycachehook")])
+import probe
+print(probe.LOADER)
+"""
+    assert start(program) == "the program's []\nCachingLoader\n"
+
+
+def test_first_imports_in_threads(start: Callable[..., str], purelib: Path) -> None:
+    """Of threads that import at once each has the hook, or waits for it, and none fails."""
+    tree = purelib.parent / "tree"
+    for number in range(8):
+        (tree / f"many{number}.py").write_text("LOADER = type(__spec__.loader).__name__\n")
+    program = """
+import _thread, time
+sys.setswitchinterval(1e-6)
+found, go = [], _thread.allocate_lock()
+go.acquire()
+def first(number):
+    with go:
+        pass
+    try:
+        found.append(__import__(f"many{number}").LOADER)
+    except BaseException as error:
+        found.append(repr(error))
+for number in range(8):
+    _thread.start_new_thread(first, (number,))
+go.release()
+while len(found) < 8:
+    time.sleep(0.001)
+print(set(found))
+"""
+    for _ in range(5):
+        assert start(program) == "{'CachingLoader'}\n"
+        assert not list(tree.rglob("*.pyc"))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="needs PEP 810")
+@pytest.mark.parametrize("image", [True, False])
+def test_lazy_imports(image: bool, start: Callable[..., str], purelib: Path) -> None:
+    """With lazy imports for everything, no module of a start holds a lazy import once it is loaded."""
+    if not image:
+        next(purelib.glob("__pycache__/*.image")).unlink()
+    program = """
+import probe
+print(probe.LOADER)
+for name, module in list(sys.modules.items()):
+    if name.startswith(("pycachehook", "_pycachehook")):
+        print(*[(name, each) for each, value in vars(module).items() if type(value).__name__ == "lazy_import"], end="")
+"""
+    assert start(program, "-X", "lazy_imports=all") == "CachingLoader\n"
+
+
+@pytest.mark.parametrize("number", [0o000, 0o022, 0o077])
+def test_modes_under_a_umask(number: int, purelib: Path) -> None:
+    """What `enable` makes is never writable for others, and the umask is respected."""
+    found = os.umask(number)
+    try:
+        enable(purelib, resolution.resolve({}))
+    finally:
+        os.umask(found)
+    for path in purelib.rglob("*"):
+        mode = 0o755 if path.is_dir() else 0o644
+        assert stat.S_IMODE(path.stat().st_mode) == mode & ~number, path
