@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.full
 
-FILES = ["_pycachehook_startup.py", "pycachehook.pth", "pycachehook.start"]
+OTHERS, CALLER = ("pycachehook.pth", "pycachehook.start")[:: -1 if sys.version_info < (3, 18) else 1]
+FILES = ["_pycachehook_startup.py", CALLER]
 
 APPLICATION = {
     "probe.py": "LOADER = type(__spec__.loader).__name__\n",
@@ -323,7 +324,7 @@ def bare_start(environment: Python, purelib: Callable[[Python], Path]) -> Iterat
     Some systems' `sitecustomize` loads more; here there is none.
     """
     files = {"aa_first.pth": "import sys; sys.modules.setdefault('sitecustomize', sys)\n"}
-    if sys.version_info >= (3, 15):
+    if sys.version_info >= (3, 18):
         files["aa_second.start"] = "sys:getrecursionlimit\n"
     for name, text in files.items():
         (purelib(environment) / name).write_text(text, encoding="utf-8")
@@ -356,19 +357,19 @@ def test_tools_that_ask_for_the_loader_s_type(enabled: Python) -> None:
     assert enabled("-c", program).stdout == "util.py\n"
 
 
-@pytest.mark.parametrize("file", ["pycachehook.pth", *(["pycachehook.start"] if sys.version_info >= (3, 15) else [])])
-def test_either_file_activates(
-    file: str, enabled: Python, application: Path, purelib: Callable[[Python], Path]
-) -> None:
-    """A `.pth` file alone is enough on the Pythons that run it, and from 3.15 on a `.start` file (PEP 829) alone is."""
-    folder = purelib(enabled)
-    for name in FILES:
-        if name not in (file, "_pycachehook_startup.py"):
-            (folder / name).unlink()
-    started = enabled("app.py", cwd=application)
-    assert (started.stdout, started.stderr) == (OURS, "")
-    (folder / file).unlink()
+def test_the_caller_activates(enabled: Python, application: Path, purelib: Callable[[Python], Path]) -> None:
+    """The one file that calls the start-up module is all that activates; without it Python starts as ever."""
+    assert enabled("app.py", cwd=application).stdout == OURS
+    (purelib(enabled) / CALLER).unlink()
     assert enabled("-B", "app.py", cwd=application).stdout == STOCK
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="needs a Python that reads .start files")
+def test_start_files_are_not_read_where_they_cost(enabled: Python) -> None:
+    """From 3.15 on a `.start` file makes `site` load `pkgutil` and `re`; before 3.18 `enable` writes none."""
+    loaded = enabled("-c", "import sys; print(*sorted({'pkgutil', 're'} & set(sys.modules)))").stdout
+    enabled("-m", "pycachehook", "disable")
+    assert loaded == enabled("-c", "import sys; print(*sorted({'pkgutil', 're'} & set(sys.modules)))").stdout
 
 
 def test_disabled_start_writes_nothing(enabled: Python, application: Path, cache: Path) -> None:

@@ -54,9 +54,15 @@ def parser() -> argparse.ArgumentParser:
         "pycachehook enable --cache-dir /var/cache/py",
     )
     _add_options(enable)
+    enable.description = (
+        "Turn the hook on in an environment. Options of an earlier `enable` that are not given again are kept. A cache "
+        "directory or an archive that starts will refuse is a warning; with --strict it is an error, and nothing is written."
+    )
     disable = _command(commands, "disable", "turn the hook off in an environment", "pycachehook disable")
     for command in (enable, disable):
         command.add_argument("--prefix", metavar="DIR", help="the environment (default: the one that runs this)")
+        command.add_argument("--dry-run", action="store_true", help="only show what would be written or removed")
+        command.add_argument("-q", "--quiet", action="store_true", help="print nothing but warnings and errors")
 
     doctor = _command(commands, "doctor", "say what is wrong with this set-up and how to mend it", "pycachehook doctor")
 

@@ -83,14 +83,22 @@ def _enable(parsed: argparse.Namespace) -> int:
     purelib = _purelib()
     from pycachehook.commands import enable
 
+    refused = enable.refusals(options)
+    if refused and options.strict:
+        return _complain(refused[0], FAILED)
+    kept, dropped = enable.compare(enable.recorded_options(purelib), options)
     try:
-        written = enable.enable(purelib, options)
+        written = enable.enable(purelib, options, dry_run=parsed.dry_run)
     except OSError as error:
         return _complain(f"The activation files cannot be written to {purelib}: {error.strerror}.", FAILED)
-    for path in written:
-        say(f"wrote {path}")
     own = "" if "cache_dir" in options.chosen() else " (the default of whoever starts Python)"
-    say(f"cache directory: {options.cache_dir}{own}")
+    lines = [f"{'would write' if parsed.dry_run else 'wrote'} {path}" for path in written]
+    lines += [f"kept from the earlier `enable`: {each}" for each in kept]
+    lines += [f"no longer: {each}" for each in dropped]
+    for line in [] if parsed.quiet else [*lines, f"cache directory: {options.cache_dir}{own}"]:
+        say(line)
+    for reason in refused:
+        complain(f"pycachehook: warning: {reason}")
     return DONE
 
 
@@ -101,13 +109,12 @@ def _disable(parsed: argparse.Namespace) -> int:
     from pycachehook.commands import enable
 
     try:
-        removed = enable.disable(purelib)
+        removed = enable.disable(purelib, dry_run=parsed.dry_run)
     except OSError as error:
         return _complain(f"{error.filename} cannot be removed: {error.strerror}.", FAILED)
-    for path in removed:
-        say(f"removed {path}")
-    if not removed:
-        say(f"nothing to remove in {purelib}")
+    lines = [f"{'would remove' if parsed.dry_run else 'removed'} {path}" for path in removed]
+    for line in [] if parsed.quiet else lines or [f"nothing to remove in {purelib}"]:
+        say(line)
     return DONE
 
 
@@ -119,21 +126,24 @@ def _purelib() -> Any:
 
 
 def _in_environment(parsed: argparse.Namespace) -> int:
-    """Have the environment at `--prefix` run this command itself: it knows its own paths and its own Python."""
+    """Have the environment at `--prefix` run this command itself: it knows its own paths and its own Python.
+
+    With `-P`, nothing is imported from the current directory. Not with `-I`, which has the environment's options ignored.
+    """
     import subprocess
 
     folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
     interpreter = os.path.join(parsed.prefix, folder, name)
     if not os.path.exists(interpreter):
         raise ConfigError(f"--prefix {parsed.prefix} is not a Python environment: there is no {interpreter}.")
-    probe = subprocess.run([interpreter, "-c", "import pycachehook"], capture_output=True, check=False)
+    probe = subprocess.run([interpreter, "-P", "-c", "import pycachehook"], capture_output=True, check=False)
     if probe.returncode:
         mend = f"{interpreter} -m pip install pycachehook"
         raise PycacheHookError(f"pycachehook cannot be imported in {parsed.prefix}: install it there with `{mend}`.")
     arguments = list(parsed.arguments)
     at = next(index for index, each in enumerate(arguments) if each.startswith("--prefix"))
     del arguments[at : at + (1 if "=" in arguments[at] else 2)]
-    return subprocess.run([interpreter, "-m", "pycachehook", *arguments], check=False).returncode
+    return subprocess.run([interpreter, "-P", "-m", "pycachehook", *arguments], check=False).returncode
 
 
 def _status(parsed: argparse.Namespace) -> int:

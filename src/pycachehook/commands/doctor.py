@@ -6,9 +6,10 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.machinery import BuiltinImporter, FrozenImporter
+from pathlib import Path
 from typing import Any
 
-from pycachehook import __version__, runtime
+from pycachehook import runtime
 from pycachehook.cache_dir import DISABLED, READ_ONLY
 from pycachehook.commands.source_file import SourceFile
 from pycachehook.config import resolution
@@ -17,7 +18,7 @@ from pycachehook.pyc import CHECK_SOURCE, HASH_BASED, HEADER_SIZE
 from pycachehook.store import READ_FLAGS, read_file
 
 from . import status
-from .enable import FILES, STARTUP
+from .enable import FILES, START_FILES_ALONE, STARTUP, activation_problems
 from .verify import NOT_BAD, SOUND, verify
 
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "lustre", "gpfs", "ceph", "afs", "glusterfs", "fuse.sshfs")
@@ -27,8 +28,6 @@ _HARMLESS = (BuiltinImporter, FrozenImporter)
 _HARMLESS_TYPES = ("DistutilsMetaFinder", "FirstImport")
 
 VARIABLES = "PYCACHEHOOK_"  # how the names of our variables begin
-
-_START_FILES_ALONE = (3, 18)  # from then on `.pth` files run no code (PEP 829)
 
 
 @dataclass(frozen=True)
@@ -81,21 +80,8 @@ def _activation(state: dict[str, Any]) -> Iterator[Finding]:
                 "pycachehook enable",
             )
         return
-    if set(present) != set(FILES):
-        missing = ", ".join(sorted(set(FILES) - set(present)))
-        yield Finding(
-            f"Of the activation files, {missing} is missing in {purelib}.",
-            "The hook may not start.",
-            "pycachehook enable",
-        )
-        return
-    version = getattr(sys.modules.get(STARTUP), "VERSION", None) or _recorded_version(os.path.join(purelib, FILES[0]))
-    if version != __version__:
-        yield Finding(
-            f"The activation files were written by version {version}; this is {__version__}.",
-            "Each start resolves the options again.",
-            "pycachehook enable",
-        )
+    for problem in activation_problems(Path(purelib)):
+        yield Finding(problem, "The hook may not start, or starts are slower.", "pycachehook enable")
     if not state["active"]:
         why = "`python -S` or `-I -S`" if sys.flags.no_site else "something at start-up"
         yield Finding(
@@ -103,11 +89,6 @@ def _activation(state: dict[str, Any]) -> Iterator[Finding]:
             "This process is not cached.",
             f"{sys.executable} -c 'import {STARTUP}; {STARTUP}.activate()'",
         )
-
-
-def _recorded_version(path: str) -> str | None:
-    with open(path, encoding="utf-8") as file:
-        return next((line.split("=", 1)[1].strip(" \n'\"") for line in file if line.startswith("VERSION =")), None)
 
 
 def _told_not_to_write(state: dict[str, Any]) -> bool:
@@ -144,7 +125,7 @@ def _environment(state: dict[str, Any]) -> Iterator[Finding]:
                 "What it finds is not cached.",
                 "install it after pycachehook, if it has such a choice",
             )
-    if sys.version_info >= _START_FILES_ALONE and not os.path.exists(
+    if sys.version_info >= START_FILES_ALONE and not os.path.exists(
         os.path.join(sysconfig.get_path("purelib"), FILES[1])
     ):
         yield Finding(

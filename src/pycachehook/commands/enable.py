@@ -1,9 +1,10 @@
 """The activation files: what `pycachehook enable` writes into an environment, and `disable` removes.
 
-Python runs `.pth` files at every start, unless `-S` tells it not to; from 3.15 on also `.start` files (PEP 829), and
-from 3.18 on those alone.
+Python runs `.pth` files at every start, unless `-S` tells it not to. From 3.15 on it also runs `.start` files
+(PEP 829), at the price of `pkgutil` and `re`, and from 3.18 on those alone.
 """
 
+import ast
 import base64
 import hashlib
 import importlib.util
@@ -18,6 +19,9 @@ from typing import Any
 import importlib_metadata
 
 from pycachehook import __version__, pyc
+from pycachehook.archive import open_all
+from pycachehook.cache_dir import distrust, trusted_owners
+from pycachehook.config import resolution
 from pycachehook.config.options import Options
 from pycachehook.config.resolution import OPTIONS
 from pycachehook.paths import Layout
@@ -25,7 +29,10 @@ from pycachehook.paths import Layout
 from . import startup_template
 
 STARTUP = "_pycachehook_startup"
-FILES = (f"{STARTUP}.py", "pycachehook.start", "pycachehook.pth")  # the one that the others need comes first
+PTH, START = "pycachehook.pth", "pycachehook.start"
+FILES = (f"{STARTUP}.py", START, PTH)  # of all versions; the one that the others need comes first
+_CALLS = {PTH: f"import {STARTUP}; {STARTUP}.activate()\n", START: f"{STARTUP}:activate\n"}
+START_FILES_ALONE = (3, 18)  # from this version on Python runs no code in `.pth` files (PEP 829)
 
 # What a start loads, in an order in which no module needs a later one.
 START_UP_MODULES = (
@@ -45,33 +52,53 @@ START_UP_MODULES = (
 )
 # Those that an option, which comes behind each, has loaded too.
 OPTIONAL_MODULES = {"archive_format": "archives", "archive": "archives", "gc_control": "gc", "patterns": "rules"}
+# What a miss needs. The image has the bytecode, and nothing of it is unmarshalled before the first miss.
+ON_MISS = "on_miss"
 
 _PACKAGE = Path(pyc.__file__).resolve().parent
 _PACKAGE_NAME = "pycachehook"
 
 
-def files(options: Options) -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of each activation file, in the order of `FILES`."""
+def caller() -> str:
+    """Return the name of the file by which this version of Python calls the start-up module."""
+    return START if sys.version_info >= START_FILES_ALONE else PTH
+
+
+def files(options: Options, purelib: Path) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each activation file for this version of Python, the start-up module first."""
     values = options.values()
     if "cache_dir" not in options.chosen():
         values["cache_dir"] = None
-    template = Path(startup_template.__file__).read_text(encoding="utf-8")
-    text = template.replace('VERSION = ""', f"VERSION = {__version__!r}")
-    literals = pprint.pformat(values, sort_dicts=False)
-    yield FILES[0], text.replace("OPTIONS: dict = {}", f"OPTIONS: dict = {literals}")
-    yield FILES[1], f"{STARTUP}:activate\n"
-    yield FILES[2], f"import {STARTUP}; {STARTUP}.activate()\n"
+    inside = purelib.resolve()
+    package = _PACKAGE.relative_to(inside) if _PACKAGE.is_relative_to(inside) else _PACKAGE
+    text = Path(startup_template.__file__).read_text(encoding="utf-8")
+    literals = {
+        'VERSION = ""': repr(__version__),
+        'PACKAGE = ""': repr(str(package)),
+        "MODULES: tuple = ()": repr(tuple(_start_up_names(options.values()))),
+        "OPEN_CODE_HOOKED = False": repr(open_code_hook_is_set()),
+        "OPTIONS: dict = {}": pprint.pformat(values, sort_dicts=False),  # last: values may look like the others
+    }
+    for line, literal in literals.items():
+        text = text.replace(line, f"{line.partition(' = ')[0]} = {literal}", 1)
+    yield FILES[0], text
+    yield caller(), _CALLS[caller()]
 
 
-def enable(purelib: Path, options: Options) -> list[Path]:
+def enable(purelib: Path, options: Options, *, dry_run: bool = False) -> list[Path]:
     """Write the activation files into the directory `purelib`, each by rename, and return their paths.
 
-    Beside them goes the bytecode that a start needs before there is a hook. Raises OSError.
+    Beside them goes the bytecode that a start needs before there is a hook. A file that only another version of
+    Python needs is removed. Raises OSError.
     """
-    written = []
-    for name, text in files(options):
+    texts = dict(files(options, purelib))
+    written = [purelib / name for name in texts]
+    if dry_run:
+        return written
+    for name, text in texts.items():
         _write(purelib / name, text.encode())
-        written.append(purelib / name)
+    for name in _CALLS.keys() - {caller()}:
+        (purelib / name).unlink(missing_ok=True)
     _drop_bytecode(purelib)
     layout = Layout.current()
     if layout is not None:
@@ -80,7 +107,7 @@ def enable(purelib: Path, options: Options) -> list[Path]:
         stamp = importlib.util.source_hash(source)
         startup: dict[str, Any] = {"__name__": STARTUP, "__file__": str(written[0])}
         exec(code, startup)
-        (purelib / "__pycache__").mkdir(exist_ok=True)
+        (purelib / "__pycache__").mkdir(mode=0o755, exist_ok=True)
         _write(
             Path(layout.in_tree(str(written[0]))),
             pyc.encode(code, pyc.FLAGS[pyc.CHECKED_HASH], stamp, pyc.second_hash(source)),
@@ -89,32 +116,159 @@ def enable(purelib: Path, options: Options) -> list[Path]:
     return written
 
 
-def disable(purelib: Path) -> list[Path]:
+def disable(purelib: Path, *, dry_run: bool = False) -> list[Path]:
     """Remove the activation files and their bytecode from the directory `purelib`; return the files. Raises OSError."""
-    removed = []
-    for name in reversed(FILES):
-        if os.path.lexists(purelib / name):
-            (purelib / name).unlink()
-            removed.append(purelib / name)
-    _drop_bytecode(purelib)
-    return removed
+    present = [purelib / name for name in reversed(FILES) if os.path.lexists(purelib / name)]
+    if not dry_run:
+        for path in present:
+            path.unlink()
+        _drop_bytecode(purelib)
+    return present
+
+
+def recorded_options(purelib: Path) -> dict[str, Any]:
+    """Return the option values that an earlier `enable` recorded in `purelib` and that are not the default."""
+    try:
+        module = ast.parse((purelib / FILES[0]).read_bytes())
+        values = next(
+            ast.literal_eval(each.value)
+            for each in module.body
+            if isinstance(each, ast.AnnAssign) and each.value and ast.unparse(each.target) == "OPTIONS"
+        )
+        return {name: value for name, value in values.items() if value not in (None, resolution.OPTIONS[name][0])}
+    except (OSError, ValueError, SyntaxError, StopIteration, AttributeError, KeyError):  # none, or another version's
+        return {}
+
+
+def compare(recorded: Mapping[str, Any], options: Options) -> tuple[list[str], list[str]]:
+    """Return as `name = value` which of the `recorded` options these `options` keep, and which they replace."""
+    chosen = options.chosen()
+    same = {name: value == getattr(options, name) for name, value in recorded.items()}
+    kept = [
+        f"{name} = {recorded[name]!r}" for name in recorded if same[name] and options.origin(name).endswith(FILES[0])
+    ]
+    dropped = [f"{name} = {value!r}" for name, value in recorded.items() if not same[name] or name not in chosen]
+    return kept, dropped
+
+
+def refusals(options: Options) -> list[str]:
+    """Return a sentence for the cache directory, and for each archive, that a start of this user will refuse."""
+    found = []
+    try:
+        fault = distrust(options.cache_dir, () if options.allow_shared else trusted_owners())
+    except FileNotFoundError:  # the first start makes it
+        fault = None
+    except OSError as error:
+        fault = f"The cache directory {options.cache_dir} cannot be used: {error.filename}: {error.strerror}."
+    if fault is not None:
+        found.append(fault)
+    archives = open_all(options.archives, allow_shared=options.allow_shared, strict=False)
+    return found + [str(each.reason) for each in archives if each.reason is not None]
+
+
+def activation_problems(purelib: Path) -> list[str]:
+    """Return a sentence for each way in which the activation files in `purelib` do not suit this Python or this version.
+
+    An environment that is not enabled has no problem.
+    """
+    present = [name for name in FILES if os.path.lexists(purelib / name)]
+    if not present:
+        return []
+    python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    again = "run `pycachehook enable` again"
+    if FILES[0] not in present:
+        return [f"{' and '.join(present)} in {purelib} call a start-up module that is missing: {again}, or `disable`."]
+    problems = []
+    needed = caller()
+    if needed not in present:
+        found = " and ".join(present[1:]) or "nothing"
+        problems.append(
+            f"{purelib} was enabled by the rule of another version of Python: {python} needs {needed}, and {found} is "
+            f"there; {again}."
+        )
+    elif len(present) == len(FILES):
+        (other,) = _CALLS.keys() - {needed}
+        problems.append(f"{python} does not need {other}, which makes starts slower: {again}.")
+    version = recorded_version(purelib)
+    if version != __version__:
+        problems.append(f"The activation files were written by version {version}, and this is {__version__}: {again}.")
+    elif _image_path(purelib) is not None and not _image_is_usable(purelib):
+        problems.append(f"The start-up image in {purelib} is missing or another one's, so starts are slower: {again}.")
+    return problems
+
+
+def recorded_version(purelib: Path) -> str | None:
+    """Return the version of the package that wrote the start-up module in `purelib`; None if it cannot be read."""
+    try:
+        with (purelib / FILES[0]).open(encoding="utf-8") as file:
+            return next((line.split("=", 1)[1].strip(" \n'\"") for line in file if line.startswith("VERSION =")), None)
+    except (OSError, ValueError):
+        return None
+
+
+def open_code_hook_is_set() -> bool:
+    """Say whether this interpreter has a hook for `io.open_code` (PEP 578), which only an embedding program can set.
+
+    To set no hook fails if there is one, and changes nothing if there is none. It raises an audit event; an audit
+    hook that objects counts as a hook, as does an interpreter in which this cannot be asked.
+    """
+    try:
+        import ctypes
+
+        set_hook = ctypes.pythonapi.PyFile_SetOpenCodeHook
+        set_hook.argtypes, set_hook.restype = (ctypes.c_void_p, ctypes.c_void_p), ctypes.c_int
+        return bool(set_hook(None, None))
+    except Exception:  # noqa: BLE001 -- whatever an audit hook raises
+        return True
 
 
 def build_image(values: Mapping[str, Any]) -> bytes:
-    """Return the start-up image for these option values, as the start-up module's `load_image` reads it."""
-    further = [name for name, option in OPTIONAL_MODULES.items() if values[option] != OPTIONS[option][0]]
-    names = ("__init__", *START_UP_MODULES, *further)
-    sources = {str(path): path.read_bytes() for path in (_PACKAGE / f"{name}.py" for name in names)}
-    modules = tuple(
-        (
-            _PACKAGE_NAME if name == "__init__" else f"{_PACKAGE_NAME}.{name}",
-            path,
-            compile(source, path, "exec", dont_inherit=True),
-        )
-        for name, (path, source) in zip(names, sources.items(), strict=True)
-    )
+    """Return the start-up image for these option values, as the start-up module's `from_image` reads it.
+
+    A magic number and a seal come first, then marshalled: files that are others when the sources are, the start-up
+    modules with their code, and the modules of `on_miss` with theirs as bytes. Paths are relative to the package.
+    """
+    names = [f"{name}.py" for name in _start_up_names(values)]
+    parts = [f"{ON_MISS}/{path.name}" for path in sorted((_PACKAGE / ON_MISS).glob("*.py"))]
+    sources = {name: (_PACKAGE / name).read_bytes() for name in (*names, *parts)}
+    codes = {name: compile(source, str(_PACKAGE / name), "exec", dont_inherit=True) for name, source in sources.items()}
     evidence = _noted(sources) if values["invalidation_mode"] == pyc.UNCHECKED_HASH else sources
-    return marshal.dumps((sys.version, tuple(evidence.items()), modules))
+    body = marshal.dumps(
+        (
+            tuple(evidence.items()),
+            tuple((_module_name(name), name, codes[name]) for name in names),
+            tuple((_module_name(name), name, marshal.dumps(codes[name])) for name in parts),
+        )
+    )
+    return startup_template.IMAGE_MAGIC + startup_template.source_hash(startup_template.IMAGE_KEY, body) + body
+
+
+def _start_up_names(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of the modules that a start with these option values loads, each after those that it imports."""
+    yield "__init__"
+    yield from START_UP_MODULES
+    yield from (name for name, option in OPTIONAL_MODULES.items() if values[option] != OPTIONS[option][0])
+
+
+def _module_name(file: str) -> str:
+    """Return the name of the module in this file of the package."""
+    return ".".join([_PACKAGE_NAME, *file.removesuffix(".py").split("/")]).removesuffix(".__init__")
+
+
+def _image_path(purelib: Path) -> Path | None:
+    layout = Layout.current()
+    return None if layout is None else Path(layout.in_tree(str(purelib / FILES[0]))).with_suffix(".image")
+
+
+def _image_is_usable(purelib: Path) -> bool:
+    """Say whether a start finds the image sealed by this build of Python."""
+    path = _image_path(purelib)
+    try:
+        data = b"" if path is None else path.read_bytes()
+    except OSError:
+        return False
+    seal = startup_template.source_hash(startup_template.IMAGE_KEY, memoryview(data)[16:])
+    return data[:16] == startup_template.IMAGE_MAGIC + seal
 
 
 def _noted(sources: dict[str, bytes]) -> dict[str, bytes]:
@@ -124,11 +278,12 @@ def _noted(sources: dict[str, bytes]) -> dict[str, bytes]:
     and the first source, which tells the version: `pip install --target --upgrade` leaves an older one's record there.
     """
     first = next(iter(sources))
+    paths = {str(_PACKAGE / name): source for name, source in sources.items()}
     for distribution in importlib_metadata.distributions(name=_PACKAGE_NAME, path=[str(_PACKAGE.parent)]):
         files = {str(file.locate()): file.hash for file in distribution.files or ()}
         record = next((path for path in files if os.path.basename(path) == "RECORD"), "")
-        if os.path.isfile(record) and all(_is_hash(files.get(path), source) for path, source in sources.items()):
-            return {record: Path(record).read_bytes(), first: sources[first]}
+        if os.path.isfile(record) and all(_is_hash(files.get(path), source) for path, source in paths.items()):
+            return {os.path.relpath(record, _PACKAGE): Path(record).read_bytes(), first: sources[first]}
     return sources
 
 
@@ -138,9 +293,10 @@ def _is_hash(noted: importlib_metadata.FileHash | None, source: bytes) -> bool:
 
 
 def _write(path: Path, data: bytes) -> None:
+    """Write a file by rename, with mode 0644 less umask: never writable for others, whatever the umask is."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
             file.write(data)
         temporary.replace(path)
     except BaseException:

@@ -1,0 +1,566 @@
+"""The start-up module: what it does at a start, and what it does not let happen."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conftest import Python, clean_environment
+from pycachehook import pyc
+from pycachehook.commands.enable import STARTUP, enable
+from pycachehook.config import resolution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+pytestmark = pytest.mark.usefixtures("no_options")
+
+PACKAGE = Path(pyc.__file__).parent
+
+
+@pytest.fixture
+def purelib(tmp_path: Path) -> Path:
+    """Return an empty directory for packages."""
+    path = tmp_path / "purelib"
+    path.mkdir()
+    return path
+
+
+# What the tests below run as a start: the files' module, then `program`, with a plain source module `probe` at hand.
+START = """
+import sys
+sys.path[:0] = sys.argv[1:3]
+{before}
+import _pycachehook_startup
+_pycachehook_startup.activate()
+{program}
+"""
+
+
+@pytest.fixture
+def start(purelib: Path, cache: Path, tree: Callable[[Mapping[str, str]], Path], python: Python) -> Callable[..., str]:
+    """Return a function that runs a program after the start-up module of `purelib`, and returns what it prints."""
+    probe = "LOADER = type(__spec__.loader).__name__\n"
+    root = tree({"probe.py": probe, "other.py": probe})
+    enable(purelib, resolution.resolve({"cache_dir": cache}))
+
+    def run(program: str, *flags: str, before: str = "", **environment: str) -> str:
+        with_environment = type(python)(python.executable, **python.environment, **environment)
+        process = with_environment(
+            *flags, "-c", START.replace("{before}", before).replace("{program}", program), purelib, root
+        )
+        assert process.stderr == ""
+        output: str = process.stdout
+        return output
+
+    return run
+
+
+@pytest.mark.alone
+def test_start(start: Callable[..., str], cache: Path) -> None:
+    """A start brings in the hook with the first plain source module, and has the prefix in place before."""
+    program = """
+assert "pycachehook" not in sys.modules
+print(sys.pycache_prefix)
+import probe
+print(probe.LOADER, sys.modules["pycachehook"].active().status, sys.pycache_prefix)
+"""
+    assert start(program) == f"{cache}\nCachingLoader writable {cache}\n"
+
+
+def test_modules_from_the_image_are_as_imported(start: Callable[..., str]) -> None:
+    """Modules that come from the image have the attributes that importing them gives, and can be imported from."""
+    program = """
+import probe, importlib.util, pycachehook
+for name, module in list(sys.modules.items()):
+    if name.partition(".")[0] == "pycachehook":
+        spec, found = module.__spec__, importlib.util.find_spec(name) if name == "pycachehook" else None
+        assert (module.__name__, spec.name, spec.origin) == (name, name, module.__file__), name
+        package = name if hasattr(module, "__path__") else name.rpartition(".")[0]
+        assert spec.parent == module.__package__ == package, name
+        assert spec.loader is module.__loader__ and spec.has_location, name
+        parent = sys.modules[name.rpartition(".")[0] or name]
+        assert name == "pycachehook" or getattr(parent, name.rpartition(".")[2]) is module, name
+        assert found is None or found.origin == spec.origin, name
+from pycachehook.config import rules
+from pycachehook.commands import status
+from pycachehook.hook import Hook
+assert type(pycachehook.active()) is Hook is pycachehook.Hook
+print(pycachehook.install(read_only=True).status)
+"""
+    assert start(program) == "read-only\n"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["missing", "empty", "cut", "no seal", "another Python's", "others may write", "FIFO", "huge", "directory"],
+)
+def test_start_without_a_usable_image(damage: str, start: Callable[..., str], purelib: Path) -> None:
+    """Where the image cannot be used the modules come from their sources and the bytecode beside them."""
+    (image,) = purelib.glob("__pycache__/*.image")
+    data = image.read_bytes()
+    image.unlink()
+    if damage == "directory":
+        image.mkdir()
+    elif damage == "FIFO":
+        os.mkfifo(image)
+    elif damage != "missing":
+        contents = {"empty": b"", "cut": data[: len(data) // 2], "no seal": data[:8] + bytes(8) + data[16:]}
+        image.write_bytes(contents.get(damage, data))
+        image.chmod(0o666 if damage == "others may write" else 0o644)
+        if damage == "huge":
+            os.truncate(image, 1 << 40)
+    other = f"sys.version = {sys.version[::-1]!r}" if damage == "another Python's" else ""
+    program = """
+names = set()
+sys.setprofile(lambda frame, event, _: names.add(frame.f_code.co_name))
+import probe
+sys.setprofile(None)
+print(probe.LOADER, "unpacked" in names)
+"""
+    assert start(program, before=other) == "CachingLoader False\n"
+
+
+def test_start_with_an_edited_source(start: Callable[..., str], purelib: Path, tmp_path: Path) -> None:
+    """An image of other sources is not used, whichever of them is another: one that a miss needs counts, too."""
+    package = tmp_path / "package" / "pycachehook"
+    shutil.copytree(PACKAGE, package)
+    module = purelib / f"{STARTUP}.py"
+    module.write_text(module.read_text().replace(str(PACKAGE.resolve()), str(package)))
+    program = "import probe; from pycachehook.on_miss import writer; print(probe.LOADER, hasattr(writer, 'EDITED'))"
+    assert start(program) == "CachingLoader False\n"
+    for name in ("runtime.py", "on_miss/writer.py"):
+        with (package / name).open("a") as file:
+            file.write("EDITED = True\n")
+        expected = "CachingLoader True\n" if "writer" in name else "CachingLoader False\n"
+        assert start(program) == expected
+    shown = start("import probe; from pycachehook import runtime; print(runtime.EDITED)")
+    assert shown == "True\n"
+
+
+FLIPS = """
+import os, sys
+image, bits = sys.argv[1], [int(each) for each in sys.argv[4:]]
+sys.path[:0] = sys.argv[2:4]
+import _pycachehook_startup
+data = open(image, "rb").read()
+for bit in bits:
+    if bit < 0:
+        damaged = data[:bit]
+    else:
+        place = bit * (len(data) * 8 - 1) // 1000
+        damaged = bytearray(data)
+        damaged[place // 8] ^= 1 << place % 8
+    with open(image, "wb") as file:
+        file.write(damaged)
+    child = os.fork()
+    if not child:
+        _pycachehook_startup.activate()
+        import probe
+        os._exit(probe.LOADER != "CachingLoader")
+    status = os.waitpid(child, 0)[1]
+    if status:
+        print(bit, status)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_damaged_image(start: Callable[..., str], purelib: Path) -> None:
+    """No flipped bit and no truncation of the image crashes a start, or keeps the hook from it."""
+    (image,) = purelib.glob("__pycache__/*.image")
+    bits = [*range(0, 1001, 3), *range(1, 60), -1, -2, -100, -10_000]
+    command = [sys.executable, "-c", FLIPS, image, purelib, purelib.parent / "tree", *map(str, bits)]
+    process = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+
+
+@pytest.mark.alone
+def test_activated_twice(start: Callable[..., str]) -> None:
+    """A second activation does nothing: before Python 3.15 virtual environments run `.pth` files twice."""
+    program = """
+_pycachehook_startup.activate()
+names = [type(finder).__name__ for finder in sys.meta_path]
+import probe
+_pycachehook_startup.activate()
+print(names.count("FirstImport"), [type(finder).__name__ for finder in sys.meta_path].count("CachingFinder"))
+"""
+    assert start(program) == "1 1\n"
+
+
+@pytest.mark.parametrize("killed", ["", "1"])
+def test_kill_switch_at_a_start(killed: str, start: Callable[..., str]) -> None:
+    """Under PYCACHEHOOK_DISABLE a start leaves everything as it is."""
+    program = "import probe; print(probe.LOADER, sys.pycache_prefix is None)"
+    expected = "SourceFileLoader True\n" if killed else "CachingLoader False\n"
+    assert start(program, PYCACHEHOOK_DISABLE=killed) == expected
+
+
+@pytest.mark.parametrize("more", ["PYCACHEHOOK_LAYOUT=nonsense", "PYCACHEHOOK_NONE=1", "PYCACHEHOOK_STATS=/tmp", ""])
+@pytest.mark.parametrize("flags", [(), ("-E",), ("-I",)])
+def test_kill_switch_is_asked_before_anything_is_loaded(
+    more: str, flags: tuple[str, ...], start: Callable[..., str]
+) -> None:
+    """Under the kill switch nothing of the package is loaded and no finder put anywhere, whatever else is set."""
+    program = """
+import probe
+print([name for name in sys.modules if name.startswith("pycachehook")], probe.LOADER, len(sys.meta_path))
+"""
+    variables = {"PYCACHEHOOK_DISABLE": "1", **dict([more.split("=")] if more else [])}
+    finders = subprocess.run(
+        [sys.executable, "-c", "import sys; print(len(sys.meta_path))"], capture_output=True, text=True, check=True
+    )
+    assert start(program, *flags, **variables) == f"[] SourceFileLoader {finders.stdout}"
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("flag", ["-E", "-I"])
+def test_environment_is_ignored_where_python_ignores_its_own(flag: str, start: Callable[..., str]) -> None:
+    """Under `-E` and `-I` options in the environment do not bring in the hook before the first import."""
+    program = "print('pycachehook.runtime' in sys.modules)"
+    assert start(program, PYCACHEHOOK_LAYOUT="shared") == "True\n"
+    assert start(program, flag, PYCACHEHOOK_LAYOUT="shared") == "False\n"
+
+
+@pytest.mark.alone
+def test_start_without_the_package(start: Callable[..., str]) -> None:
+    """If this package is gone, the files do nothing, silently."""
+    assert start('sys.modules["pycachehook"] = None\nimport probe; print(probe.LOADER, sys.pycache_prefix)') == (
+        "SourceFileLoader None\n"
+    )
+
+
+def test_prefix_that_the_program_sets_before_its_first_import(start: Callable[..., str]) -> None:
+    """A prefix that the program sets after the start, but before its first import, is its own, and comes back."""
+    program = """
+sys.pycache_prefix = "/the/program's"
+import probe, pycachehook
+pycachehook.uninstall()
+print(sys.pycache_prefix)
+"""
+    assert start(program) == "/the/program's\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "shown", "expected"),
+    [
+        pytest.param(
+            "gc.set_threshold(100_000)",
+            "gc.get_count()[0] < 500, gc.get_freeze_count()",
+            "True 0",
+            marks=pytest.mark.skipif(
+                gc.get_freeze_count() > 0, reason="needs a Python that begins with nothing frozen"
+            ),
+        ),
+        ("gc.freeze(); found = gc.get_freeze_count()", "gc.get_freeze_count() > found // 2 > 0", "True"),
+        ("gc.enable()", "gc.isenabled()", "True"),
+        ("gc.disable(); found = gc.get_freeze_count()", "gc.isenabled(), gc.get_freeze_count() - found", "False 0"),
+    ],
+)
+def test_the_collector_after_a_start(start: Callable[..., str], before: str, shown: str, expected: str) -> None:
+    """What our start-up makes does not bring the program's collections forward; what a program has frozen stays so."""
+    assert start(f"import gc\n{before}\nimport colorsys\nprint({shown})") == f"{expected}\n"
+
+
+HOSTILE = "import os\nos.write(1, b'taken: ' + __name__.encode() + b'\\n')\n"
+
+
+@pytest.mark.parametrize("image", [True, False])
+@pytest.mark.parametrize("names", [("pycachehook.py",), ("pycachehook/__init__.py", "pycachehook/runtime.py")])
+def test_modules_beside_the_script_are_not_taken(
+    names: tuple[str, ...], image: bool, start: Callable[..., str], purelib: Path
+) -> None:
+    """Whatever has this package's name on the program's path, the hook comes from where `enable` found it."""
+    for name in names:
+        path = purelib.parent / "tree" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(HOSTILE)
+    if not image:
+        next(purelib.glob("__pycache__/*.image")).unlink()
+    program = "sys.path.reverse(); import probe; print(probe.LOADER, sys.modules['pycachehook.runtime'].__file__)"
+    assert start(program) == f"CachingLoader {PACKAGE / 'runtime.py'}\n"
+
+
+@pytest.mark.parametrize("image", [True, False])
+@pytest.mark.alone
+def test_no_finder_is_asked_for_the_package(image: bool, start: Callable[..., str], purelib: Path) -> None:
+    """A warm start asks neither finders nor `builtins.__import__` for anything of its own."""
+    if not image:
+        next(purelib.glob("__pycache__/*.image")).unlink()
+    program = """
+import builtins
+asked, imported = [], []
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        asked.append(name)
+sys.meta_path.insert(0, Finder())
+stock = builtins.__import__
+builtins.__import__ = lambda name, *args, **kwargs: imported.append(name) or stock(name, *args, **kwargs)
+import probe
+print([name for name in asked if name not in sys.builtin_module_names], imported, probe.LOADER)
+"""
+    start("import probe")
+    assert start(program) == "['probe'] ['probe'] CachingLoader\n"
+
+
+def test_moved_environment(purelib: Path, tmp_path: Path, python: Python) -> None:
+    """A package below the start-up file's directory is found after both have been moved, image and all."""
+    shutil.copytree(PACKAGE, purelib / "pycachehook")
+    (purelib / "probe.py").write_text("LOADER = type(__spec__.loader).__name__\n")
+    program = f"import sys; sys.path.insert(0, {str(purelib)!r}); from pathlib import Path\n"
+    program += "from pycachehook.commands.enable import enable; from pycachehook.config.resolution import resolve\n"
+    python("-c", f"{program}enable(Path({str(purelib)!r}), resolve({{}}))")
+    moved = tmp_path / "moved"
+    purelib.rename(moved)
+    shown = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import _pycachehook_startup
+_pycachehook_startup.activate()
+names = set()
+sys.setprofile(lambda frame, event, _: names.add(frame.f_code.co_name))
+import probe
+sys.setprofile(None)
+runtime = sys.modules["pycachehook.runtime"]
+print(probe.LOADER, "unpacked" in names, runtime.__file__, runtime.start_up.__code__.co_filename)
+"""
+    here = moved / "pycachehook" / "runtime.py"
+    assert python("-c", shown, moved).stdout == f"CachingLoader True {here} {here}\n"
+
+
+@pytest.mark.alone
+def test_start_without_the_package_on_disk(purelib: Path, start: Callable[..., str]) -> None:
+    """If the package's directory is gone, a start changes nothing at all, silently."""
+    module = purelib / f"{STARTUP}.py"
+    module.write_text(module.read_text().replace(str(PACKAGE.resolve()), "/no/such/directory/pycachehook"))
+    program = """
+print(sys.pycache_prefix, [type(finder).__name__ for finder in sys.meta_path].count("FirstImport"))
+import probe
+print(probe.LOADER)
+"""
+    assert start(program) == "None 0\nSourceFileLoader\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root: other users' directories")
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("own", True),
+        ("missing", True),
+        ("missing below a directory that everybody may write to", False),
+        ("everybody may write", False),
+        ("a group may write", False),
+        ("above, everybody may write", False),
+        ("above, everybody may write, sticky", True),
+        ("link", False),
+        ("below a link", False),
+        ("another user's", False),
+        ("below another user's", False),
+        ("file", False),
+    ],
+)
+@pytest.mark.alone
+def test_prefix_is_set_for_private_directories_only(
+    kind: str, expected: bool, start: Callable[..., str], cache: Path, purelib: Path
+) -> None:
+    """`sys.pycache_prefix` becomes a directory before the hook checks it only if nobody else can write there."""
+    chosen = cache
+    above = cache.parent / "above"
+    place = above if "above" in kind else cache
+    if kind == "file":
+        cache.touch()
+    elif not kind.startswith("missing"):
+        (above / "cache").mkdir(parents=True)
+        (cache / "deeper").mkdir(parents=True)
+    if kind.startswith("missing below"):
+        above.mkdir()
+        above.chmod(0o1777)
+        chosen = above / "cache"
+    elif "link" in kind:
+        (above / "link").symlink_to(cache)
+        chosen = above / "link" / "deeper" if kind.startswith("below") else above / "link"
+    elif "everybody" in kind:
+        place.chmod(0o1777 if "sticky" in kind else 0o777)
+        chosen = above / "cache" if place is above else cache
+    elif "group" in kind:
+        os.chown(cache, -1, 4321)
+        cache.chmod(0o770)
+    elif "another" in kind:
+        os.chown(cache, 4321, -1)
+        chosen = cache / "deeper" if kind.startswith("below") else cache
+    enable(purelib, resolution.resolve({"cache_dir": str(chosen)}))
+    assert start("print(sys.pycache_prefix)") == f"{chosen if expected else None}\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root: another user's cache")
+@pytest.mark.alone
+def test_stock_loader_in_front_reads_no_untrusted_entry(
+    start: Callable[..., str], cache: Path, purelib: Path, tmp_path: Path
+) -> None:
+    """A finder in front of the hook, as in editable installs, loads nothing from a cache that others may write to."""
+    module = tmp_path / "editable.py"
+    module.write_text("print('source')\n")
+    entry = cache / str(module)[1:]
+    entry = entry.with_name(f"editable.{sys.implementation.cache_tag}.pyc")
+    entry.parent.mkdir(parents=True)
+    hostile = compile("print('attacker')", str(module), "exec")
+    entry.write_bytes(pyc.encode(hostile, pyc.FLAGS["unchecked-hash"], bytes(8)))
+    cache.chmod(0o777)
+    before = f"""
+class Editable:
+    def find_spec(self, name, path=None, target=None):
+        if name == "editable":
+            loader = sys.modules["_frozen_importlib_external"].SourceFileLoader(name, {str(module)!r})
+            return sys.modules["_frozen_importlib_external"].spec_from_file_location(name, loader.path, loader=loader)
+sys.meta_path.insert(0, Editable())
+"""
+    assert start("import editable", before=before) == "source\n"
+
+
+DEEP = """
+sys.setrecursionlimit(300)
+def deep(number):
+    if number:
+        return deep(number - 1)
+    import probe
+    return probe.LOADER
+for number in range(299, 0, -1):
+    sys.modules.pop("probe", None)
+    try:
+        print(deep(number))
+    except RecursionError:
+        continue
+    break
+import other
+print(other.LOADER, sys.getrecursionlimit())
+"""
+
+
+@pytest.mark.alone
+def test_first_import_near_the_recursion_limit(start: Callable[..., str], purelib: Path) -> None:
+    """An import that just fits into the recursion limit brings in the hook, and nothing is written into the tree."""
+    assert start(DEEP) == "CachingLoader\nCachingLoader 300\n"
+    assert not list((purelib.parent / "tree").rglob("*.pyc"))
+
+
+PATCHED = """
+import os, time, builtins, marshal, _io, gc
+def fail(*args, **kwargs):
+    raise RuntimeError("a mocked function was called")
+for module, names in (
+    (os, "open read close stat fstat lstat fsencode mkdir replace getpid geteuid listdir getcwd access"),
+    (os.path, "isabs isdir isfile exists join dirname basename abspath realpath normpath expanduser"),
+    (time, "monotonic time time_ns sleep perf_counter_ns"),
+    (builtins, "open"),
+    (marshal, "loads dumps"),
+    (gc, "enable disable isenabled freeze unfreeze get_freeze_count"),
+):
+    for name in names.split():
+        if hasattr(module, name):
+            setattr(module, name, fail)
+"""
+
+
+@pytest.mark.parametrize("image", [True, False])
+def test_functions_that_are_mocked_at_the_first_import(image: bool, start: Callable[..., str], purelib: Path) -> None:
+    """What a program has replaced before its first import is not called by the start-up module."""
+    if not image:
+        next(purelib.glob("__pycache__/*.image")).unlink()
+    patched = PATCHED if image else PATCHED.replace("loads dumps", "")  # which importlib calls, too
+    program = f"""
+{patched}
+names = []
+def record(frame, event, argument):
+    if event == "call" and frame.f_code.co_name == "fail":
+        names.append(frame.f_back.f_globals["__name__"])
+sys.setprofile(record)
+try:
+    _pycachehook_startup.load()
+finally:
+    sys.setprofile(None)
+print("pycachehook.runtime" in sys.modules, names)
+"""
+    assert start(program) == "True []\n"
+
+
+def test_exception_of_the_program_during_the_first_import(start: Callable[..., str]) -> None:
+    """What a signal handler or a trace function raises meanwhile passes through, and the next import has the hook."""
+    program = """
+def raise_once(frame, event, argument):
+    if event == "call" and frame.f_code.co_name == "new_module":
+        sys.setprofile(None)
+        raise TimeoutError("the program's")
+sys.setprofile(raise_once)
+try:
+    import probe
+except TimeoutError as error:
+    print(error, [name for name in sys.modules if name.startswith("pycachehook")])
+import probe
+print(probe.LOADER)
+"""
+    assert start(program) == "the program's []\nCachingLoader\n"
+
+
+def test_first_imports_in_threads(start: Callable[..., str], purelib: Path) -> None:
+    """Of threads that import at once each has the hook, or waits for it, and none fails."""
+    tree = purelib.parent / "tree"
+    for number in range(8):
+        (tree / f"many{number}.py").write_text("LOADER = type(__spec__.loader).__name__\n")
+    program = """
+import _thread, time
+sys.setswitchinterval(1e-6)
+found, go = [], _thread.allocate_lock()
+go.acquire()
+def first(number):
+    with go:
+        pass
+    try:
+        found.append(__import__(f"many{number}").LOADER)
+    except BaseException as error:
+        found.append(repr(error))
+for number in range(8):
+    _thread.start_new_thread(first, (number,))
+go.release()
+while len(found) < 8:
+    time.sleep(0.001)
+print(set(found))
+"""
+    for _ in range(5):
+        assert start(program) == "{'CachingLoader'}\n"
+        assert not list(tree.rglob("*.pyc"))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="needs PEP 810")
+@pytest.mark.parametrize("image", [True, False])
+def test_lazy_imports(image: bool, start: Callable[..., str], purelib: Path) -> None:
+    """With lazy imports for everything, no module of a start holds a lazy import once it is loaded."""
+    if not image:
+        next(purelib.glob("__pycache__/*.image")).unlink()
+    program = """
+import probe
+print(probe.LOADER)
+for name, module in list(sys.modules.items()):
+    if name.startswith(("pycachehook", "_pycachehook")):
+        print(*[(name, each) for each, value in vars(module).items() if type(value).__name__ == "lazy_import"], end="")
+"""
+    assert start(program, "-X", "lazy_imports=all") == "CachingLoader\n"
+
+
+@pytest.mark.parametrize("number", [0o000, 0o022, 0o077])
+def test_modes_under_a_umask(number: int, purelib: Path) -> None:
+    """What `enable` makes is never writable for others, and the umask is respected."""
+    found = os.umask(number)
+    try:
+        enable(purelib, resolution.resolve({}))
+    finally:
+        os.umask(found)
+    for path in purelib.rglob("*"):
+        mode = 0o755 if path.is_dir() else 0o644
+        assert stat.S_IMODE(path.stat().st_mode) == mode & ~number, path
