@@ -411,7 +411,7 @@ def test_stock_loader_in_front_reads_no_untrusted_entry(
     entry = entry.with_name(f"editable.{sys.implementation.cache_tag}.pyc")
     entry.parent.mkdir(parents=True)
     hostile = compile("print('attacker')", str(module), "exec")
-    entry.write_bytes(pyc.encode(hostile, pyc.FLAGS["unchecked-hash"], bytes(8)))
+    entry.write_bytes(pyc.encode(hostile, pyc.FLAGS["unchecked-hash"], bytes(8), bytes(8)))
     cache.chmod(0o777)
     before = f"""
 class Editable:
