@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .loader import CachingLoader
     from .runtime import Composition, Runtime
 
-    Path = str | os.PathLike[str]
     Parameters = ParamSpec("Parameters")
 
 # A program may replace `builtins.__import__`, and is not to see what this module imports.
@@ -157,15 +156,15 @@ def _unless_killed(function: "Callable[Parameters, Hook]") -> "Callable[Paramete
 
 @_unless_killed
 def install(
-    cache_dir: "Path | None" = None,
+    cache_dir: "str | os.PathLike[str] | None" = None,
     *,
-    config: "Path | None" = None,
+    config: "str | os.PathLike[str] | None" = None,
     layout: "Literal['mirror', 'shared'] | None" = None,
     invalidation_mode: "Literal['checked-hash', 'unchecked-hash', 'timestamp'] | None" = None,
     in_tree: "Literal['installed', 'all', 'hashed', 'ignore', 'read'] | None" = None,
     read_only: bool | None = None,
     rules: "Sequence[Mapping[str, Any]] | str | None" = None,
-    archives: "Sequence[Path] | Path | None" = None,
+    archives: "Sequence[str | os.PathLike[str]] | str | os.PathLike[str] | None" = None,
     lock_timeout: float | None = None,
     force_write: bool | None = None,
     allow_shared: bool | None = None,

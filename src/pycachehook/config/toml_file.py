@@ -6,7 +6,7 @@ import tomllib
 
 from pycachehook.errors import ConfigError
 from pycachehook.paths import absolute
-from pycachehook.system import system
+from pycachehook.system import is_foreign, system
 from pycachehook.trust import distrust, fault_of, trusted_owners
 
 # A FIFO must not be waited for.
@@ -25,6 +25,8 @@ def read_config_file(path: object, *, allow_shared: bool = False) -> tuple[str, 
     try:
         document = tomllib.loads(_read(name, () if allow_shared else trusted_owners()).decode())
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and is_foreign(error):
+            raise
         if isinstance(error, (tomllib.TOMLDecodeError, UnicodeDecodeError)):
             raise ConfigError(f"The configuration file {name} is not valid TOML: {error}.") from None
         if isinstance(error, ConfigError):
@@ -49,7 +51,7 @@ def _read(name: str, owners: tuple[int, ...]) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             what = "Is a directory" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
             raise ConfigError(f"The configuration file {name} cannot be read: {what}.")
-        fault = distrust(os.path.abspath(name), owners)
+        fault = distrust(name if os.path.isabs(name) else os.path.join(system.getcwd(), name), owners)
         if fault is None:
             fault = fault_of(status, owners)  # of the file that is open, whatever the name leads to by now
             fault = fault and f"it {fault}."
