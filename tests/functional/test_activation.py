@@ -241,13 +241,17 @@ def test_silent_after_uninstall(
 def test_interpreter_flags(
     *, flag: str, expected: str, enabled: Python, application: Path, cache: Path, measure: Measure
 ) -> None:
-    """Only `-S` keeps start-up files from running; `-I` and `-E` ignore `PYTHON*` variables, ours are honoured."""
+    """Only `-S` keeps start-up files from running; `-I` and `-E` ignore variables, Python's and ours, but the kill switch."""
     program = f"import sys; sys.path.insert(0, {str(application)!r}); import probe; print(probe.LOADER)"
     arguments = (flag, "-c", program)
     if expected == STOCK:
         started = enabled("-B", *arguments, PYCACHEHOOK_STATS=str(measure.file))
         assert (started.stdout, started.stderr) == (expected, "")
         assert not measure.file.exists()
+    elif flag in ("-E", "-I"):
+        started = enabled(*arguments, PYCACHEHOOK_STATS=str(measure.file), PYCACHEHOOK_LAYOUT="nonesuch")
+        assert (started.stdout, measure.file.exists()) == (expected, False)
+        assert enabled(*arguments, PYCACHEHOOK_DISABLE="1").stdout == STOCK
     else:
         stats = measure(enabled, *arguments)
         assert measure.output == expected

@@ -16,6 +16,7 @@ import filelock  # noqa: F401 -- before there is a hook, which would load it aga
 import pytest
 
 import pycachehook
+import pycachehook.commands.explain  # before there is a hook, whose counters are compared
 import pycachehook.on_miss.compiling
 from pycachehook.cli.main import main
 from pycachehook.hook import loader as loader_for
@@ -143,7 +144,9 @@ def test_lock_timeout(explain: Callable[[str], dict[str, Any]], root: Path, cach
 def test_hits(explain: Callable[[str], dict[str, Any]], hook: pycachehook.Hook, root: Path) -> None:
     """A hit is told with its place, and nothing behind it is looked at."""
     source = root / "module.py"
-    shipped = py_compile.compile(str(source), str(root / "__pycache__" / f"module.{sys.implementation.cache_tag}.pyc"))
+    in_tree = root / "__pycache__" / f"module.{sys.implementation.cache_tag}.pyc"
+    mode = py_compile.PycInvalidationMode.CHECKED_HASH
+    shipped = py_compile.compile(str(source), str(in_tree), invalidation_mode=mode)
     said = explain("module")
     assert [(each["place"], each["verdict"]) for each in said["places"]] == [("store", "absent"), ("in_tree", "hit")]
     assert (said["places"][1]["path"], said["outcome"]) == (shipped, "loaded from in_tree")
