@@ -209,7 +209,7 @@ def __import__(name, *more):
 builtins.__import__ = __import__
 import lazy1, lazy2
 builtins.__import__ = before
-print(seen)
+print([name for name in seen if name != '_io'])  # CPython's own file objects import it
 """
     assert set(sides.all(program).values()) == {"['lazy1', 'lazy2']"}
 
@@ -286,7 +286,7 @@ import signal
 def out_of_time(*_):
     raise TimeoutError("out of time")
 signal.signal(signal.SIGALRM, out_of_time)
-signal.setitimer(signal.ITIMER_REAL, 0.2)
+signal.setitimer(signal.ITIMER_REAL, 1)
 try:
     import lazy1
     print("imported")
