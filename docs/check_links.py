@@ -79,7 +79,9 @@ def broken_in_text(text: Path) -> Iterator[str]:
 def main(arguments: list[str]) -> int:
     """Print what is broken; return the exit code."""
     site = Path(arguments[0]).resolve()
-    texts = [each for name in arguments[1:] for each in ([Path(name)] if Path(name).is_file() else Path(name).rglob("*.md"))]
+    texts = [
+        each for name in arguments[1:] for each in ([Path(name)] if Path(name).is_file() else Path(name).rglob("*.md"))
+    ]
     broken = [*broken_in_site(site), *(line for text in texts for line in broken_in_text(text))]
     for line in broken:
         print(line, file=sys.stderr)
