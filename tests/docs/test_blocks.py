@@ -128,15 +128,18 @@ def build(block: Block, folder: Path, environment: dict[str, str]) -> None:
     """Carry out a Dockerfile in a private mount namespace; what it starts at last must have compiled nothing."""
     if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("needs Linux, root and unshare(1)")
-    for each in PRIVATE:
-        if not Path(each).is_dir():
-            pytest.skip(f"needs a directory {each}")
+    missing = [Path(each) for each in PRIVATE if not Path(each).is_dir()]
+    for each in missing:
+        each.mkdir()
     mounts = "".join(f"mount -t tmpfs -o mode=755 tmpfs {each}\n" for each in PRIVATE)
     path = environment["PATH"].partition(os.pathsep)[2]
     python = f"{Path(sys.executable).resolve().parent}{os.pathsep}{path}"
-    output = shell(
-        mounts + dockerfile_script(block), folder, {**environment, "PATH": python}, "unshare", "--mount", "--"
-    )
+    namespace = ("unshare", "--mount", "--")
+    try:
+        output = shell(mounts + dockerfile_script(block), folder, {**environment, "PATH": python}, *namespace)
+    finally:
+        for each in missing:
+            each.rmdir()
     assert output.endswith("compiled: 0\n")
 
 
