@@ -66,7 +66,7 @@ def import_way() -> str:
         ("Policy: which options apply", "to this source?"),
         ("Archives, in their order",),
         ("Store: the cache directory",),
-        ("In-tree: the source's own __pycache__",),
+        ("In-tree: the source's own", "__pycache__"),
         ("Take the file's lock, look again",),
         ("Compile the source",),
         ("Write to a temporary file, check,", "rename, release the lock"),
