@@ -1,6 +1,6 @@
 """Drawings of the documentation as inline SVG, in the colours of the page around them.
 
-`python docs/drawings.py DIRECTORY` writes each of them to a file of its own.
+`python docs/drawings.py DIRECTORY` writes each of them to an HTML file of its own.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ LINE = 18  # pixels from one line of text to the next
 
 
 def svg(width: int, height: int, title: str, *parts: str) -> str:
-    """Return a drawing; it begins and ends with an empty line, as Markdown wants HTML to stand."""
+    """Return a drawing, in a block that Markdown leaves alone."""
     marker = (
         "<defs><marker id='arrow' viewBox='0 0 10 10' refX='9' refY='5' markerWidth='7' markerHeight='7' "
         "orient='auto-start-reverse'><path d='M0,0 L10,5 L0,10 z' fill='currentColor'/></marker></defs>"
     )
     body = "".join(parts)
     return (
-        f"<svg class='drawing' xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' width='{width}' "
+        f"<div><svg class='drawing' xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' width='{width}' "
         f"role='img' aria-label='{escape(title)}' color='currentColor'><title>{escape(title)}</title>"
-        f"{marker}{body}</svg>"
+        f"{marker}{body}</svg></div>"
     )
 
 
@@ -59,14 +59,14 @@ def arrow(x1: int, y1: int, x2: int, y2: int, label: str = "", *, beside: int = 
 
 def import_way() -> str:
     """How an import goes."""
-    left, width, right, side = 20, 260, 350, 150
+    left, width, right, side = 10, 270, 350, 175
     steps = [
         ("import x",),
         ("Finder: asks the finders behind it", "in their order"),
         ("Policy: which options apply", "to this source?"),
         ("Archives, in their order",),
         ("Store: the cache directory",),
-        ("In-tree: the source's own __pycache__",),
+        ("In-tree: the source's own", "__pycache__"),
         ("Take the file's lock, look again",),
         ("Compile the source",),
         ("Write to a temporary file, check,", "rename, release the lock"),
@@ -134,4 +134,4 @@ DRAWINGS: dict[str, Callable[[], str]] = {"import_way": import_way, "entry": ent
 
 if __name__ == "__main__":
     for drawing, draw in DRAWINGS.items():
-        Path(sys.argv[1], f"{drawing}.svg").write_text(draw() + "\n", encoding="utf-8")
+        Path(sys.argv[1], f"{drawing}.html").write_text(draw() + "\n", encoding="utf-8")

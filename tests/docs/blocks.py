@@ -82,7 +82,7 @@ def dockerfile_script(block: Block) -> str:
             lines.append(f"export {rest}")
         elif word == "COPY":
             source, target = rest.split()
-            lines.append(f"mkdir -p $(dirname {target}) && cp -r {source} {target}")
+            lines.append(f"mkdir -p $(dirname {target}) && cp -rT {source} {target}")
         elif word == "USER":
             uid, _, gid = rest.partition(":")
             user = f"setpriv --reuid={uid} --regid={gid} --clear-groups "

@@ -1,0 +1,93 @@
+"""Check the links between the pages of the built site, and those between the texts of the repository.
+
+    python docs/check_links.py SITE [TEXT_OR_FOLDER ...]
+
+Prints each link that leads nowhere, and exits with 1 if there is one. Links to other hosts are not followed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+GENERATED = {"reference/commands.md", "tutorial/what-is-a-pycache.md", "contributing.md", "assets/ratios.svg"}
+
+
+class Page(HTMLParser):
+    """What a page links to and loads, and the anchors that it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.anchors: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag's links and anchors."""
+        given = dict(attrs)
+        self.anchors |= {value for name, value in attrs if name in {"id", "name"} and value}
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"] or "")
+        if tag in {"img", "script"} and given.get("src"):
+            self.loaded.append(given["src"] or "")
+        if tag == "link" and given.get("rel") in {"stylesheet", "icon"} and given.get("href"):
+            self.loaded.append(given["href"] or "")
+
+
+def parsed(path: Path) -> Page:
+    """Return a page's links."""
+    page = Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+def broken_in_site(site: Path) -> Iterator[str]:
+    """Yield the links of the site that lead nowhere, and what it would load from another host."""
+    pages = {path: parsed(path) for path in sorted(site.rglob("*.html")) if path.name != "404.html"}
+    for path, page in pages.items():
+        for link in page.loaded:
+            if urlsplit(link).netloc:
+                yield f"{path}: loads {link} from another host"
+        for link in (*page.links, *page.loaded):
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = path if not parts.path else (path.parent / unquote(parts.path)).resolve()
+            if target.is_dir():
+                target /= "index.html"
+            if not target.exists():
+                yield f"{path}: {link} leads nowhere"
+            elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].anchors:
+                yield f"{path}: {link} has no such anchor"
+
+
+def broken_in_text(text: Path) -> Iterator[str]:
+    """Yield the links of a Markdown text to files that do not exist."""
+    body = re.sub(r"^```.*?^```$", "", text.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", body)):
+        parts = urlsplit(link)
+        if parts.scheme or not parts.path or any(parts.path.endswith(name.rpartition("/")[2]) for name in GENERATED):
+            continue
+        if not (text.parent / parts.path).exists():
+            yield f"{text}: {link} leads nowhere"
+
+
+def main(arguments: list[str]) -> int:
+    """Print what is broken; return the exit code."""
+    site = Path(arguments[0]).resolve()
+    texts = [
+        each for name in arguments[1:] for each in ([Path(name)] if Path(name).is_file() else Path(name).rglob("*.md"))
+    ]
+    broken = [*broken_in_site(site), *(line for text in texts for line in broken_in_text(text))]
+    for line in broken:
+        print(line, file=sys.stderr)
+    print(f"{len(list(site.rglob('*.html')))} pages and {len(texts)} texts, {len(broken)} broken links")
+    return bool(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
