@@ -11,7 +11,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import _imp
 import sys
 
-from ._compat import ModuleSpec, SourceFileLoader, is_initializing, reify
+from ._compat import ModuleSpec, SourceFileLoader, is_initializing, reify, set_filename
 from .events import Miss
 from .pyc import CHECK_SOURCE, HASH_BASED, timestamp_stamp
 from .pyc import load as load_pyc
@@ -130,7 +130,7 @@ def _import(name: str, _globals: object = None, _locals: object = None, names: "
 def _code_of(name: str) -> "tuple[str, CodeType]":
     part = IMAGE_PARTS.get(name)
     if part is not None:
-        return part[0], system.loads(part[1])
+        return part[0], set_filename(system.loads(part[1]), part[0])  # the environment may have been moved
     path = f"{FOLDER}/{name.replace('.', '/')}.py"
     source = read_file(path, READ_FLAGS)[0]
     try:

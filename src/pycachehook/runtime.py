@@ -276,7 +276,9 @@ def resolve(keywords: "Mapping[str, object]", origin: str, config: object = None
     """Return the options that `install` would install here; raises `ConfigError`."""
     from .config import resolution
 
-    enabled, file = activation or ({}, "")
+    start_up_file = sys.modules.get("_pycachehook_startup")  # which calls nothing here under the kill switch
+    recorded = getattr(start_up_file, "OPTIONS", {}), getattr(start_up_file, "__file__", "")
+    enabled, file = activation or recorded
     found = installed()
     prefix = sys.pycache_prefix if found is None else found.found_prefix()
     return resolution.resolve(

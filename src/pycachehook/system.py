@@ -13,7 +13,6 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 import _imp
 import _io
-import builtins
 import marshal
 import sys
 
@@ -21,7 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-BUILTINS: "Any" = dict(vars(builtins))
+# The start-up file executes this module with the builtins of its own load, which no program could have patched yet.
+BUILTINS: "Any" = dict(globals()["__builtins__"])
 __builtins__ = BUILTINS  # for the functions below, too
 
 _WINDOWS = "nt" in sys.builtin_module_names

@@ -374,6 +374,84 @@ def test_enable_and_disable(environment: Python, cache: Path) -> None:
     assert environment(*command, "disable").stdout == f"nothing to remove in {purelib}\n"
 
 
+def test_enable_says_what_it_keeps(environment: Python, cache: Path) -> None:
+    """Options of an earlier `enable` are kept, replaced or new, and the command says which are kept and replaced."""
+    enable = ("-m", "pycachehook", "enable")
+    environment(*enable, "--cache-dir", cache, "--layout", "shared")
+    lines = environment(*enable, "--cache-dir", f"{cache}2", "--in-tree", "ignore").stdout.splitlines()
+    assert "kept from the earlier `enable`: layout = 'shared'" in lines
+    assert f"no longer: cache_dir = {str(cache)!r}" in lines
+    assert not [line for line in lines if "in_tree" in line]
+    lines = environment(*enable, "--layout", "mirror").stdout.splitlines()
+    assert "no longer: layout = 'shared'" in lines
+    assert "kept from the earlier `enable`: in_tree = 'ignore'" in lines
+    environment("-m", "pycachehook", "disable")
+    assert not [line for line in environment(*enable).stdout.splitlines() if "kept" in line or "no longer" in line]
+
+
+def test_enable_under_the_kill_switch_keeps_options(environment: Python, cache: Path) -> None:
+    """The kill switch, under which nothing is loaded at the start, does not make `enable` forget what was recorded."""
+    enable = ("-m", "pycachehook", "enable")
+    environment(*enable, "--cache-dir", cache, "--layout", "shared")
+    lines = environment(*enable, PYCACHEHOOK_DISABLE="1").stdout.splitlines()
+    assert "kept from the earlier `enable`: layout = 'shared'" in lines
+    assert f"kept from the earlier `enable`: cache_dir = {str(cache)!r}" in lines
+    assert environment("-c", ACTIVE).stdout == f"{cache}\n"
+
+
+def test_dry_run_and_quiet(environment: Python, cache: Path) -> None:
+    """With --dry-run nothing is written or removed, and the paths are shown; with --quiet nothing is shown."""
+    purelib = purelib_of(Path(environment.executable).parent.parent)
+    before = sorted(purelib.rglob("*"))
+    enable, disable = ("-m", "pycachehook", "enable", "--cache-dir", cache), ("-m", "pycachehook", "disable")
+    lines = environment(*enable, "--dry-run").stdout.splitlines()
+    assert lines[:2] == [f"would write {purelib / name}" for name in (FILES[0], caller())]
+    assert sorted(purelib.rglob("*")) == before
+    assert environment(*enable, "--quiet").stdout == ""
+    enabled = sorted(purelib.rglob("*"))
+    assert purelib / FILES[0] in enabled
+    lines = environment(*disable, "--dry-run").stdout.splitlines()
+    assert sorted(lines) == sorted(f"would remove {purelib / name}" for name in (FILES[0], caller()))
+    assert sorted(purelib.rglob("*")) == enabled
+    assert environment(*disable, "-q").stdout == ""
+    assert purelib / FILES[0] not in purelib.rglob("*")
+
+
+@pytest.mark.parametrize("kind", ["directory", "archive"])
+def test_enable_warns_of_what_will_be_refused(kind: str, environment: Python, cache: Path, tmp_path: Path) -> None:
+    """A directory or an archive that starts will refuse is a warning; under --strict an error, and nothing is written."""
+    purelib = purelib_of(Path(environment.executable).parent.parent)
+    cache.mkdir()
+    options = ["--cache-dir", str(cache)]
+    if kind == "directory":
+        cache.chmod(0o777)
+    else:
+        options += ["--archives", str(tmp_path / "missing.pyca")]
+    process = environment("-m", "pycachehook", "enable", "--strict", *options, check=False)
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr.startswith("pycachehook: error: ")
+    assert not (purelib / FILES[0]).exists()
+    process = environment("-m", "pycachehook", "enable", "--quiet", *options)
+    assert process.stdout == ""
+    assert process.stderr.startswith("pycachehook: warning: ")
+    assert process.stderr.count("\n") == 1
+    assert (str(cache) if kind == "directory" else "missing.pyca") in process.stderr
+    assert (purelib / FILES[0]).exists()
+
+
+@pytest.mark.parametrize("command", ["enable", "disable"])
+def test_prefix_imports_nothing_from_the_current_directory(command: str, environment: Python, tmp_path: Path) -> None:
+    """Whoever says `enable --prefix` in another user's directory runs no file that lies there."""
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    for name in ("pycachehook", "json", "argparse", "sysconfig", "pathlib", "ast", "ctypes", "filelock"):
+        (hostile / f"{name}.py").write_text("import os; os.write(2, b'taken'); os._exit(3)\n")
+    prefix = Path(environment.executable).parent.parent
+    program = "import sys; from pycachehook.cli.main import main; sys.exit(main())"
+    process = environment("-P", "-c", program, command, "--prefix", prefix, cwd=hostile, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("joined", [False, True])
 def test_prefix(joined: bool, environment: Python, cache: Path) -> None:
     """With --prefix another environment is enabled and disabled, by its own Python."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
+import marshal
 import os
 import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -288,10 +290,22 @@ def test_modules_beside_the_script_are_not_taken(
     assert start(program) == f"CachingLoader {PACKAGE / 'runtime.py'}\n"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"layout": "shared"},
+        {"gc": "pause"},
+        {"rules": [{"match": "/nowhere/*", "layout": "shared"}]},
+    ],
+)
 @pytest.mark.parametrize("image", [True, False])
 @pytest.mark.alone
-def test_no_finder_is_asked_for_the_package(image: bool, start: Callable[..., str], purelib: Path) -> None:
-    """A warm start asks neither finders nor `builtins.__import__` for anything of its own."""
+def test_no_finder_is_asked_for_the_package(
+    image: bool, options: dict[str, Any], start: Callable[..., str], purelib: Path, cache: Path
+) -> None:
+    """Neither a cold start nor a warm one asks finders or `builtins.__import__` for anything of its own."""
+    enable(purelib, resolution.resolve({"cache_dir": str(cache), **options}))
     if not image:
         next(purelib.glob("__pycache__/*.image")).unlink()
     program = """
@@ -304,10 +318,10 @@ sys.meta_path.insert(0, Finder())
 stock = builtins.__import__
 builtins.__import__ = lambda name, *args, **kwargs: imported.append(name) or stock(name, *args, **kwargs)
 import probe
-print([name for name in asked if name not in sys.builtin_module_names], imported, probe.LOADER)
+print([name for name in asked if name not in (*sys.builtin_module_names, '_blake2')], imported, probe.LOADER)
 """
-    start("import probe")
-    assert start(program) == "['probe'] ['probe'] CachingLoader\n"
+    for _ in range(2):
+        assert start(program) == f"['probe'] ['probe'] {'PausingLoader' if 'gc' in options else 'CachingLoader'}\n"
 
 
 def test_moved_environment(purelib: Path, tmp_path: Path, python: Python) -> None:

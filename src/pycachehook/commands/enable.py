@@ -21,10 +21,9 @@ import importlib_metadata
 from pycachehook import __version__, pyc
 from pycachehook.archive import open_all
 from pycachehook.cache_dir import distrust, trusted_owners
-from pycachehook.config import resolution
 from pycachehook.config.options import Options
 from pycachehook.config.resolution import OPTIONS
-from pycachehook.paths import Layout
+from pycachehook.paths import SHARED, Layout
 
 from . import startup_template
 
@@ -50,8 +49,14 @@ START_UP_MODULES = (
     "finder",
     "runtime",
 )
-# Those that an option, which comes behind each, has loaded too.
-OPTIONAL_MODULES = {"archive_format": "archives", "archive": "archives", "gc_control": "gc", "patterns": "rules"}
+# Those that an option has loaded too: (module, option, the value that needs it; None: any but the default).
+OPTIONAL_MODULES = (
+    ("archive_format", "archives", None),
+    ("archive", "archives", None),
+    ("gc_control", "gc", None),
+    ("patterns", "rules", None),
+    ("content_store", "layout", SHARED),
+)
 # What a miss needs. The image has the bytecode, and nothing of it is unmarshalled before the first miss.
 ON_MISS = "on_miss"
 
@@ -135,7 +140,7 @@ def recorded_options(purelib: Path) -> dict[str, Any]:
             for each in module.body
             if isinstance(each, ast.AnnAssign) and each.value and ast.unparse(each.target) == "OPTIONS"
         )
-        return {name: value for name, value in values.items() if value not in (None, resolution.OPTIONS[name][0])}
+        return {name: value for name, value in values.items() if value not in (None, OPTIONS[name][0])}
     except (OSError, ValueError, SyntaxError, StopIteration, AttributeError, KeyError):  # none, or another version's
         return {}
 
@@ -237,7 +242,7 @@ def build_image(values: Mapping[str, Any]) -> bytes:
         (
             tuple(evidence.items()),
             tuple((_module_name(name), name, codes[name]) for name in names),
-            tuple((_module_name(name), name, marshal.dumps(codes[name])) for name in parts),
+            tuple((_module_name(name).partition(".")[2], name, marshal.dumps(codes[name])) for name in parts),
         )
     )
     return startup_template.IMAGE_MAGIC + startup_template.source_hash(startup_template.IMAGE_KEY, body) + body
@@ -247,7 +252,10 @@ def _start_up_names(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield the names of the modules that a start with these option values loads, each after those that it imports."""
     yield "__init__"
     yield from START_UP_MODULES
-    yield from (name for name, option in OPTIONAL_MODULES.items() if values[option] != OPTIONS[option][0])
+    for name, option, needs in OPTIONAL_MODULES:
+        found = [values[option], *(rule.get(option) for rule in values["rules"])]
+        if needs in found if needs is not None else found[0] != OPTIONS[option][0]:
+            yield name
 
 
 def _module_name(file: str) -> str:

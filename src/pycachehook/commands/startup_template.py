@@ -90,7 +90,7 @@ class FirstImport:
             self.thread = get_ident()
             if not self.done:  # else another thread has done it meanwhile
                 self.give_way()
-        except RecursionError:  # of C functions, whose limit is another one: again at the next import
+        except (RecursionError, MemoryError):  # the limit for C functions is another one: again at the next import
             pass
         finally:
             self.thread = None
@@ -204,9 +204,9 @@ def install():
     gc.disable()  # nothing that is made here becomes garbage
     try:
         start_up = load()
-        if start_up is not None:
-            start_up(OPTIONS, VERSION, __file__)
-    except RecursionError:
+        if start_up is not None and not start_up(OPTIONS, VERSION, __file__):
+            raise RecursionError
+    except (RecursionError, MemoryError):
         raise
     except Exception as error:
         if is_foreign(error):
