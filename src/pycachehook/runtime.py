@@ -120,24 +120,35 @@ def _cache_dirs(used: "Sequence[Mapping[str, Any]]", *, private: bool, look_only
 def _policy(values: "Mapping[str, Any]", layout: Layout, composed: Composition, stats: Stats) -> Policy:
     directory = composed.cache_dirs.get(values["cache_dir"])
     archives: Any = tuple(each for each in composed.archives if each.usable)
-    in_tree = _in_tree(values["in_tree"], layout)
+    hooked = reads_by_open_code(values["open_code"])
+    in_tree = _in_tree(values["in_tree"], layout, open_code=hooked)
     if directory is None or directory.status == DISABLED:
         return Policy((*archives, *in_tree), None, stats)
     if values["layout"] == SHARED:
         from .content_store import SharedStore  # for those who ask for it
 
-        store: Store = SharedStore(directory, layout, stats, read_only=values["read_only"])
+        store: Store = SharedStore(directory, layout, stats, read_only=values["read_only"], open_code=hooked)
     else:
-        store = Store(directory, layout, values["invalidation_mode"], read_only=values["read_only"])
+        mode = values["invalidation_mode"]
+        store = Store(directory, layout, mode, read_only=values["read_only"], open_code=hooked)
     return Policy((*archives, store, *in_tree), store, stats)
 
 
-def _in_tree(wish: str, layout: Layout) -> tuple[InTree, ...]:
+def _in_tree(wish: str, layout: Layout, *, open_code: bool) -> tuple[InTree, ...]:
     if wish == "ignore":
         return ()
     if wish == "installed":
-        return (InTree(layout, installed_predicate()),)
-    return (InTree(layout, (lambda _path: False) if wish == "hashed" else None),)
+        return (InTree(layout, installed_predicate(), open_code=open_code),)
+    return (InTree(layout, (lambda _path: False) if wish == "hashed" else None, open_code=open_code),)
+
+
+def reads_by_open_code(wish: str) -> bool:
+    """Return whether code is read by `io.open_code`, for a value of the option `open_code`.
+
+    "auto" is what `enable` has found out: Python has no way to ask whether an embedder has set a hook (PEP 578).
+    """
+    start_up_file = sys.modules.get("_pycachehook_startup")
+    return wish == "always" or (wish == "auto" and bool(getattr(start_up_file, "OPEN_CODE_HOOKED", False)))
 
 
 class Runtime:

@@ -342,7 +342,7 @@ def read(path, like=None):
     """Return the bytes of the file at `path`; raises OSError. `like`: only if its owner is trusted, or the one of that file."""
     if like is not None:
         check(lstat(path), (0, effective_user and effective_user(), lstat(like).st_uid))
-    if OPEN_CODE_HOOKED:
+    if OPTIONS.get("open_code") == "always" or (OPEN_CODE_HOOKED and OPTIONS.get("open_code") != "never"):
         with open_code(path) as file:
             return file.read()
     descriptor = open_file(path, READ_FLAGS)
