@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,9 +52,13 @@ ALLOWED = ALLOWED_AT_START | {
     "pycachehook.finder",
     "pycachehook.runtime",
     "pycachehook.loader",
+    "pycachehook.own_modules",
+    "pycachehook.path_search",
     "pycachehook.paths",
     "pycachehook.pyc",
     "pycachehook.store",
+    "pycachehook.system",
+    "pycachehook.trust",
 }
 
 
@@ -352,6 +357,16 @@ def test_modules_loaded_by_activation(program: str, allowed: set[str], enabled: 
     assert active - bare == allowed
 
 
+def test_importtime_shows_nothing_of_the_package(enabled: Python, application: Path) -> None:
+    """`-X importtime` lists the start-up module alone: what a start loads comes from the image, sub-packages never."""
+    for _ in range(2):  # the first one has misses
+        shown = enabled("-X", "importtime", "app.py", cwd=application).stderr
+        names = {line.rpartition("|")[2].strip() for line in shown.splitlines()}
+        assert {name for name in names if "pycachehook" in name} == {"_pycachehook_startup"}
+    loaded = enabled("-c", "import sys, probe; print(*sys.modules)", cwd=application).stdout.split()
+    assert not [name for name in loaded if name.startswith("pycachehook.") and name.count(".") > 1]
+
+
 def test_tools_that_ask_for_the_loader_s_type(enabled: Python) -> None:
     """A tool that looks the exact type of a loader up in a table, as the distlib inside pip does, finds what it needs."""
     program = (
@@ -422,3 +437,84 @@ def test_the_start_up_image_with_the_record_of_an_older_version(
         source.write_text(f"{text}\n{line}\n")
     show = "import colorsys, pycachehook, pycachehook.finder as f; print(pycachehook.__version__, hasattr(f, 'newer'))"
     assert environment("-c", show).stdout == "999 True\n"
+
+
+def make_wheel(folder: Path, version: str, modules: Mapping[str, str]) -> Path:
+    """Write a wheel of the distribution `tinydemo`, and return its path."""
+    path = folder / f"tinydemo-{version}-py3-none-any.whl"
+    info = f"tinydemo-{version}.dist-info"
+    files = {
+        "tinydemo/__init__.py": "",
+        **{f"tinydemo/{name}.py": text for name, text in modules.items()},
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: tinydemo\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,\n" for name in (*files, f"{info}/RECORD"))
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in {**files, f"{info}/RECORD": record}.items():
+            archive.writestr(name, text)
+    return path
+
+
+def demo_files(folder: Path) -> dict[str, list[str]]:
+    """Return the names of all files and directories of `tinydemo` in an environment, with the lines of its RECORD."""
+    paths = sorted(path for top in folder.glob("tinydemo*") for path in (top, *top.rglob("*")))
+    return {
+        str(path.relative_to(folder)): [
+            line.rpartition(",")[0].rpartition(",")[0] for line in path.read_text(encoding="utf-8").splitlines()
+        ]
+        if path.name == "RECORD"
+        else []
+        for path in paths
+    }
+
+
+def test_pip_leaves_what_it_leaves_without_us(
+    environment: Python, purelib: Callable[[Python], Path], cache: Path, tmp_path: Path
+) -> None:
+    """Installing, using, upgrading and uninstalling with pip leave the same RECORD lines and files, enabled or not."""
+    folder = purelib(environment)
+    first = make_wheel(tmp_path, "1", {"m1": "value = 1\n", "m2": "value = 2\n"})
+    second = make_wheel(tmp_path, "2", {"m1": "value = 11\n", "m3": "value = 33\n"})
+    pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
+    use = "import tinydemo.m1; print(tinydemo.m1.value)"
+    steps: tuple[tuple[tuple[str | Path, ...], str], ...] = (
+        ((*pip, "install", "--no-deps", "--no-index", first), ""),
+        (("-c", use), "1\n"),
+        ((*pip, "install", "--no-deps", "--no-index", "--upgrade", second), ""),
+        (("-c", use), "11\n"),
+        ((*pip, "uninstall", "--yes", "tinydemo"), ""),
+        ((*pip, "install", "--no-deps", "--no-index", "--no-compile", first), ""),
+        ((*pip, "uninstall", "--yes", "tinydemo"), ""),
+    )
+    found: dict[bool, list[dict[str, list[str]]]] = {False: [], True: []}
+    for enabled, states in found.items():
+        if enabled:
+            environment("-m", "pycachehook", "enable", "--cache-dir", cache)
+        for arguments, output in steps:
+            assert environment(*arguments).stdout == output
+            states.append(demo_files(folder))
+    missing = environment("-c", "import tinydemo", check=False)
+    environment("-m", "pycachehook", "disable")
+    assert found[True] == found[False]
+    assert found[True][-1] == {}
+    assert "ModuleNotFoundError" in missing.stderr
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_removing_the_package_leaves_nothing_to_import(
+    compiled: bool, make_environment: Callable[..., Python], cache: Path, application: Path, wheel: Path
+) -> None:
+    """After pip has removed this package from an enabled environment, `import pycachehook` fails as for any absent one."""
+    environment = make_environment()
+    pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
+    if compiled:
+        environment(*pip, "install", "--no-deps", "--force-reinstall", wheel)
+    environment("-m", "pycachehook", "enable", "--cache-dir", cache)
+    for arguments in (("app.py",), ("-m", "pycachehook", "status"), ("-m", "pycachehook", "doctor"), ("app.py",)):
+        environment(*arguments, cwd=application, check=False)
+    environment(*pip, "uninstall", "--yes", "pycachehook")
+    process = environment("-c", "import pycachehook", check=False)
+    assert "ModuleNotFoundError: No module named 'pycachehook'" in process.stderr
+    started = environment("-B", "app.py", cwd=application)
+    assert (started.stdout, started.stderr) == (STOCK, "")
