@@ -108,7 +108,7 @@ def enable(purelib: Path, options: Options, *, dry_run: bool = False) -> list[Pa
     layout = Layout.current()
     if layout is not None:
         source = written[0].read_bytes()
-        code = compile(source, written[0], "exec", dont_inherit=True)
+        code = compile(source, written[0], "exec", dont_inherit=True, optimize=2)  # without docstrings
         stamp = importlib.util.source_hash(source)
         startup: dict[str, Any] = {"__name__": STARTUP, "__file__": str(written[0])}
         exec(code, startup)
@@ -230,22 +230,26 @@ def open_code_hook_is_set() -> bool:
 def build_image(values: Mapping[str, Any]) -> bytes:
     """Return the start-up image for these option values, as the start-up module's `from_image` reads it.
 
-    A magic number and a seal come first, then marshalled: files that are others when the sources are, the start-up
+    A magic number and a seal come first, then marshalled: hashes of files that change with the sources, the start-up
     modules with their code, and the modules of `on_miss` with theirs as bytes. Paths are relative to the package.
     """
     names = [f"{name}.py" for name in _start_up_names(values)]
-    parts = [f"{ON_MISS}/{path.name}" for path in sorted((_PACKAGE / ON_MISS).glob("*.py"))]
+    parts = [f"{ON_MISS}/{path.name}" for path in sorted((_PACKAGE / ON_MISS).glob("[!_]*.py"))]
     sources = {name: (_PACKAGE / name).read_bytes() for name in (*names, *parts)}
-    codes = {name: compile(source, str(_PACKAGE / name), "exec", dont_inherit=True) for name, source in sources.items()}
+    codes = {  # without docstrings, which a third of the time to unmarshal would go to
+        name: compile(source, str(_PACKAGE / name), "exec", dont_inherit=True, optimize=2)
+        for name, source in sources.items()
+    }
+    seal, key = startup_template.source_hash, startup_template.IMAGE_KEY
     evidence = _noted(sources) if values["invalidation_mode"] == pyc.UNCHECKED_HASH else sources
     body = marshal.dumps(
         (
-            tuple(evidence.items()),
+            tuple((path, seal(key, contents)) for path, contents in evidence.items()),
             tuple((_module_name(name), name, codes[name]) for name in names),
             tuple((_module_name(name).partition(".")[2], name, marshal.dumps(codes[name])) for name in parts),
         )
     )
-    return startup_template.IMAGE_MAGIC + startup_template.source_hash(startup_template.IMAGE_KEY, body) + body
+    return startup_template.IMAGE_MAGIC + seal(key, body) + body
 
 
 def _start_up_names(values: Mapping[str, Any]) -> Iterator[str]:

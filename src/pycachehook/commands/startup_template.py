@@ -44,6 +44,7 @@ IMAGE_KEY = (
 LARGEST_IMAGE = 1 << 25  # bytes
 S_IFMT, S_IFDIR, S_IFREG, S_ISVTX, OTHERS_WRITE = 0o170000, 0o040000, 0o100000, 0o1000, 0o022
 OVERFLOW_USER = 65534  # stands for all unmapped users in a user namespace
+LAZY_IMPORTS = hasattr(sys, "set_lazy_imports")  # PEP 810
 FRAMES = 200  # more than bringing in the hook takes
 WAIT = 1.0  # seconds
 
@@ -250,7 +251,7 @@ def load():
                 made.append(name)
                 module = new_module(name, path)
                 exec(code, module.__dict__)
-                for each in list(module.__dict__):  # so that no lazy import stays one (PEP 810)
+                for each in list(module.__dict__) if LAZY_IMPORTS else ():  # so that none is left for later
                     getattr(module, each)
         return sys.modules["pycachehook.runtime"].start_up
     except BaseException:
@@ -269,8 +270,8 @@ def image_path():
 def from_image():
     """Return the name, path and code of each module, in half the time that reading their pycs takes; None without a usable image.
 
-    It is used if this very build of Python wrote it, and from these very sources: they are read and compared, since
-    packaging changes modification times; under `unchecked-hash`, what pip has noted of them is. Its seal is checked
+    It is used if this very build of Python wrote it, and from these very sources: they are read and their hashes
+    compared, since packaging changes modification times; under `unchecked-hash`, what pip has noted of them is. Its seal is checked
     before anything else is done with it.
     """
     try:
@@ -279,8 +280,8 @@ def from_image():
         if data[:8] != IMAGE_MAGIC or data[8:16] != source_hash(IMAGE_KEY, body):
             return None
         evidence, modules, parts = loads(body)
-        for path, contents in evidence:
-            if read(path_of(path)) != contents:
+        for path, stamp in evidence:
+            if source_hash(IMAGE_KEY, read(path_of(path))) != stamp:
                 return None
     except (OSError, ValueError, EOFError, TypeError):
         return None
