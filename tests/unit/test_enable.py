@@ -151,7 +151,7 @@ def test_activation_problems(damage: str, purelib: Path) -> None:
         {"cache_dir": "/var/cache/py", "strict": True, "lock_timeout": 0.5, "in_tree": "ignore"},
         {"cache_dir": '/quote\'"""{braces}\\back\nline/ä€😀/' + "long " * 50},
         {"cache_dir": "/no-utf8-\udcff"},
-        {"cache_dir": '/OPTIONS: dict = {}/VERSION = ""'},
+        {"cache_dir": '/OPTIONS = {}/VERSION = ""'},
         {"rules": [{"match": "*/it's/*", "enabled": False}, {"distribution": "filelock", "in_tree": "ignore"}]},
     ],
     ids=["defaults", "some", "odd", "surrogate", "template", "rules"],

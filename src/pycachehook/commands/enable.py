@@ -14,6 +14,7 @@ import pprint
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import importlib_metadata
@@ -80,9 +81,9 @@ def files(options: Options, purelib: Path) -> Iterator[tuple[str, str]]:
     literals = {
         'VERSION = ""': repr(__version__),
         'PACKAGE = ""': repr(str(package)),
-        "MODULES: tuple = ()": repr(tuple(_start_up_names(options.values()))),
+        "MODULES = ()": repr(tuple(_start_up_names(options.values()))),
         "OPEN_CODE_HOOKED = False": repr(open_code_hook_is_set()),
-        "OPTIONS: dict = {}": pprint.pformat(values, sort_dicts=False),  # last: values may look like the others
+        "OPTIONS = {}": pprint.pformat(values, sort_dicts=False),  # last: values may look like the others
     }
     for line, literal in literals.items():
         text = text.replace(line, f"{line.partition(' = ')[0]} = {literal}", 1)
@@ -138,7 +139,7 @@ def recorded_options(purelib: Path) -> dict[str, Any]:
         values = next(
             ast.literal_eval(each.value)
             for each in module.body
-            if isinstance(each, ast.AnnAssign) and each.value and ast.unparse(each.target) == "OPTIONS"
+            if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "OPTIONS"
         )
         return {name: value for name, value in values.items() if value not in (None, OPTIONS[name][0])}
     except (OSError, ValueError, SyntaxError, StopIteration, AttributeError, KeyError):  # none, or another version's
@@ -236,10 +237,7 @@ def build_image(values: Mapping[str, Any]) -> bytes:
     names = [f"{name}.py" for name in _start_up_names(values)]
     parts = [f"{ON_MISS}/{path.name}" for path in sorted((_PACKAGE / ON_MISS).glob("[!_]*.py"))]
     sources = {name: (_PACKAGE / name).read_bytes() for name in (*names, *parts)}
-    codes = {  # without docstrings, which a third of the time to unmarshal would go to
-        name: compile(source, str(_PACKAGE / name), "exec", dont_inherit=True, optimize=2)
-        for name, source in sources.items()
-    }
+    codes = {name: _compile(source, str(_PACKAGE / name)) for name, source in sources.items()}
     seal, key = startup_template.source_hash, startup_template.IMAGE_KEY
     evidence = _noted(sources) if values["invalidation_mode"] == pyc.UNCHECKED_HASH else sources
     body = marshal.dumps(
@@ -250,6 +248,33 @@ def build_image(values: Mapping[str, Any]) -> bytes:
         )
     )
     return startup_template.IMAGE_MAGIC + seal(key, body) + body
+
+
+class _ForTypeCheckers(ast.NodeTransformer):
+    """Removes what only type checkers need: from Python 3.14 on each annotated function has a second code object."""
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
+        plain = ast.Pass() if node.value is None else ast.Assign([node.target], node.value)
+        return ast.fix_missing_locations(ast.copy_location(plain, node))
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return [self.visit(each) for each in node.orelse] or [ast.copy_location(ast.Pass(), node)]
+        return self.generic_visit(node)
+
+
+def _compile(source: bytes, path: str) -> CodeType:
+    """Compile a module for the image: without docstrings and annotations, which take half of the time to unmarshal."""
+    tree = _ForTypeCheckers().visit(ast.parse(source))
+    return compile(tree, path, "exec", dont_inherit=True, optimize=2)
 
 
 def _start_up_names(values: Mapping[str, Any]) -> Iterator[str]:

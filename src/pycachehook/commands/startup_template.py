@@ -13,9 +13,9 @@ import os
 import sys
 
 VERSION = ""
-OPTIONS: dict = {}
+OPTIONS = {}
 PACKAGE = ""  # the package's directory, relative to the one of this file unless it is absolute
-MODULES: tuple = ()  # of the package: what a start loads, each behind those that it imports
+MODULES = ()  # of the package: what a start loads, each behind those that it imports
 OPEN_CODE_HOOKED = False  # whether an embedder had set a hook for `io.open_code` (PEP 578)
 
 # What a program patches later in `builtins`, `os` or `sys` does not reach the functions below. To use each module here
@@ -45,7 +45,7 @@ LARGEST_IMAGE = 1 << 25  # bytes
 S_IFMT, S_IFDIR, S_IFREG, S_ISVTX, OTHERS_WRITE = 0o170000, 0o040000, 0o100000, 0o1000, 0o022
 OVERFLOW_USER = 65534  # stands for all unmapped users in a user namespace
 LAZY_IMPORTS = hasattr(sys, "set_lazy_imports")  # PEP 810
-FRAMES = 200  # more than bringing in the hook takes
+FRAMES = 120  # more than bringing in the hook takes
 WAIT = 1.0  # seconds
 
 activated = False
