@@ -1,7 +1,8 @@
 """Turns pycachehook on in every process of this environment.
 
 Written by `pycachehook enable`, removed by `pycachehook disable`. `OPTIONS` are the options as they were resolved
-then; `cache_dir` None means the default of whoever starts Python.
+then; `cache_dir` None means the default of whoever starts Python. One file, although it is long: a second one would
+cost every start.
 """
 
 import _imp
