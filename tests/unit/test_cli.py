@@ -190,8 +190,8 @@ def test_fault_is_a_warning(tmp_path: Path, python: Python) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        ([], 2, "usage: pycachehook"),
-        (["nonesuch"], 2, "invalid choice: 'nonesuch'"),
+        ([], 2, "pycachehook: error: no command was given. See `pycachehook --help`.\n"),
+        (["nonesuch"], 2, "there is no command 'nonesuch'. See `pycachehook --help`.\n"),
         (["run", "--nonesuch", "x"], 2, ""),
         (["status", "--nonesuch"], 2, "unrecognized arguments: --nonesuch"),
         (["disable", "--cache", "x"], 2, "unrecognized arguments: --cache x"),
@@ -202,13 +202,14 @@ def test_fault_is_a_warning(tmp_path: Path, python: Python) -> None:
     ],
 )  # fmt: skip
 def test_usage(words: list[str], code: int, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Wrong usage is exit code 2 with the usage on standard error; help and version are 0 on standard output."""
+    """Wrong usage is exit code 2 with one line on standard error; help and version are 0 on standard output."""
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert caught.value.code == code
     output, errors = capsys.readouterr()
     assert expected in (errors if code else output)
     assert (output if code else errors) == ""
+    assert errors.count("\n") == bool(code)
 
 
 def test_every_option_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:

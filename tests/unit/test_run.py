@@ -201,7 +201,7 @@ def test_tracebacks(text: str, runs: Runs) -> None:
     ("program", "message", "code"),
     [
         (["missing.py"], "There is no script missing.py.", 2),
-        (["nothing"], "There is no __main__.py in nothing.", 2),
+        (["nothing"], "There is no __main__.py in nothing.", 1),
         (["-m", "missing"], "There is no module missing.", 1),
         (["-m", "missing.sub"], "There is no module missing.sub.", 1),
         (["-m", "program.sub"], "There is no module program.sub.", 1),
@@ -212,7 +212,7 @@ def test_tracebacks(text: str, runs: Runs) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_no_such_program(program: list[str], message: str, code: int, runs: Runs) -> None:
-    """A program that is not there is one sentence, and exit code 2 for a path, 1 for a module."""
+    """A program that is not there is one sentence, and the exit code is that of `python`."""
     (runs.root / "nothing").mkdir()
     spec = importlib.util.find_spec("_struct")
     assert spec is not None

@@ -1,29 +1,23 @@
 """The command line's arguments: what each command takes, and what a number, a size and an age look like."""
 
 import argparse
+import os
 import sys
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any
 
 from pycachehook import __version__
-from pycachehook.config import resolution
+from pycachehook.config import options, resolution
 from pycachehook.config.options import ALIASES, boolean
-from pycachehook.terminal import visible
 
 from . import bundle_arguments
+from .parsing import Parser, Suggested, split_program, suggestion
 from .printing import KIBI
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints, which quote arguments, hold no control characters."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the usage and one sentence on standard error, and exit with code 2."""
-        super().error(visible(message))
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; what it parses has the name of one as `command`."""
-    whole = _Parser(
+    whole = Parser(
         prog="pycachehook",
         description="A bytecode cache in directories of your choosing, validated by source hash.",
         epilog="example: pycachehook run --cache-dir /var/cache/app -m app",
@@ -43,9 +37,14 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--record", metavar="PROFILE", help="write the sources that were imported, in their order, for `archive build`"
     )
-    run.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="run a module")
-    run.add_argument("-c", dest="code", nargs=argparse.REMAINDER, metavar="CODE", help="run a string")
-    run.add_argument("script", nargs=argparse.REMAINDER, metavar="SCRIPT", help="run a file; what follows is its own")
+    run.add_argument("-m", dest="module", metavar="MODULE", help="run a module; what follows is its own")
+    run.add_argument("-c", dest="code", metavar="CODE", help="run a string")
+    run.add_argument(
+        "script",
+        nargs=argparse.REMAINDER,
+        metavar="SCRIPT",
+        help="run a file, a directory, a zip archive, a pipe, or with - standard input; what follows is its own",
+    )
 
     enable = _command(
         commands,
@@ -201,28 +200,93 @@ def _age(text: str) -> int:
 
 def _command(commands: Any, name: str, text: str, example: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=text, epilog=f"example: {example}", allow_abbrev=False
+        name, help=text, description=text, epilog=f"example: {example}"
     )
     parser.set_defaults(command=name)
     return parser
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for every option; values are checked by `config`, which names the flag."""
+_MEANINGS: dict[str, tuple[str | tuple[str, ...], str]] = {
+    "cache_dir": ("DIR", "where entries are stored (default: PYTHONPYCACHEPREFIX, else in your own cache directory)"),
+    "layout": (options.LAYOUTS, "one entry for each source path, or one for each content, which checkouts share"),
+    "invalidation_mode": (options.INVALIDATION_MODES, "what an entry is compared with its source by (PEP 552)"),
+    "in_tree": (options.IN_TREE, "which pycs in the sources' own __pycache__ are read"),
+    "read_only": ("", "never write an entry"),
+    "rules": ("TOML", "overrides by source path or distribution, an array of tables: the first that matches wins"),
+    "archives": ("FILES", f"read-only archives to look in first, separated by {os.pathsep!r}"),
+    "lock_timeout": ("SECONDS", "how long an import may wait for a process that compiles the same file"),
+    "force_write": ("", "write even under -B or PYTHONDONTWRITEBYTECODE"),
+    "allow_shared": ("", "accept a cache directory that others may write to: their bytecode then runs here"),
+    "gc": (options.GC, "what the garbage collector does during imports"),
+    "compile_ahead": ("N", "processes that compile, ahead of a cold start, what its modules import"),
+    "open_code": (options.OPEN_CODE, "whether files are read through io.open_code (PEP 578)"),
+    "strict": ("", "fail where the environment keeps something from working"),
+}
+
+
+def _add_options(parser: argparse.ArgumentParser, names: Sequence[str] = resolution.NAMES) -> None:
+    """Add a flag for every option, or those named; values are checked by `config`, which names the flag."""
     group = parser.add_argument_group("options (PYCACHEHOOK_<NAME> sets them too)")
     group.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
-    for name, (default, parse) in resolution.OPTIONS.items():
+    for name in names:
+        default, parse = resolution.OPTIONS[name]
         flag = f"--{name.replace('_', '-')}"
+        values, text = _MEANINGS.get(name, (name.upper(), ""))
         if parse is boolean:
-            group.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, default=None)
+            group.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, default=None, help=text)
+            continue
+        text += f" (default: {default})" if default else ""
+        if isinstance(values, tuple):
+            shown = "|".join(values)
+            group.add_argument(flag, dest=name, choices=Suggested(values), metavar=shown, help=text)
         else:
-            text = f"default: {default}" if default else None
-            group.add_argument(flag, dest=name, metavar=name.upper(), help=text)
-    for name in ALIASES:
+            group.add_argument(flag, dest=name, metavar=values, help=text)
+    for name in ALIASES if names is resolution.NAMES else ():
         flag = f"--{name.replace('_', '-')}"
         group.add_argument(flag, dest=name, action=argparse.BooleanOptionalAction, default=None, help=argparse.SUPPRESS)
 
 
 def flags(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return what the command line says of each option, None where it says nothing."""
-    return {name: getattr(parsed, name) for name in (*resolution.OPTIONS, *ALIASES)}
+    return {name: getattr(parsed, name, None) for name in (*resolution.OPTIONS, *ALIASES)}
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return what the command line says: `command`, its flags, and `arguments`, all of them as they came.
+
+    Prints one line and exits with code 2 for what no command takes.
+    """
+    whole = parser()
+    if not arguments:
+        whole.error("no command was given")
+    commands = subparsers(whole)
+    own, program = [*arguments], dict[str, list[str]]()
+    if arguments[0] == "run":
+        own, program = split_program(commands["run"], arguments[1:])
+        own.insert(0, "run")
+    parsed, unknown = whole.parse_known_args(own, argparse.Namespace(arguments=arguments))
+    if unknown:
+        refusing = commands[parsed.command]
+        subparsers(refusing).get(getattr(parsed, "verb", ""), refusing).refuse(unknown)
+    for name, words in program.items():
+        setattr(parsed, name, words)
+    return parsed
+
+
+def subparsers(parser: argparse.ArgumentParser) -> dict[str, Parser]:
+    """Return the parser of each command that `parser` has, or of each verb of a command."""
+    for action in parser._actions:  # noqa: SLF001 -- argparse tells it in no other way
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            return dict(action.choices)
+    return {}
+
+
+def show_help(words: Sequence[str]) -> None:
+    """Print the help of everything, or of the command that the words name; exits with code 2 if there is none."""
+    found: argparse.ArgumentParser = parser()
+    for word in words:
+        known = subparsers(found)
+        if word not in known:
+            parser().error(f"there is no command {' '.join(words)!r}{suggestion(word, [*known])}")
+        found = known[word]
+    found.print_help()

@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from pycachehook import hook, runtime
@@ -11,32 +12,69 @@ from pycachehook.config.options import Options
 from pycachehook.errors import ConfigError, PycacheHookError
 from pycachehook.paths import why_no_default_cache_dir
 
-from . import printing
-from .arguments import flags, parser
+from . import printing, reports
+from .arguments import flags, parse
 from .printing import DONE, FAILED, INTERRUPTED, USAGE, complain, say, say_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 something was found or failed, 2 usage."""
+    """Run one command and return its exit code: 0 done, 1 something was found or failed, 2 usage, 130 interrupted.
+
+    Raises SystemExit after help and for wrong usage; and, from `run`, whatever the program raises.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
-    parsed = parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
-    command = COMMANDS[parsed.command]
+    with _standard_streams():
+        outcome = _outcome(arguments)
+    if isinstance(outcome, int):
+        return outcome
+    outcome()  # the program to run: what it raises is its own
+    return DONE
+
+
+def _outcome(arguments: Sequence[str]) -> int | Callable[[], None]:
+    """Return a command's exit code, or for `run` the program to run; whatever fails is one line on standard error."""
     try:
-        outcome = command(parsed)
-        if isinstance(outcome, int):
+        try:
+            parsed = parse(arguments)
+            return COMMANDS[parsed.command](parsed)
+        finally:
             sys.stdout.flush()
-            return outcome
     except ConfigError as error:
         return _complain(error, USAGE)
     except PycacheHookError as error:
         return _complain(error, FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        return _failed(error)
+
+
+def _failed(error: OSError) -> int:
+    if error.filename is not None:
+        return _complain(f"{error.filename}: {error.strerror}.", FAILED)
+    if isinstance(error, FileNotFoundError):  # of os.getcwd()
+        return _complain("The current directory does not exist any more.", FAILED)
+    with suppress(OSError, ValueError):  # what is still buffered must not fail again when the process exits
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, sys.stdout.fileno())
+        os.close(descriptor)
+    if isinstance(error, BrokenPipeError):  # whoever read the output has had enough
         return FAILED
-    outcome()  # the program to run: what it raises is its own
-    return DONE
+    return _complain(f"Standard output cannot be written to: {error.strerror or error}.", FAILED)
+
+
+@contextmanager
+def _standard_streams() -> Iterator[None]:
+    """Have standard output and error lead somewhere: closed ones are None in Python."""
+    found = sys.stdout, sys.stderr
+    with ExitStack() as opened:
+        sys.stdout, sys.stderr = (
+            each or opened.enter_context(open(os.devnull, "w", encoding="utf-8")) for each in found
+        )
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = found
 
 
 def _complain(error: object, code: int) -> int:
@@ -146,34 +184,6 @@ def _in_environment(parsed: argparse.Namespace) -> int:
     return subprocess.run([interpreter, "-P", "-m", "pycachehook", *arguments], check=False).returncode
 
 
-def _status(parsed: argparse.Namespace) -> int:
-    from pycachehook.commands import status
-
-    state = status.status(parsed.config)
-    if parsed.json:
-        say_json(state)
-        return DONE
-    shown = {
-        **{name: state[name] for name in ("active", "version", "python", "status", "reason", "entries")},
-        "bytes": printing.human(state["bytes"]),
-        **{name: f"{each['value']}  ({each['origin']})" for name, each in state["options"].items()},
-    }
-    if state["bytes_saved"]:
-        shown["bytes saved"] = f"{printing.human(state['bytes_saved'])} (shared entries, over all recorded uses)"
-    if "stats_reason" in state:
-        shown["statistics"] = state["stats_reason"]
-    for each in state["archives"]:
-        shown[f"archive {each['path']}"] = each["reason"] or "in use"
-    if not state["active"]:
-        shown["status"] += ", once it is active"
-    printing.facts(shown)
-    rows = [(name, each["entries"], printing.human(each["bytes"])) for name, each in state["distributions"].items()]
-    printing.table(("distribution", "entries", "size"), rows)
-    runs = [(each["argv0"], each["hits"], each["compiled"], f"{each['hit_rate']:.1%}") for each in state["last_runs"]]
-    printing.table(("last runs", "hits", "compiled", "hit rate"), runs)
-    return DONE
-
-
 def _existing_cache(parsed: argparse.Namespace) -> Options:
     """Return the options in force, of which `cache_dir` is the directory that the command is about."""
     options = runtime.resolve({"cache_dir": parsed.cache_dir}, "flag", parsed.config)
@@ -215,47 +225,6 @@ def _prune(parsed: argparse.Namespace) -> int:
     return DONE
 
 
-def _inspect(parsed: argparse.Namespace) -> int:
-    from pycachehook.commands import inspect
-
-    path, source = (parsed.pyc, None) if os.path.lexists(parsed.pyc) else inspect.first_pyc(parsed.pyc, parsed.config)
-    found = inspect.inspect(path, source)
-    if parsed.json:
-        say_json(found)
-        return DONE
-    tree = found.pop("code")
-    for name, value in found.items():
-        say(f"{name.replace('_', ' '):14} {'unknown' if value is None else value}")
-    if tree is not None:
-        printing.code_tree(tree)
-    if parsed.dis:
-        for line in inspect.disassembly(path):
-            say(line)
-    return DONE
-
-
-def _explain(parsed: argparse.Namespace) -> int:
-    from pycachehook.commands import explain
-
-    found = explain.explain(parsed.module, parsed.config)
-    if parsed.json:
-        say_json(found)
-        return DONE
-    say(f"{found['module']}: {found['source'] or found['why']}")
-    if found["source"] and found["why"]:
-        say(f"  {found['why']}")
-    if found["rule"] is not None:
-        say(f"  rule: {found['rule']}")
-    for name, option in found["options"].items():
-        if option["origin"] != "default":
-            say(f"  {name} = {option['value']!r} ({option['origin']})")
-    for place in found["places"]:
-        detail = f" ({place['detail']})" if place["detail"] else ""
-        say(f"  {place['place']}: {place['verdict']}: {place['path']}{detail}")
-    say(f"  outcome{'' if found['active'] or not found['ours'] else ', were it active'}: {found['outcome']}")
-    return DONE
-
-
 def _precompile(parsed: argparse.Namespace) -> int:
     from pycachehook.commands import precompile
 
@@ -278,20 +247,6 @@ def _precompile(parsed: argparse.Namespace) -> int:
     return FAILED if outcome.failed else DONE
 
 
-def _doctor(parsed: argparse.Namespace) -> int:
-    from pycachehook.commands import doctor
-
-    findings = list(doctor.examine(parsed.config))
-    if parsed.json:
-        say_json({"findings": [vars(each) for each in findings]})
-    else:
-        for each in findings:
-            say(f"{each.what}\n    costs: {each.costs}\n    mend:  {each.mend}")
-        if not findings:
-            say("nothing is wrong here")
-    return FAILED if findings else DONE
-
-
 def _archive(parsed: argparse.Namespace) -> int:
     from . import archive
 
@@ -302,12 +257,12 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | Callable[[], None]]] = 
     "run": _run,
     "enable": _enable,
     "disable": _disable,
-    "status": _status,
+    "status": reports.show_status,
     "precompile": _precompile,
-    "explain": _explain,
-    "inspect": _inspect,
+    "explain": reports.show_explain,
+    "inspect": reports.show_inspect,
     "verify": _verify,
     "prune": _prune,
-    "doctor": _doctor,
+    "doctor": reports.show_doctor,
     "archive": _archive,
 }

@@ -5,40 +5,66 @@ import builtins
 import importlib.machinery
 import importlib.util
 import linecache
+import marshal
 import os
+import stat
 import sys
 import types
 import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib.machinery import ExtensionFileLoader, PathFinder, SourceFileLoader, SourcelessFileLoader
-from typing import Any
+from typing import Any, BinaryIO
 
+from pycachehook import runtime
+from pycachehook._compat import replaced_step
 from pycachehook.errors import ConfigError, PycacheHookError
+from pycachehook.events import IN_TREE
 from pycachehook.hook import loader as loader_for
+from pycachehook.loader import CachingLoader, Policies, Policy
+from pycachehook.pyc import HEADER_SIZE
 from pycachehook.terminal import visible
 
 Program = Callable[[], None]
 
 
 def prepare_script(script: str, arguments: list[str]) -> Program:
-    """Return a function that runs a file, or the `__main__.py` of a directory or zip archive, as the main program.
+    """Return a function that runs what `python SCRIPT` runs as the main program.
 
-    Raises ConfigError if there is none. What the function raises is the program's.
+    That is a source, a pyc, the `__main__.py` of a directory or zip archive, whatever a pipe or a device holds, or for
+    "-" standard input. Raises ConfigError for what cannot be read, PycacheHookError for a directory without a
+    `__main__.py`. What the function raises is the program's.
     """
-    if not os.path.exists(script):
-        raise ConfigError(f"There is no script {script}.")
-    path = os.path.join(os.getcwd(), script)
-    spec = PathFinder.find_spec("__main__", [path])
-    if spec is None and not os.path.isfile(path):
-        raise ConfigError(f"There is no __main__.py in {script}.")
     sys.argv[:] = [script, *arguments]
+    if script == "-":
+        return _prepare_stdin()
+    path = _absolute(script)
+    spec = PathFinder.find_spec("__main__", [path])
     if spec is not None:
         _set_path(path)
         return _prepare_spec(spec, "__main__")
-    _set_path(os.path.dirname(os.path.realpath(path)))
-    loader = SourcelessFileLoader("__main__", path) if path.endswith(".pyc") else loader_for("__main__", path)
-    get_code = partial(loader.get_code, "__main__")
+    if os.path.isdir(path):
+        raise PycacheHookError(f"There is no __main__.py in {script}.")
+    try:
+        file = open(path, "rb")  # noqa: SIM115 -- read by the program
+        regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except FileNotFoundError:
+        raise ConfigError(f"There is no script {script}.") from None
+    except OSError as error:
+        raise ConfigError(f"The script {script} cannot be read: {error.strerror}.") from None
+    _set_path(_directory_of_script(path))
+    loader: Any
+    get_code: Callable[[], types.CodeType | None]
+    if path.endswith(".pyc") or (regular and file.peek(2)[:2] == importlib.util.MAGIC_NUMBER[:2]):
+        loader = SourcelessFileLoader("__main__", path)
+        get_code = partial(_read_pyc, file)
+    elif regular:
+        file.close()
+        loader = loader_for("__main__", path)
+        get_code = partial(_compile_script, path)
+    else:
+        loader = SourceFileLoader("__main__", path)
+        get_code = partial(_compile_stream, file, path)
     return partial(_execute, get_code, __file__=path, __loader__=loader, __spec__=None, __package__=None)
 
 
@@ -50,7 +76,7 @@ def prepare_module(name: str, arguments: list[str]) -> Program:
     if name.startswith("."):
         raise PycacheHookError(f"{name} is a relative name: give a module's whole name.")
     sys.argv[:] = ["-m", *arguments]
-    _set_path(os.getcwd())
+    _set_path(_current_directory())
     spec = _find(name)
     if spec is not None and spec.submodule_search_locations is not None:
         name = f"{name}.__main__"
@@ -72,6 +98,22 @@ def prepare_code(code: str, arguments: list[str]) -> Program:
     _set_path("")
     compiled = partial(_compile_string, code)
     return partial(_execute, compiled, __loader__=importlib.machinery.BuiltinImporter, __spec__=None, __package__=None)
+
+
+def _prepare_stdin() -> Program:
+    if sys.stdin is not None and sys.stdin.isatty():
+        from code import interact  # while no directory of the program's is on the search path
+
+        _set_path("")
+        return partial(_interact, interact)
+    _set_path("")
+    try:
+        file = open(0, "rb", closefd=False)  # noqa: SIM115 -- read by the program
+    except OSError:  # closed: an empty program
+        file = open(os.devnull, "rb")  # noqa: SIM115
+    get_code = partial(_compile_stream, file, "<stdin>")
+    main = {"__file__": "<stdin>", "__loader__": importlib.machinery.BuiltinImporter}
+    return partial(_execute, get_code, **main, __spec__=None, __package__=None)
 
 
 def record_at_exit(path: str) -> None:
@@ -112,8 +154,93 @@ def _spec_of(module: object) -> object:
         return None
 
 
+def _absolute(path: str) -> str:
+    """Return the absolute path as `_Py_abspath` does: not normalized, and as it is if the current directory is gone."""
+    current = _current_directory()
+    return path if current is None else current if path == "." else os.path.join(current, path)
+
+
+def _current_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def _directory_of_script(path: str) -> str:
+    """Return what CPython puts in `sys.path[0]` (`_PyPathConfig_ComputeSysPath0`): a pipe has no real path."""
+    try:
+        path = os.path.join(os.path.dirname(path), os.readlink(path)) if os.path.islink(path) else path
+        path = os.path.realpath(path, strict=True)
+    except OSError:
+        pass
+    return os.path.dirname(path)
+
+
+def _read_pyc(file: BinaryIO) -> types.CodeType:
+    """Return the code in a pyc, which is not checked against any source; raises what `python FILE.pyc` raises."""
+    with file:
+        data = file.read()
+    if data[:4] != importlib.util.MAGIC_NUMBER:
+        raise RuntimeError("Bad magic number in .pyc file")
+    code = marshal.loads(memoryview(data)[HEADER_SIZE:])
+    if not isinstance(code, types.CodeType):
+        raise RuntimeError("Bad code object in .pyc file")  # noqa: TRY004 -- as CPython does
+    return code
+
+
+def _compile_script(path: str) -> types.CodeType | None:
+    """Compile a script as `python SCRIPT` does: at every start, as far as anybody could tell.
+
+    Its warnings are shown each time, tools that have replaced a step of the loader have no part in it, and no pyc in
+    its tree counts. So an entry is used only if its seal says that compiling emits no warnings.
+    """
+    found = runtime.installed()
+    policy = None if found is None else found.policies.of(path)
+    policies = Policies()
+    loader = CachingLoader("__main__", path, policies)
+    if policy is None or replaced_step(loader) is not None:
+        with open(path, "rb") as file:
+            return _compile_stream(file, path)
+    places = tuple(place for place in policy.places if place.name != IN_TREE)
+    policies.default = Policy(places, policy.store, policy.stats)
+    filters = sys.warnoptions
+    sys.warnoptions = [*filters, "default"]  # with any filter given, an entry whose source warns is a miss
+    try:
+        return loader.get_code("__main__")
+    finally:
+        sys.warnoptions = filters
+
+
+def _compile_stream(file: BinaryIO, name: str) -> types.CodeType:
+    """Compile what a file or a pipe holds, without a cache."""
+    with file:
+        return compile(file.read(), name, "exec", dont_inherit=True)
+
+
+def _interact(interact: Callable[..., None]) -> None:
+    """Be the interactive interpreter, as `python -` is on a terminal."""
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__builtins__=builtins, __loader__=importlib.machinery.BuiltinImporter, __spec__=None)
+    sys.modules["__main__"] = main
+    if hasattr(sys, "__interactivehook__"):
+        sys.__interactivehook__()
+    banner = f"Python {sys.version} on {sys.platform}"
+    interact(banner, local=main.__dict__, exitmsg="")
+
+
+def _dedent(text: str) -> str:
+    """Return the lines without the white space that all have in front, blank ones empty, as `textwrap.dedent` does."""
+    lines = ["" if line.isspace() else line for line in text.split("\n")]
+    margin = os.path.commonprefix([line for line in lines if line])  # noqa: RUF071 -- letter by letter
+    margin = margin[: len(margin) - len(margin.lstrip(" \t"))]
+    return "\n".join(line.removeprefix(margin) for line in lines)
+
+
 def _compile_string(text: str) -> types.CodeType:
     """Compile as `python -c` does, which from Python 3.13 on shows the source's lines in tracebacks."""
+    if sys.version_info >= (3, 14):
+        text = _dedent(text)
     code = compile(text, "<string>", "exec", dont_inherit=True)
     register = getattr(linecache, "_register_code", None)
     if sys.version_info >= (3, 14) and register is not None:
@@ -179,7 +306,13 @@ def _hide_our_frames(error: BaseException) -> None:
     sys.excepthook = excepthook
 
 
-def _set_path(first: str) -> None:
-    """Put the program's directory where Python put ours, unless it was told to put none there (`-P`)."""
-    if not sys.flags.safe_path:
-        sys.path[0] = first
+def _set_path(first: str | None) -> None:
+    """Put the program's directory where Python put ours, unless it was told to put none there (`-P`).
+
+    None puts none there. `python -m` has none either where the current directory has been removed.
+    """
+    if sys.flags.safe_path:
+        return
+    started_by_name = getattr(sys.modules.get("__main__"), "__spec__", None) is not None
+    none_there = started_by_name and _current_directory() is None
+    sys.path[: 0 if none_there else 1] = [] if first is None else [first]
