@@ -15,7 +15,7 @@ from .parsing import Parser, Suggested, split_program, suggestion
 from .printing import KIBI
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the parser of all commands; what it parses has the name of one as `command`."""
     whole = Parser(
         prog="pycachehook",
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument(
         "--print-completion",
         action=_PrintCompletion,
-        choices=("bash", "zsh", "tcsh"),
+        choices=("bash", "zsh", "tcsh", "fish", "powershell"),
         help="print the completion script for a shell, and exit",
     )
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
@@ -63,9 +63,25 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--dry-run", action="store_true", help="only show what would be written or removed")
         command.add_argument("-q", "--quiet", action="store_true", help="print nothing but warnings and errors")
 
-    doctor = _command(commands, "doctor", "say what is wrong with this set-up and how to mend it", "pycachehook doctor")
-
-    status = _command(commands, "status", "show what is in force here", "pycachehook status --json")
+    doctor = _command(
+        commands, "doctor", "say what is wrong with this set-up and how to mend it", "pycachehook doctor app.main"
+    )
+    doctor.add_argument(
+        "modules",
+        nargs="*",
+        metavar="MODULE",
+        help="import these, in a process that stores nothing, and list what is not in the cache and why",
+    )
+    status = _command(
+        commands,
+        "status",
+        "show whether the hook is active, what it did, and what is in the cache",
+        "pycachehook status",
+    )
+    status.add_argument("-v", "--verbose", action="store_true", help="show every option and every distribution")
+    for command in (doctor, status):
+        command.add_argument("--prefix", metavar="DIR", help="the environment (default: the one that runs this)")
+        _add_options(command, ("cache_dir", "archives"))
 
     precompile = _command(
         commands,
@@ -80,7 +96,10 @@ def parser() -> argparse.ArgumentParser:
     explain = _command(
         commands, "explain", "show how a module would be imported, and why", "pycachehook explain sympy.core"
     )
-    explain.add_argument("module", metavar="MODULE", help="its name; it is not imported")
+    explain.add_argument(
+        "module", metavar="MODULE", help="its name, as `python -m` finds it from here; it is not imported"
+    )
+    explain.add_argument("--script", metavar="FILE", help="find the module as `python FILE` does, beside the file")
 
     inspect = _command(
         commands, "inspect", "show what is in a pyc", "pycachehook inspect __pycache__/app.cpython-312.pyc"
@@ -88,6 +107,20 @@ def parser() -> argparse.ArgumentParser:
     inspect.add_argument("pyc", metavar="PYC|MODULE", help="a file, or a module whose pyc to show")
     inspect.add_argument("--dis", action="store_true", help="disassemble the code")
 
+    of_caches = _add_cache_commands(commands)
+    _add_archive(commands)
+    helping = _command(commands, "help", "show what a command takes", "pycachehook help archive build")
+    helping.add_argument("words", nargs="*", metavar="COMMAND", help="the command (default: all)")
+
+    for command in (explain, inspect, *of_caches):
+        command.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
+    for command in (doctor, status, explain, inspect, *of_caches):
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+    return whole
+
+
+def _add_cache_commands(commands: Any) -> tuple[argparse.ArgumentParser, ...]:
+    """Add the commands that are about every entry of one cache."""
     verify = _command(commands, "verify", "check every entry of a cache", "pycachehook verify --fix")
     verify.add_argument("--fix", action="store_true", help="remove what is bad")
     prune = _command(
@@ -101,14 +134,19 @@ def parser() -> argparse.ArgumentParser:
     prune.add_argument("--max-age", metavar="T", type=_age, help="time since the last use, as 90m, 12h, 30d or 8w")
     prune.add_argument("--orphans", action="store_true", help="remove entries whose source is gone")
     prune.add_argument("--dry-run", action="store_true", help="only show what would be removed")
-    _add_archive(commands)
-
-    for command in (verify, prune):
+    clear = commands.add_parser(
+        "clear",
+        aliases=["clean"],
+        help="remove every entry of a cache",
+        description="Remove every entry of a cache, of whatever interpreter. It must have been made by pycachehook.",
+        epilog="example: pycachehook clear --yes",
+    )
+    clear.set_defaults(command="clear")
+    clear.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    clear.add_argument("--dry-run", action="store_true", help="only show what would be removed")
+    for command in (verify, prune, clear):
         command.add_argument("--cache-dir", metavar="DIR", help="the cache (default: the one in force here)")
-    for command in (doctor, status, explain, inspect, verify, prune):
-        command.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
-        command.add_argument("--json", action="store_true", help="print one JSON object")
-    return whole
+    return verify, prune, clear
 
 
 def _add_archive(commands: Any) -> None:
@@ -153,7 +191,11 @@ class _PrintCompletion(argparse.Action):
             from shtab import complete
         except ImportError:
             parser.error("--print-completion needs shtab: pip install 'pycachehook[cli]'")
-        sys.stdout.write(complete(parser, values) + "\n")  # a script of several lines
+        try:
+            script = complete(parser, values)
+        except (NotImplementedError, KeyError):  # of an earlier version
+            parser.error(f"this version of shtab has no completion for {values}: pip install --upgrade shtab")
+        sys.stdout.write(script + "\n")
         parser.exit()
 
 

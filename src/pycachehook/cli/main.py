@@ -11,9 +11,10 @@ from pycachehook import hook, runtime
 from pycachehook.config.options import Options
 from pycachehook.errors import ConfigError, PycacheHookError
 from pycachehook.paths import why_no_default_cache_dir
+from pycachehook.terminal import visible
 
 from . import printing, reports
-from .arguments import flags, parse
+from .arguments import flags, parse, show_help
 from .printing import DONE, FAILED, INTERRUPTED, USAGE, complain, say, say_json
 
 
@@ -170,18 +171,15 @@ def _in_environment(parsed: argparse.Namespace) -> int:
     """
     import subprocess
 
-    folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
-    interpreter = os.path.join(parsed.prefix, folder, name)
-    if not os.path.exists(interpreter):
-        raise ConfigError(f"--prefix {parsed.prefix} is not a Python environment: there is no {interpreter}.")
+    from .environment import interpreter_of, without_prefix
+
+    interpreter = interpreter_of(parsed.prefix)
     probe = subprocess.run([interpreter, "-P", "-c", "import pycachehook"], capture_output=True, check=False)
     if probe.returncode:
         mend = f"{interpreter} -m pip install pycachehook"
         raise PycacheHookError(f"pycachehook cannot be imported in {parsed.prefix}: install it there with `{mend}`.")
-    arguments = list(parsed.arguments)
-    at = next(index for index, each in enumerate(arguments) if each.startswith("--prefix"))
-    del arguments[at : at + (1 if "=" in arguments[at] else 2)]
-    return subprocess.run([interpreter, "-P", "-m", "pycachehook", *arguments], check=False).returncode
+    command = [interpreter, "-P", "-m", "pycachehook", *without_prefix(parsed.arguments)]
+    return subprocess.run(command, check=False).returncode
 
 
 def _existing_cache(parsed: argparse.Namespace) -> Options:
@@ -225,6 +223,40 @@ def _prune(parsed: argparse.Namespace) -> int:
     return DONE
 
 
+def _clear(parsed: argparse.Namespace) -> int:
+    from pycachehook.commands import prune
+
+    cache_dir = _existing_cache(parsed).cache_dir
+    everything = prune.Limits(files=0)
+    outcome = prune.prune(cache_dir, everything, dry_run=True)
+    what = f"{printing.counted(len(outcome.removed), 'file')}, {printing.human(outcome.removed_bytes)}"
+    if outcome.removed and not parsed.dry_run:
+        if not (parsed.yes or _is_confirmed(f"Remove {what}, from {cache_dir}?")):
+            say("nothing removed")
+            return FAILED
+        outcome = prune.prune(cache_dir, everything)
+        what = f"{printing.counted(len(outcome.removed), 'file')}, {printing.human(outcome.removed_bytes)}"
+    if parsed.json:
+        say_json({"cache_dir": cache_dir, **outcome.as_dict()})
+    else:
+        say(f"{cache_dir}: {'would remove' if parsed.dry_run else 'removed'} {what}")
+    return DONE
+
+
+def _is_confirmed(question: str) -> bool:
+    """Ask on the terminal; raises ConfigError where there is none."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise ConfigError("Nothing is removed without a confirmation: give --yes.")
+    sys.stderr.write(f"{visible(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _help(parsed: argparse.Namespace) -> int:
+    show_help(parsed.words)
+    return DONE
+
+
 def _precompile(parsed: argparse.Namespace) -> int:
     from pycachehook.commands import precompile
 
@@ -263,6 +295,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | Callable[[], None]]] = 
     "inspect": reports.show_inspect,
     "verify": _verify,
     "prune": _prune,
+    "clear": _clear,
+    "help": _help,
     "doctor": reports.show_doctor,
     "archive": _archive,
 }

@@ -6,16 +6,19 @@ All output of the commands goes through this module: file names, code and messag
 """
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from pycachehook.terminal import visible
 
 KIBI = 1024
 DONE, FAILED, USAGE = 0, 1, 2  # exit codes
 INTERRUPTED = 130  # as a shell tells of SIGINT
+_NARROWEST = 20  # columns that lines are wrapped for
 
 
 def human(size: float) -> str:
@@ -35,6 +38,24 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 def say(text: object = "") -> None:
     """Print one line on standard output."""
     _print(text, sys.stdout)
+
+
+def say_wrapped(text: str, indent: str = "") -> None:
+    """Print a paragraph: one line, or on a terminal as many as its width needs, without breaking words."""
+    if not sys.stdout.isatty():
+        say(indent + text)
+        return
+    hanging = indent + ("       " if indent else "  ")
+    width = max(shutil.get_terminal_size().columns, _NARROWEST)
+    for line in textwrap.wrap(
+        visible(text),
+        width,
+        initial_indent=indent,
+        subsequent_indent=hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ):
+        say(line)
 
 
 def say_json(value: object) -> None:
@@ -90,9 +111,9 @@ def verified(where: str, outcome: Any, *, as_json: bool) -> None:
 
 
 def facts(values: Mapping[str, object]) -> None:
-    """Print names and values, one line for each."""
+    """Print names and values, one line for each; on a narrow terminal a value goes on below itself."""
     for name, value in values.items():
-        say(f"{name:18} {value}")
+        say_wrapped(f"{name:18} {value}") if " " not in name else say(f"{name:18} {value}")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -101,7 +122,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     if not cells:
         return
     say()
-    if sys.stdout.isatty():
+    widths = [max(len(row[place]) for row in (list(header), *cells)) for place in range(len(header))]
+    least = sum(widths[1:]) + len(header[0]) + 2 * len(header)
+    if sys.stdout.isatty() and least <= shutil.get_terminal_size().columns:
         try:
             from rich import box
             from rich.console import Console
@@ -112,12 +135,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         else:
             drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
             for place, name in enumerate(header):
-                drawn.add_column(name, justify="right" if place else "left", overflow="fold")
+                number = place > 0
+                justify: Literal["left", "right"] = "right" if number else "left"
+                drawn.add_column(name, justify=justify, overflow="fold", no_wrap=number, min_width=len(name))
             for row in cells:
                 drawn.add_row(*map(escape, row))
             Console().print(drawn)
             return
-    widths = [max(len(row[place]) for row in (list(header), *cells)) for place in range(len(header))]
     for row in (list(header), *cells):
         numbers = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
         say("  ".join((f"{row[0]:{widths[0]}}", *numbers)))

@@ -2,38 +2,61 @@
 
 import argparse
 import os
+from typing import Any
 
 from . import printing
+from .arguments import flags
+from .environment import report_on
 from .printing import DONE, FAILED, say, say_json
+
+_SHOWN = 12  # distributions, without --verbose
 
 
 def show_status(parsed: argparse.Namespace) -> int:
     """Print what is installed here, or would be, and what is in its cache."""
     from pycachehook.commands import status
 
-    state = status.status(parsed.config)
+    if parsed.prefix is not None:
+        return report_on(parsed.prefix, parsed.arguments)
+    state = status.status(parsed.config, flags(parsed))
     if parsed.json:
         say_json(state)
         return DONE
-    shown = {
-        **{name: state[name] for name in ("active", "version", "python", "status", "reason", "entries")},
-        "bytes": printing.human(state["bytes"]),
-        **{name: f"{each['value']}  ({each['origin']})" for name, each in state["options"].items()},
-    }
+    shown = {"active": "yes" if state["active"] else "no, but enabled" if state["enabled"] else "no"}
+    shown |= {"status": _status_in_words(state)}
+    shown |= {} if state["reason"] is None else {"reason": state["reason"]}
+    lookups = [(each["hits"], each["compiled"]) for each in state["last_runs"]]
+    hits, total = sum(each[0] for each in lookups), sum(map(sum, lookups))
+    if total:
+        runs = printing.counted(len(lookups), "run")
+        shown["hits"] = f"{hits / total:.1%} of {printing.counted(total, 'lookup')} in the last {runs}"
+    shown |= {"entries": state["entries"], "bytes": printing.human(state["bytes"])}
     if state["bytes_saved"]:
         shown["bytes saved"] = f"{printing.human(state['bytes_saved'])} (shared entries, over all recorded uses)"
     if "stats_reason" in state:
         shown["statistics"] = state["stats_reason"]
     for each in state["archives"]:
         shown[f"archive {each['path']}"] = each["reason"] or "in use"
-    if not state["active"]:
-        shown["status"] += ", once it is active"
+    for name, option in state["options"].items():
+        if parsed.verbose or name == "cache_dir" or option["origin"] != "default":
+            shown[name] = f"{option['value']}  ({option['origin']})"
+    shown |= {name: state[name] for name in ("version", "python")}
     printing.facts(shown)
     rows = [(name, each["entries"], printing.human(each["bytes"])) for name, each in state["distributions"].items()]
-    printing.table(("distribution", "entries", "size"), rows)
-    runs = [(each["argv0"], each["hits"], each["compiled"], f"{each['hit_rate']:.1%}") for each in state["last_runs"]]
-    printing.table(("last runs", "hits", "compiled", "hit rate"), runs)
+    printing.table(("distribution", "entries", "size"), rows if parsed.verbose else rows[:_SHOWN])
+    if len(rows) > _SHOWN and not parsed.verbose:
+        say(f"... and {len(rows) - _SHOWN} more, which --verbose shows")
+    last = [(each["argv0"], each["hits"], each["compiled"], f"{each['hit_rate']:.1%}") for each in state["last_runs"]]
+    printing.table(("last runs", "hits", "compiled", "hit rate"), last)
     return DONE
+
+
+def _status_in_words(state: dict[str, Any]) -> str:
+    """Return the status; where the hook is not active, with the one that a start would have."""
+    if state["active"]:
+        return str(state["status"])
+    would_be = state["start"]["status"]
+    return f"disabled; {would_be}, once it is active" if would_be != "disabled" else "disabled"
 
 
 def show_inspect(parsed: argparse.Namespace) -> int:
@@ -60,7 +83,7 @@ def show_explain(parsed: argparse.Namespace) -> int:
     """Print how a module would be imported."""
     from pycachehook.commands import explain
 
-    found = explain.explain(parsed.module, parsed.config)
+    found = explain.explain(parsed.module, parsed.config, parsed.script)
     if parsed.json:
         say_json(found)
         return DONE
@@ -80,17 +103,33 @@ def show_explain(parsed: argparse.Namespace) -> int:
 
 
 def show_doctor(parsed: argparse.Namespace) -> int:
-    """Print what is wrong here; the exit code says whether anything is."""
-    from pycachehook.commands import doctor
+    """Print what is wrong here, or in a start; the exit code says whether anything is."""
+    from pycachehook.commands import doctor, start_modules
 
-    findings = list(doctor.examine(parsed.config))
+    if parsed.prefix is not None:
+        return report_on(parsed.prefix, parsed.arguments)
+    given = flags(parsed)
+    start = start_modules.modules_of_a_start(parsed.modules, parsed.config, given) if parsed.modules else None
+    found = doctor.examine(parsed.config, given)
+    missing = [] if start is None else start["missing"]
     if parsed.json:
-        say_json({"findings": [vars(each) for each in findings]})
-    else:
-        for each in findings:
-            say(each.what)
-            say(f"    costs: {each.costs}")
-            say(f"    mend:  {each.mend}")
-        if not findings:
-            say("nothing is wrong here")
-    return FAILED if findings else DONE
+        told = {"findings": [vars(each) for each in found.findings], "notes": [vars(each) for each in found.notes]}
+        say_json({**told, **(start or {})})
+        return FAILED if found.findings or missing else DONE
+    for each in found.findings:
+        _say_finding(each)
+    if not found.findings:
+        say("nothing is wrong here")
+    for each in found.notes:
+        _say_finding(each, "note: ")
+    if start is not None:
+        say(f"{' '.join(parsed.modules)}: {len(missing)} of {start['modules']} modules are not in the cache")
+        for each in missing:
+            say(f"  {each['module']}: {each['reason']}: {each['path']}")
+    return FAILED if found.findings or missing else DONE
+
+
+def _say_finding(each: Any, before: str = "") -> None:
+    printing.say_wrapped(f"{before}{each.what}")
+    printing.say_wrapped(f"costs: {each.costs}", "    ")
+    printing.say_wrapped(f"mend:  {each.mend}", "    ")

@@ -1,25 +1,28 @@
 """What is wrong with the set-up here, what it costs, and the command that mends it: `pycachehook doctor`."""
 
 import os
+import re
+import shlex
 import sys
 import sysconfig
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.machinery import BuiltinImporter, FrozenImporter
 from pathlib import Path
 from typing import Any
 
 from pycachehook import runtime
-from pycachehook.cache_dir import DISABLED, READ_ONLY
-from pycachehook.commands.source_file import SourceFile
+from pycachehook.cache_dir import DISABLED, READ_ONLY, WRITABLE
 from pycachehook.config import resolution
+from pycachehook.config.options import ALIASES, DEFAULT
+from pycachehook.events import OTHER_MODE, STALE_SOURCE, UNTRUSTED, WRONG_MAGIC
 from pycachehook.finder import CachingFinder
-from pycachehook.pyc import CHECK_SOURCE, HASH_BASED, HEADER_SIZE
-from pycachehook.store import READ_FLAGS, read_file
 
 from . import status
+from .cache_walk import ENTRY, FOREIGN, SHARED, TEMPORARY, walk
 from .enable import FILES, START_FILES_ALONE, STARTUP, activation_problems
-from .verify import NOT_BAD, SOUND, verify
+from .prospect import Coverage, is_stale
+from .verify import NOT_BAD, ORPHANED, verify
 
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "lustre", "gpfs", "ceph", "afs", "glusterfs", "fuse.sshfs")
 
@@ -28,6 +31,9 @@ _HARMLESS = (BuiltinImporter, FrozenImporter)
 _HARMLESS_TYPES = ("DistutilsMetaFinder", "FirstImport")
 
 VARIABLES = "PYCACHEHOOK_"  # how the names of our variables begin
+OTHER_VARIABLES = ("disable", "stats", "log", "trace", "config")  # besides those of options
+
+lent = False  # whether this package is another environment's, which the command line has lent to this one
 
 
 @dataclass(frozen=True)
@@ -39,34 +45,91 @@ class Finding:
     mend: str
 
 
-def examine(config: object = None) -> Iterator[Finding]:
-    """Yield what is wrong with this environment; raises `ConfigError` for a wrong option."""
+@dataclass
+class Examination:
+    """What is wrong, and in `notes` what is not wrong but could be better, or will be put right by itself."""
+
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+
+
+def examine(config: object = None, given: Mapping[str, object] | None = None) -> Examination:
+    """Return what there is to say of this environment, with option values `given` or as they are here.
+
+    Raises `ConfigError` for a wrong option.
+    """
+    found = Examination()
+    state = status.state(config, given)
+    values = {name: each["value"] for name, each in state["options"].items()}
+    coverage = _made_once(lambda: Coverage(values))
+    found.findings += _lent()
     if runtime.killed():
-        yield Finding("PYCACHEHOOK_DISABLE is set.", "Nothing is cached by pycachehook.", "unset PYCACHEHOOK_DISABLE")
-        return
-    state = status.state(config)
-    yield from _activation(state)
-    yield from _environment(state)
-    if state["status"] == DISABLED and os.path.lexists(state["cache_dir"]):
-        yield Finding(str(state["reason"]), "Every start compiles every module.", "see the sentence itself")
-    elif (
-        state["status"] == READ_ONLY
-        and state["options"]["read_only"]["value"] is False
-        and not _told_not_to_write(state)
-    ):
-        yield Finding(
-            str(state["reason"]),
-            "What is not in the cache yet is compiled at every start.",
-            "pycachehook precompile, as a user who may write there; or enable --cache-dir with a directory that this one may",
-        )
+        found.findings.append(Finding("PYCACHEHOOK_DISABLE is set.", coverage().cost(), "unset PYCACHEHOOK_DISABLE"))
+        return found
+    found.findings += [*_activation(state), *_environment(state, coverage), *_directory(state, coverage)]
     for each in state["archives"]:
         if each["reason"] is not None:
             mend = f"pycachehook archive build {each['path']}, with the options that it was built with"
-            yield Finding(each["reason"], "What is in it comes from the cache, or is compiled.", mend)
-    if os.path.isdir(state["cache_dir"]):
-        yield from _file_system(state["cache_dir"])
-        yield from _entries(state)
-    yield from _in_tree()
+            found.findings.append(Finding(each["reason"], "What is in it comes from the cache, or is compiled.", mend))
+    if state["cache_dir"] is not None and os.path.isdir(state["cache_dir"]):
+        found.findings += _file_system(state["cache_dir"])
+        _entries(state, found)
+    found.findings += _in_tree(coverage)
+    return found
+
+
+def _made_once(make: Callable[[], Coverage]) -> Callable[[], Coverage]:
+    """Return a function that makes the value when it is first asked for: it reads thousands of files."""
+    made: list[Coverage] = []
+
+    def value() -> Coverage:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return value
+
+
+def _lent() -> Iterator[Finding]:
+    """Look whether the environment has this package of its own."""
+    if lent:
+        yield Finding(
+            f"pycachehook is not installed in {sys.prefix}.",
+            "Its programs cannot use a cache.",
+            f"{sys.executable} -m pip install pycachehook",
+        )
+
+
+def _directory(state: dict[str, Any], coverage: Callable[[], Coverage]) -> Iterator[Finding]:
+    """Look at what a start may do with the cache directory."""
+    able, reason = state["start"]["status"], str(state["start"]["reason"])
+    if able == DISABLED:
+        yield Finding(reason, coverage().cost(), _mend(reason))
+        return
+    options = state["options"]
+    wished = bool(options["read_only"]["value"]) or _told_not_to_write(state)
+    if able != READ_ONLY or wished:
+        return
+    if options["cache_dir"]["origin"] == DEFAULT or (coverage().missing and not _is_filled(state)):
+        mend = (
+            "pycachehook precompile, as a user who may write there; or pycachehook enable --cache-dir DIR, with a "
+            "directory that this user may write to"
+        )
+        yield Finding(reason, coverage().cost(), mend)
+
+
+def _mend(reason: str) -> str:
+    """Return the command that a sentence on a refused directory names, or what helps in any case."""
+    command = re.search("`([^`]+)`", reason)
+    return command[1] if command else "pycachehook enable --cache-dir DIR, with a directory that this user may write to"
+
+
+def _is_filled(state: dict[str, Any]) -> bool:
+    """Return whether somebody has filled the cache, as root does for the user of a container."""
+    try:
+        return any(each.kind in (ENTRY, SHARED) for each in walk(state["cache_dir"]))
+    except OSError:
+        return False
 
 
 def _activation(state: dict[str, Any]) -> Iterator[Finding]:
@@ -95,17 +158,19 @@ def _told_not_to_write(state: dict[str, Any]) -> bool:
     return sys.dont_write_bytecode and not state["options"]["force_write"]["value"]
 
 
-def _environment(state: dict[str, Any]) -> Iterator[Finding]:
-    if _told_not_to_write(state) and state["status"] != DISABLED:  # where it is, we have said so to Python ourselves
+def _environment(state: dict[str, Any], coverage: Callable[[], Coverage]) -> Iterator[Finding]:
+    if (
+        _told_not_to_write(state) and state["start"]["status"] != DISABLED
+    ):  # where it is, we have said so to Python ourselves
         variable = (
             "PYTHONDONTWRITEBYTECODE is set" if os.environ.get("PYTHONDONTWRITEBYTECODE") else "Python runs with -B"
         )
         yield Finding(
             f"{variable}.",
-            "Entries are read, but none is written.",
+            f"Entries are read, but none is written. {coverage().cost()}",
             "unset PYTHONDONTWRITEBYTECODE, or set PYCACHEHOOK_FORCE_WRITE=1",
         )
-    known = {f"{VARIABLES}{name.upper()}" for name in (*resolution.NAMES, "disable", "stats", "log", "config")}
+    known = {f"{VARIABLES}{name.upper()}" for name in (*resolution.NAMES, *ALIASES, *OTHER_VARIABLES)}
     for name in sorted(os.environ):
         if name.startswith(VARIABLES) and name not in known:
             yield Finding(f"There is no option {name}.", "The variable has no effect.", f"unset {name}")
@@ -155,19 +220,66 @@ def _file_system(cache_dir: str) -> Iterator[Finding]:
         )
 
 
-def _entries(state: dict[str, Any]) -> Iterator[Finding]:
-    counts = verify(state["cache_dir"], allow_shared=bool(state["options"]["allow_shared"]["value"])).counts
-    bad = {verdict: count for verdict, count in counts.items() if verdict not in NOT_BAD}
-    if bad:
-        told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(bad.items()))
-        yield Finding(
-            f"{sum(bad.values())} of {sum(bad.values()) + counts[SOUND]} entries are bad: {told}.",
-            "Each is compiled again when it is imported, or takes room for nothing.",
-            f"pycachehook verify --fix --cache-dir {state['cache_dir']}",
+def _entries(state: dict[str, Any], found: Examination) -> None:
+    """Look at every entry. What an import replaces, and what `prune` removes, is not wrong."""
+    path, writable = state["cache_dir"], state["start"]["status"] == WRITABLE
+    outcome = verify(path, allow_shared=bool(state["options"]["allow_shared"]["value"]))
+    counts = {verdict: count for verdict, count in outcome.counts.items() if verdict not in NOT_BAD}
+    orphaned = counts.pop(ORPHANED, 0)
+    outdated = sum(counts.pop(verdict, 0) for verdict in (STALE_SOURCE, OTHER_MODE, WRONG_MAGIC))
+    untrusted = counts.pop(UNTRUSTED, 0)
+    total = sum(outcome.counts[verdict] for verdict in outcome.counts if verdict not in (FOREIGN, TEMPORARY))
+    quoted = shlex.quote(path)
+    if counts:
+        told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+        found.findings.append(
+            Finding(
+                f"{sum(counts.values())} of {total} entries are bad: {told}.",
+                "Each is compiled again when it is imported, or takes room for nothing.",
+                f"pycachehook verify --fix --cache-dir {quoted}",
+            )
         )
+    if untrusted:
+        found.findings.append(_of_others(path, untrusted, total))
+    links = sum(each.kind == FOREIGN and _is_link_to_entry(each.path) for each in walk(path))
+    if links:
+        found.findings.append(
+            Finding(
+                f"{links} entries in {path} are links, and entries are not read through links.",
+                "Each of these modules is compiled at every start.",
+                f"cp -RL {quoted} DIR, and DIR as cache_dir; or mount what the links lead to there",
+            )
+        )
+    if outdated:
+        what = f"{outdated} of {total} entries are of an earlier source, or of another interpreter or mode."
+        precompile = f"pycachehook precompile --cache-dir {quoted}"
+        if writable:
+            found.notes.append(Finding(what, "Each is replaced when its module is imported.", precompile))
+        else:
+            cost = "Each of these modules is compiled at every start."
+            found.findings.append(Finding(what, cost, f"{precompile}, as a user who may write there"))
+    if orphaned:
+        what = f"{orphaned} of {total} entries can be pruned: their sources are gone."
+        found.notes.append(Finding(what, "They take room.", f"pycachehook prune --orphans --cache-dir {quoted}"))
 
 
-def _in_tree() -> Iterator[Finding]:
+def _of_others(path: str, untrusted: int, total: int) -> Finding:
+    """Return what there is to do about entries that others own or may write to."""
+    what = f"{untrusted} of {total} entries belong to another user, or others may write to them."
+    quoted, root = shlex.quote(path), hasattr(os, "geteuid") and os.geteuid() == 0
+    mend = f"chown -R {os.stat(path).st_uid} {quoted} && chmod -R go-w {quoted}" if root else ""
+    return Finding(
+        what,
+        "They are not used, and their modules are compiled at every start.",
+        mend or f"pycachehook verify --fix --cache-dir {quoted}",
+    )
+
+
+def _is_link_to_entry(path: str) -> bool:
+    return path.endswith(".pyc") and f".{sys.implementation.cache_tag}." in path and os.path.islink(path)
+
+
+def _in_tree(coverage: Callable[[], Coverage]) -> Iterator[Finding]:
     """Look at the pycs that the environment's packages ship: packaging that rewrites times makes them stale."""
     stale = total = 0
     tag = sys.implementation.cache_tag
@@ -179,22 +291,10 @@ def _in_tree() -> Iterator[Finding]:
             if name.endswith(f".{tag}.pyc"):
                 total += 1
                 source = os.path.join(os.path.dirname(folder), name.removesuffix(f"{tag}.pyc") + "py")
-                stale += _is_stale(os.path.join(folder, name), source)
+                stale += is_stale(os.path.join(folder, name), source) and not coverage().covers(source)
     if stale * 10 > total:
         yield Finding(
             f"{stale} of {total} pycs that the packages here ship are stale.",
-            "Without an entry in the cache each of these modules is compiled.",
+            "There is no entry in the cache for any of these modules: each is compiled.",
             "pycachehook precompile",
         )
-
-
-def _is_stale(path: str, source: str) -> bool:
-    """Say whether CPython would not take the pyc for the source."""
-    try:
-        header = read_file(path, READ_FLAGS)[0][:HEADER_SIZE]
-        flags, stamp = int.from_bytes(header[4:8], "little"), header[8:]
-        if flags & HASH_BASED and not flags & CHECK_SOURCE:
-            return False
-        return stamp != SourceFile(source).stamp(flags)
-    except OSError:
-        return True

@@ -14,22 +14,26 @@ from pycachehook.events import ABSENT, ARCHIVE, IO_ERROR, LOCK_TIMEOUT, OTHER_MO
 from pycachehook.finder import asks_for_its_type
 from pycachehook.loader import CachingLoader, Policy
 from pycachehook.on_miss.single_flight import being_compiled
-from pycachehook.paths import SHARED, Layout
+from pycachehook.paths import SHARED, Layout, why_no_default_cache_dir
 from pycachehook.store import READ_FLAGS, Store, read_file
 
 from .inspect import find_module
+from .prospect import options_of_a_start, state_of_a_start
+from .search_path import search_path_of_program
 from .status import NOT_ACTIVE
 
 HIT = "hit"
 
 
-def explain(name: str, config: object = None) -> dict[str, Any]:
-    """Return, as plain data, how a module would be imported here; the documentation has the keys.
+def explain(name: str, config: object = None, script: str | None = None) -> dict[str, Any]:
+    """Return, as plain data whose keys are documented, how a module would be imported here.
 
+    It is looked for from the current directory on, as `python -m` does, or from that of a script, as `python SCRIPT`.
     Neither the module nor the packages above it are imported. Raises `PycacheHookError` if there is no such module,
     `ConfigError` for a wrong option.
     """
-    spec = find_module(name)
+    with search_path_of_program(script):
+        spec = find_module(name)
     active = hook.active()
     found: dict[str, Any] = {"module": name, "source": None, "active": active is not None, "ours": False, "why": None}
     found |= {"rule": None, "options": {}, "places": [], "outcome": "left to CPython"}
@@ -41,7 +45,7 @@ def explain(name: str, config: object = None) -> dict[str, Any]:
     if runtime.killed():
         found["why"] = "PYCACHEHOOK_DISABLE is set"
         return found
-    options = runtime.resolve({}, "flag", config) if active is None else active.options
+    options = options_of_a_start({}, config) if active is None else active.options
     if options is None:
         raise PycacheHookError("This interpreter caches no bytecode (it has no cache tag).")
     values = options.values()
@@ -127,7 +131,7 @@ def _places(policy: Policy, loader: Any, options: dict[str, Any]) -> tuple[list[
             return places, f"loaded from {place.name}"
         if verdict != ABSENT and place.heals:
             break
-    return places, _outcome_of_a_miss(store, loader, cache_dir)
+    return places, _outcome_of_a_miss(store, loader, options)
 
 
 def _where(place: Any, path: str) -> str:
@@ -146,21 +150,27 @@ class _Unusable:
     name = STORE
     heals = False
 
-    def __init__(self, layout: Layout, cache_dir: str, names: Names | None) -> None:
+    def __init__(self, layout: Layout, cache_dir: str | None, names: Names | None) -> None:
         self._layout = layout
         self._cache_dir = cache_dir
         self._names = names  # of `layout = "shared"`
 
     def path(self, source_path: str) -> str:
-        """Return where the entry would lie."""
+        """Return where the entry would lie; "" where there is no cache directory."""
+        if self._cache_dir is None:
+            return ""
         return self._layout.mirrored(self._cache_dir, source_path)
 
     def location(self, source_path: str, source: bytes) -> str:
         """Return where the entry would lie of a source with these bytes."""
-        return self.path(source_path) if self._names is None else self._names.entry(self._cache_dir, source)
+        if self._names is None or self._cache_dir is None:
+            return self.path(source_path)
+        return self._names.entry(self._cache_dir, source)
 
     def find(self, _path: str) -> None:
         """Raise Miss."""
+        if self._cache_dir is None:
+            raise Miss(UNTRUSTED, why_no_default_cache_dir() or "")
         current = runtime.installed()
         directory = None if current is None else current.cache_dirs.get(self._cache_dir)
         exists = os.path.lexists(self._cache_dir)
@@ -168,9 +178,12 @@ class _Unusable:
         raise Miss(UNTRUSTED if exists else ABSENT, (directory and directory.reason) or otherwise)
 
 
-def _outcome_of_a_miss(store: Store | None, loader: Any, cache_dir: str) -> str:  # noqa: PLR0911 -- one for each case
-    if not os.path.lexists(cache_dir) and runtime.installed() is None:
-        return "compiled, and stored if the cache directory can be made"
+def _outcome_of_a_miss(  # noqa: PLR0911 -- one for each case
+    store: Store | None, loader: Any, options: dict[str, Any]
+) -> str:
+    if runtime.installed() is None and not os.path.exists(options["cache_dir"]["value"] or ""):
+        status, reason = state_of_a_start({name: option["value"] for name, option in options.items()})
+        return "compiled and stored" if status == WRITABLE else f"compiled, not stored: {reason}"
     if store is None:
         return "compiled, not stored: there is no cache that may be used"
     if store.directory.status != WRITABLE:

@@ -2,15 +2,15 @@
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from pycachehook import __version__, hook, runtime
-from pycachehook.cache_dir import DISABLED, WRITABLE, CacheDir
-from pycachehook.paths import why_no_default_cache_dir
+from pycachehook.cache_dir import DISABLED, WRITABLE
 
 from .cache_walk import ENTRY, SHARED, TEMPORARY, walk
+from .prospect import activation_file, options_of_a_start, state_of_a_start
 from .stats_file import read_stats_file
 
 NOT_ACTIVE = "The hook is not active in this process: `pycachehook enable` turns it on in this environment."
@@ -20,12 +20,13 @@ STANDARD_LIBRARY, ELSEWHERE, OTHERS = "(standard library)", "(elsewhere)", "(oth
 BY_CONTENT = "(shared)"
 
 
-def status(config: object = None) -> dict[str, Any]:
-    """Return the state of this process and its cache as plain data; the documentation has the keys.
+def status(config: object = None, given: Mapping[str, object] | None = None) -> dict[str, Any]:
+    """Return the state of this process and its cache as plain data, whose keys are documented.
 
-    Raises ConfigError where the environment or the file holds a wrong option.
+    With options `given`, it is the state of a start that has these. Raises ConfigError where they, the environment or
+    the file hold a wrong option.
     """
-    found = state(config)
+    found = state(config, given)
     recorded = read_stats_file(os.environ.get("PYCACHEHOOK_STATS", ""))
     distributions = {} if found["cache_dir"] is None else _by_distribution(found["cache_dir"])
     ours = [counts for name, counts in distributions.items() if name != OTHERS]
@@ -40,23 +41,24 @@ def status(config: object = None) -> dict[str, Any]:
     }
 
 
-def state(config: object = None) -> dict[str, Any]:
+def state(config: object = None, given: Mapping[str, object] | None = None) -> dict[str, Any]:
     """Return what `status` does, without a look at the entries; raises ConfigError as it does."""
+    given = {name: value for name, value in (given or {}).items() if value is not None}
     active = hook.active()
-    options = (
-        runtime.resolve({}, "flag", config)
-        if active is None
-        else runtime.resolve({}, "flag")
-        if active.options is None
-        else active.options
-    )
-    status: str
-    if active is not None:
-        status, reason = active.status, active.reason
-    else:
-        status, reason = _would_be(options.values())
+    current = None if given else active
+    options = None if current is None else current.options
+    if options is None:
+        options = options_of_a_start(given, config)
+    values = options.values()
+    would_be = state_of_a_start(values) if current is None else (current.status, current.reason)
+    status, reason = would_be
+    if current is None and active is None and not runtime.killed():
+        if status != DISABLED and not os.path.exists(values["cache_dir"]):  # and `status` does not make it
+            status = DISABLED
+        reason = reason or NOT_ACTIVE
     return {
         "active": active is not None,
+        "enabled": activation_file(),
         "version": __version__,
         "python": platform.python_version(),
         "cache_dir": options.cache_dir,
@@ -65,7 +67,8 @@ def state(config: object = None) -> dict[str, Any]:
         "status": status,
         "writable": status == WRITABLE,
         "reason": reason,
-        "archives": _archives(active, options),
+        "start": {"status": would_be[0], "reason": would_be[1]},
+        "archives": _archives(current, options),
         "options": options.as_dict(),
     }
 
@@ -79,18 +82,6 @@ def _archives(active: "hook.Hook | None", options: Any) -> list[dict[str, Any]]:
 
         opened = open_all(options.archives, allow_shared=options.allow_shared, strict=False)
     return [{"path": each.path_name, "used": each.usable, "reason": each.reason} for each in opened]
-
-
-def _would_be(values: dict[str, Any]) -> tuple[str, str | None]:
-    if runtime.killed():
-        return DISABLED, "PYCACHEHOOK_DISABLE is set."
-    if values["cache_dir"] is None:
-        return DISABLED, why_no_default_cache_dir()
-    if not os.path.lexists(values["cache_dir"]):  # and `status` does not make it
-        return DISABLED, NOT_ACTIVE
-    names = ("read_only", "allow_shared", "force_write")
-    directory = CacheDir(values["cache_dir"], **{name: values[name] for name in names})
-    return directory.status, directory.reason or NOT_ACTIVE
 
 
 def _by_distribution(cache_dir: str) -> dict[str, dict[str, int]]:

@@ -1,0 +1,59 @@
+"""Commands that are about another environment than the one that runs them."""
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from pycachehook.errors import ConfigError, PycacheHookError
+
+_OLDEST = "3.11"
+_NEEDED = ("pycachehook", "filelock", "importlib_metadata", "zipp")
+
+# Run where this package is not installed: ours serves, behind everything that is there.
+_LENT = """
+import json, sys
+sys.path += json.loads(sys.argv.pop(1))
+import pycachehook.commands.doctor
+pycachehook.commands.doctor.lent = True
+from pycachehook.__main__ import start
+sys.exit(start())
+"""
+
+
+def interpreter_of(prefix: str) -> str:
+    """Return the path of an environment's Python; raises ConfigError if there is none."""
+    folder, name = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
+    interpreter = os.path.join(prefix, folder, name)
+    if not os.path.exists(interpreter):
+        raise ConfigError(f"--prefix {prefix} is not a Python environment: there is no {interpreter}.")
+    return interpreter
+
+
+def report_on(prefix: str, arguments: Sequence[str]) -> int:
+    """Have the Python of the environment at `prefix` run a command that reports; return its exit code.
+
+    The environment's own copy of this package does it, or if there is none this one, which is not installed there.
+    """
+    interpreter = interpreter_of(prefix)
+    probe = f"import sys; print(sys.version_info >= ({_OLDEST.replace('.', ', ')}))\nimport pycachehook"
+    tried = subprocess.run([interpreter, "-I", "-c", probe], capture_output=True, text=True, check=False)
+    if not tried.stdout.startswith("True"):
+        raise PycacheHookError(f"{interpreter} is no Python that pycachehook supports: {_OLDEST} or later is needed.")
+    command = ["-m", "pycachehook"] if tried.returncode == 0 else ["-c", _LENT, json.dumps(_own_directories())]
+    # Not -I, which has the options of the environment ignored: a report is on what an ordinary start does.
+    return subprocess.run([interpreter, "-P", *command, *without_prefix(arguments)], check=False).returncode
+
+
+def without_prefix(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments without `--prefix DIR`."""
+    kept = list(arguments)
+    at = next(index for index, each in enumerate(kept) if each.partition("=")[0] == "--prefix")
+    del kept[at : at + (1 if "=" in kept[at] else 2)]
+    return kept
+
+
+def _own_directories() -> list[str]:
+    origins = [spec.origin for spec in map(find_spec, _NEEDED) if spec is not None and spec.origin is not None]
+    return list(dict.fromkeys(os.path.dirname(os.path.dirname(each)) for each in origins))

@@ -1,0 +1,180 @@
+"""What a start would find here, without making anything: the state of the cache directory, and what stays uncompiled."""
+
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pycachehook import runtime
+from pycachehook._compat import MAGIC_NUMBER
+from pycachehook.cache_dir import DISABLED, READ_ONLY, WRITABLE, CacheDir
+from pycachehook.config import resolution
+from pycachehook.config.options import Options
+from pycachehook.content_store import SharedStore
+from pycachehook.events import ARCHIVE, IN_TREE, Miss, Stats
+from pycachehook.paths import Layout, missing_home, why_no_default_cache_dir
+from pycachehook.pyc import CHECK_SOURCE, HASH_BASED, HEADER_SIZE
+from pycachehook.store import READ_FLAGS, read_file
+from pycachehook.trust import distrust, trusted_owners
+
+from .enable import FILES, recorded_options
+from .source_file import SourceFile
+
+NO_WRITING = "Python was told to write no bytecode (PYTHONDONTWRITEBYTECODE or -B); force_write overrules that."
+
+
+def options_of_a_start(given: Mapping[str, object], config: object = None) -> Options:
+    """Return the options that a start of this environment has, with those `given` in front; raises `ConfigError`.
+
+    Where the activation files have not run, as under `python -S`, what they record counts nevertheless.
+    """
+    recorded = _recorded() if runtime.activation is None else {}
+    if not recorded:
+        return runtime.resolve(given, "flag", config)
+    return resolution.resolve(
+        given,
+        "flag",
+        config=config,
+        activation=recorded,
+        activation_origin=activation_file() or "",
+        prefix=sys.pycache_prefix,
+    )
+
+
+def activation_file() -> str | None:
+    """Return the path of what `pycachehook enable` wrote into this environment; None if it is not enabled."""
+    path = os.path.join(sysconfig.get_path("purelib"), FILES[0])
+    return path if os.path.lexists(path) else None
+
+
+def _recorded() -> dict[str, Any]:
+    return {} if activation_file() is None else recorded_options(Path(sysconfig.get_path("purelib")))
+
+
+def state_of_a_start(values: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return the status that a start with these option values has, and why it is not "writable"."""
+    if runtime.killed():
+        return DISABLED, "PYCACHEHOOK_DISABLE is set."
+    path = values["cache_dir"]
+    if path is None:
+        return DISABLED, why_no_default_cache_dir()
+    directory: tuple[str, str | None]
+    if os.path.exists(path):
+        names = ("read_only", "allow_shared")
+        found = CacheDir(path, **{name: values[name] for name in names})
+        directory = found.status, found.reason
+    else:
+        fault = _cannot_be_made(path, values)
+        directory = (WRITABLE, None) if fault is None else (DISABLED, fault)
+    if directory[0] == WRITABLE and sys.dont_write_bytecode and not values["force_write"]:
+        return READ_ONLY, NO_WRITING
+    return directory
+
+
+def _cannot_be_made(path: str, values: Mapping[str, Any]) -> str | None:  # noqa: PLR0911 -- a chain of conditions
+    """Return why a cache directory that does not exist cannot be made, or None."""
+    if values["read_only"]:
+        return f"The cache directory {path} does not exist, and read_only is set."
+    home = missing_home(path)
+    if home is not None:
+        return f"The cache directory {path} cannot be used: {home}: this home directory does not exist."
+    if os.path.islink(path):
+        return f"The cache directory {path} cannot be used: it is a link that leads nowhere."
+    above = os.path.dirname(path)
+    while not os.path.lexists(above) and above != os.path.dirname(above):
+        above = os.path.dirname(above)
+    try:
+        fault = distrust(path, () if values["allow_shared"] else trusted_owners())
+    except FileNotFoundError:
+        fault = None
+    except OSError as error:
+        return f"The cache directory {path} cannot be used: {error.filename}: {error.strerror}."
+    if fault is None and not os.path.isdir(above):
+        return f"The cache directory {path} cannot be used: {above} is not a directory."
+    if fault is None and not os.access(above, os.W_OK | os.X_OK):
+        return (
+            f"The cache directory {path} does not exist and cannot be made: {above} is not writable for this user, or "
+            "on a read-only medium."
+        )
+    return fault
+
+
+class Coverage:
+    """How many of the modules that are installed here have bytecode that a start with these option values uses."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._layout = Layout.current() or Layout("")
+        composed = runtime.compose({**values, "strict": False}, Stats(), look_only=True)
+        self._default, self._rules = composed.default, composed.rules
+        self._in_tree = values["in_tree"]
+        found = [self.covers(source) for source in installed_sources()]
+        self.total = len(found)
+        self.missing = found.count(False)
+
+    def covers(self, path: str) -> bool:
+        """Return whether the source at `path` has bytecode that is used."""
+        policy = next((policy for matches, policy in self._rules if matches(path)), self._default)
+        pyc = self._layout.in_tree(path)
+        if policy is None:
+            return not is_stale(pyc, path)
+        for place in policy.places:
+            if place.name == ARCHIVE:
+                try:
+                    place.find(path)
+                except (Miss, OSError):
+                    continue
+                return True
+            if place.name == IN_TREE:
+                if not is_stale(pyc, path, hashed_only=self._in_tree == "hashed"):
+                    return True
+            elif os.path.lexists(_location(place, path)):
+                return True
+        return False
+
+    def cost(self) -> str:
+        """Return in a sentence what is compiled at every start."""
+        where = sysconfig.get_path("purelib")
+        if self.total == 0:
+            return "What a start imports without bytecode of its own is compiled each time."
+        if self.missing == 0:
+            return (
+                f"The {self.total} modules in {where} have bytecode that is used; what is elsewhere and has none is "
+                "compiled at every start."
+            )
+        return (
+            f"{self.missing} of {self.total} modules in {where} have no bytecode that is used: a start that imports them "
+            "compiles them each time."
+        )
+
+
+def installed_sources() -> Iterator[str]:
+    """Yield the source of each module in this environment's directories for packages."""
+    for place in sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}):
+        for folder, folders, names in os.walk(place):
+            folders[:] = sorted(name for name in folders if name != "__pycache__")
+            yield from (os.path.join(folder, name) for name in sorted(names) if name.endswith(".py"))
+
+
+def is_stale(path: str, source: str, *, hashed_only: bool = False) -> bool:
+    """Return whether CPython would not take the pyc at `path` for the source, or there is none."""
+    try:
+        header = read_file(path, READ_FLAGS)[0][:HEADER_SIZE]
+        flags, stamp = int.from_bytes(header[4:8], "little"), header[8:]
+        if header[:4] != MAGIC_NUMBER or (hashed_only and not flags & HASH_BASED):
+            return True
+        if flags & HASH_BASED and not flags & CHECK_SOURCE:
+            return False
+        return stamp != SourceFile(source).stamp(flags)
+    except OSError:
+        return True
+
+
+def _location(place: Any, path: str) -> str:
+    if isinstance(place, SharedStore):
+        try:
+            return place.location(path, read_file(path, READ_FLAGS)[0])
+        except OSError:
+            pass
+    return str(place.path(path))

@@ -1,0 +1,75 @@
+"""Which modules a start imports that have no entry, and why: `pycachehook doctor MODULE`.
+
+Only an import tells what is imported, so a process of its own imports the modules. It stores nothing.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pycachehook
+from pycachehook.errors import PycacheHookError
+
+# Runs with -P, so that pycachehook itself is not looked for in the current directory.
+_CHILD = """
+import json, sys
+options, names, lent, first, out = map(json.loads, sys.argv[1:])
+sys.path += lent
+import pycachehook.hook
+found = []
+pycachehook.on_event(found.append)
+pycachehook.hook.install_from({**options["given"], "read_only": True}, "flag", options["config"])
+def told():
+    rows = [(each.event, each.module, each.path, each.reason) for each in found if each.event in ("hit", "miss")]
+    with open(out, "w", encoding="utf-8") as file:
+        json.dump(rows, file)
+if first is not None:
+    sys.path.insert(0, first)
+sys.argv[:] = [""]
+try:
+    for name in names:
+        __import__(name)
+finally:
+    told()
+"""
+
+
+def modules_of_a_start(
+    names: Sequence[str], config: object = None, given: Mapping[str, object] | None = None
+) -> dict[str, Any]:
+    """Import modules by name as `python -m` finds them, and return how each module that they import was found.
+
+    The result has the number of `modules`, and for those that were compiled `missing`: module, path and reason.
+    Raises `PycacheHookError` if an import fails; what it prints goes to standard error.
+    """
+    wanted = {name: value for name, value in (given or {}).items() if value is not None}
+    options = {"given": wanted, "config": None if config is None else os.fspath(config)}  # type: ignore[call-overload]
+    lent = [str(Path(pycachehook.__file__).parent.parent)]
+    try:
+        first: str | None = None if sys.flags.safe_path else os.getcwd()
+    except OSError:
+        first = None
+    with tempfile.TemporaryDirectory() as folder:
+        out = os.path.join(folder, "found.json")
+        arguments = [json.dumps(each) for each in (options, list(names), lent, first, out)]
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 -- as multiprocessing
+        process = subprocess.run(
+            [sys.executable, *flags, "-P", "-c", _CHILD, *arguments], stdout=2, stdin=subprocess.DEVNULL, check=False
+        )
+        try:
+            with open(out, encoding="utf-8") as file:
+                rows = json.load(file)
+        except OSError:
+            rows = None
+    if process.returncode or rows is None:
+        code = process.returncode
+        raise PycacheHookError(f"{' '.join(names)} could not be imported (exit code {code}): nothing is known of it.")
+    missing = [
+        {"module": module, "path": path, "reason": reason} for event, module, path, reason in rows if event == "miss"
+    ]
+    return {"modules": len(rows), "missing": missing}
