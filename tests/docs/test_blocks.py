@@ -104,7 +104,7 @@ def test_getting_started_does_what_it_says(tmp_path: Path, environment: dict[str
     assert int(first[0]) > 20
     assert (first[1], second[0]) == ("0", "0")
     assert int(second[1]) > 20
-    assert re.search(r"active +True", outputs[2])
+    assert re.search(r"active +yes", outputs[2])
     assert "loaded from store" in outputs[3]
     assert outputs[4].startswith("writable\nNone\n")
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import venv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from pycachehook.commands.enable import caller
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from .conftest import PrivateMounts
 
 pytestmark = pytest.mark.alone
 
@@ -125,7 +127,8 @@ def test_refused_directory(patient: Patient) -> None:
 
 def test_bad_entries(patient: Patient) -> None:
     """Entries that are bad are counted by verdict, and removed by what is advised."""
-    entry = next(patient.cache.rglob("runner.*.pyc"))
+    patient.python("-m", "pycachehook", "precompile", "--module", "colorsys")
+    entry = next(patient.cache.rglob("colorsys.*.pyc"))
     data = bytearray(entry.read_bytes())
     data[-1] ^= 1
     entry.write_bytes(data)
@@ -177,3 +180,179 @@ def test_an_archive_that_is_not_used(patient: Patient, tmp_path: Path) -> None:
     assert "is not used for application" in found["what"]
     patient.python(*build)
     assert patient.findings(PYCACHEHOOK_ARCHIVES=str(out)) == []
+
+
+def test_orphans_and_outdated_entries_are_no_findings(patient: Patient, tmp_path: Path) -> None:
+    """What an upgrade leaves can be pruned, and what an edit leaves is replaced: notes, and nothing is wrong."""
+    source = tmp_path / "app"
+    source.mkdir()
+    for name in ("gone", "edited"):
+        (source / f"{name}.py").write_text("VALUE = 1\n", encoding="utf-8")
+    patient.python("-m", "pycachehook", "precompile", source)
+    (source / "gone.py").unlink()
+    (source / "edited.py").write_text("VALUE = 2\n", encoding="utf-8")
+    process = patient.python("-m", "pycachehook", "doctor", "--json")
+    found = json.loads(process.stdout)
+    assert found["findings"] == []
+    edited, gone = found["notes"]
+    assert edited["what"].startswith("1 of ")
+    assert "can be pruned" in gone["what"]
+    for note in (gone, edited):
+        patient.mend(note)
+    patient.python("-m", "pycachehook", "precompile", source)
+    assert json.loads(patient.python("-m", "pycachehook", "doctor", "--json").stdout)["notes"] == []
+    assert patient.python("-m", "pycachehook", "doctor").stdout == "nothing is wrong here\n"
+
+
+def test_cache_directory_that_cannot_be_made(patient: Patient, tmp_path: Path) -> None:
+    """A directory that does not exist is a finding where a start cannot make it; one that it can make is none."""
+    assert patient.findings(PYCACHEHOOK_CACHE_DIR=str(tmp_path / "new" / "cache")) == []
+    finding = patient.the_finding(PYCACHEHOOK_CACHE_DIR="/dev/null/cache")
+    assert "/dev/null" in finding["what"]
+    patient.python("-m", "pycachehook", "disable")
+    found = patient.findings(HOME="/nonexistent")
+    assert any("the home directory /nonexistent does not exist" in each["what"] for each in found)
+    new = str(tmp_path / "newer" / "cache")
+    assert len(patient.findings(PYCACHEHOOK_CACHE_DIR=new)) == 1
+    assert not (tmp_path / "newer").exists()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for path in ("/dev/null/cache", str(tmp_path / "dangling")):
+        found = patient.findings(PYCACHEHOOK_CACHE_DIR=path)
+        assert any(path.removesuffix("/cache") in each["what"] for each in found)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_read_only_root(patient: Patient, private_mounts: PrivateMounts, tmp_path: Path) -> None:
+    """On a read-only root a missing cache is a finding, and one that has been filled before is none."""
+    (tmp_path / "ro").mkdir()
+    patient.python("-m", "pycachehook", "disable")
+    options = {"PYCACHEHOOK_CACHE_DIR": str(tmp_path / "ro" / "cache"), "PYCACHEHOOK_IN_TREE": "ignore"}
+    doctor = ("-m", "pycachehook", "doctor", "--json")
+    for filled in (False, True):
+        if filled:
+            patient.python("-m", "pycachehook", "precompile", "--module", "json", **options)
+        found = json.loads(
+            private_mounts(patient.python, *doctor, read_only=[tmp_path / "ro"], check=False, **options).stdout
+        )
+        told = [each["what"] for each in found["findings"] if "not enabled" not in each["what"]]
+        assert bool(told) is not filled
+        assert filled or "cannot be made" in told[0]
+
+
+def test_container_that_root_fills(patient: Patient, private_mounts: PrivateMounts) -> None:
+    """Where root has filled a cache and a user only reads it, nothing is wrong."""
+    Path(patient.python.executable).parent.parent.chmod(0o755)
+    patient.python("-m", "pycachehook", "precompile", "--module", "json", "--module", "argparse")
+    process = private_mounts(
+        patient.python,
+        "-m",
+        "pycachehook",
+        "doctor",
+        user=65534,
+        reach=[patient.cache],
+        check=False,
+        HOME="/nonexistent",
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (0, "nothing is wrong here\n", "")
+
+
+def test_links_in_place_of_entries(patient: Patient, tmp_path: Path) -> None:
+    """A farm of links is a finding, and copies of what the links lead to are none."""
+    patient.python("-m", "pycachehook", "precompile", "--module", "json")
+    farm = tmp_path / "farm"
+    shutil.copytree(patient.cache, farm, copy_function=os.symlink)
+    options = {"PYCACHEHOOK_CACHE_DIR": str(farm), "PYCACHEHOOK_READ_ONLY": "1"}
+    finding = next(each for each in patient.findings(**options) if "links" in each["what"])
+    assert "are not read through links" in finding["what"]
+    command = finding["mend"].partition(",")[0].replace("DIR", str(tmp_path / "copies"))
+    patient.mend({"mend": command})
+    assert patient.findings(**{**options, "PYCACHEHOOK_CACHE_DIR": str(tmp_path / "copies")}) == []
+
+
+def test_root_is_told_chown(patient: Patient) -> None:
+    """Entries of another user's in root's cache: root, who may give them to itself, is not told to remove them."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    patient.python("-m", "pycachehook", "precompile", "--module", "colorsys")
+    entry = next(patient.cache.rglob("colorsys.*.pyc"))
+    os.chown(entry, 65534, 65534)
+    finding = patient.the_finding()
+    assert finding["what"].startswith("1 of ")
+    assert finding["mend"].startswith(f"chown -R 0 {patient.cache}")
+    patient.mend(finding)
+    assert entry.exists()
+    assert patient.findings() == []
+
+
+def test_cost_counts_bytecode_in_the_tree(patient: Patient) -> None:
+    """What is told to be compiled is what has no bytecode that is used, in the tree either."""
+    patient.python("-m", "pycachehook", "enable", "--cache-dir", patient.cache, "--in-tree", "installed")
+    modules = list(patient.purelib.rglob("*.py"))
+    costs = patient.the_finding("-B")["costs"]
+    assert f"{len(modules)} of {len(modules)} modules" in costs or "modules in" in costs
+    patient.python("-m", "compileall", "-q", patient.purelib, PYCACHEHOOK_DISABLE="1", check=False)
+    try:
+        costs = patient.the_finding("-B")["costs"]
+        assert "have bytecode that is used" in costs or " 0 of " in costs
+    finally:
+        for folder in list(patient.purelib.rglob("__pycache__")):
+            shutil.rmtree(folder)
+
+
+def test_flags(patient: Patient, tmp_path: Path) -> None:
+    """`--cache-dir` and `--archives` are judged as a start would have them, by `status` too."""
+    found = json.loads(
+        patient.python(
+            "-m", "pycachehook", "doctor", "--json", "--cache-dir", "/dev/null/x", "--archives", "/no", check=False
+        ).stdout
+    )
+    assert "/dev/null" in found["findings"][0]["what"]
+    assert "/no" in found["findings"][1]["what"]
+    state = json.loads(patient.python("-m", "pycachehook", "status", "--json", "--cache-dir", tmp_path / "y").stdout)
+    assert state["options"]["cache_dir"] == {"value": str(tmp_path / "y"), "origin": "--cache-dir"}
+    assert state["start"] == {"status": "writable", "reason": None}
+
+
+def test_modules_of_a_start(patient: Patient, tmp_path: Path) -> None:
+    """`doctor MODULE` imports it as `python -m` finds it, lists what is compiled and why, and stores nothing."""
+    (tmp_path / "app").mkdir()
+    for name, text in {"main": "import helper\nprint('output')\n", "helper": "", "other": ""}.items():
+        (tmp_path / "app" / f"{name}.py").write_text(text, encoding="utf-8")
+    doctor = ("-m", "pycachehook", "doctor")
+    for _ in range(2):
+        process = patient.python(*doctor, "--json", "main", check=False, cwd=tmp_path / "app")
+        found = json.loads(process.stdout)
+        assert [(each["module"], each["reason"]) for each in found["missing"]] == [
+            ("main", "absent"),
+            ("helper", "absent"),
+        ]
+        assert (process.returncode, found["findings"]) == (1, [])
+        assert not list(patient.cache.rglob("helper.*"))
+    patient.python("-c", "import main", cwd=tmp_path / "app")
+    process = patient.python(*doctor, "main", cwd=tmp_path / "app")
+    assert process.stdout.endswith(" modules are not in the cache\n")
+    assert "main: 0 of " in process.stdout
+    process = patient.python(*doctor, "nonesuch", cwd=tmp_path / "app", check=False)
+    assert process.returncode == 1
+    assert "nonesuch could not be imported" in process.stderr
+
+
+def test_prefix(patient: Patient, python: Python, tmp_path: Path) -> None:
+    """Another environment reports on itself, with the package lent to it if it has none; nothing of `.` is run."""
+    (tmp_path / "hostile").mkdir()
+    for name in ("json.py", "pycachehook.py"):
+        (tmp_path / "hostile" / name).write_text("raise SystemExit('hostile')", encoding="utf-8")
+    prefix = Path(patient.python.executable).parent.parent
+    command = Python(Path(python.executable).parent / "pycachehook", **patient.python.environment)
+    state = json.loads(command("status", "--json", "--prefix", prefix, cwd=tmp_path / "hostile").stdout)
+    assert (state["active"], state["cache_dir"]) == (True, str(patient.cache))
+    assert command("doctor", f"--prefix={prefix}", cwd=tmp_path / "hostile").stdout == "nothing is wrong here\n"
+    empty = tmp_path / "empty"
+    venv.EnvBuilder(symlinks=True).create(empty)
+    process = command("doctor", "--json", "--prefix", empty, cwd=tmp_path / "hostile", check=False)
+    found = json.loads(process.stdout)["findings"]
+    assert (process.returncode, found[0]["what"]) == (1, f"pycachehook is not installed in {empty}.")
+    assert found[0]["mend"] == f"{empty}/bin/python -m pip install pycachehook"
+    state = json.loads(command("status", "--json", "--prefix", empty).stdout)
+    assert (state["active"], state["enabled"]) == (False, None)
+    assert command("status", "--prefix", tmp_path, check=False).returncode == 2

@@ -170,7 +170,7 @@ def test_nothing_is_imported_or_made(
     assert (said["source"], said["ours"], said["active"]) == (str(root / "pack" / "part.py"), True, False)
     assert "not active" in said["why"]
     assert [each["verdict"] for each in said["places"]] == ["absent", "absent"]
-    assert said["outcome"] == "compiled, and stored if the cache directory can be made"
+    assert said["outcome"] == "compiled and stored"
     assert said["options"]["cache_dir"] == {"value": str(cache), "origin": "PYCACHEHOOK_CACHE_DIR"}
     assert (cache.exists(), "pack" in sys.modules, pycachehook.active()) == (False, False, None)
 
@@ -286,3 +286,45 @@ def test_for_people(hook: pycachehook.Hook, root: Path, capsys: pytest.CaptureFi
     assert lines[0] == f"module: {root / 'module.py'}"
     assert lines[-2].startswith(f"  store: hit: {entry} (written or used ")
     assert lines[-1] == "  outcome: loaded from store"
+
+
+def test_the_current_directory_is_searched(python: Python, tree: Callable[[Mapping[str, str]], Path]) -> None:
+    """Modules are found as `python -m` finds them here, or with --script as that script finds them; -P finds neither."""
+    root = tree({"here.py": "", "below/there.py": "", "below/main.py": "import there"})
+    commands = Path(python.executable).parent / "pycachehook"
+    for command in ([python.executable, "-m", "pycachehook"], [str(commands)]):
+        run = type(python)(command[0], **python.environment)
+        explained = run(*command[1:], "explain", "--json", "here", cwd=root)
+        assert json.loads(explained.stdout)["source"] == str(root / "here.py")
+        assert "There is no module there" in run(*command[1:], "explain", "there", cwd=root, check=False).stderr
+        explained = run(*command[1:], "explain", "--json", "--script", "below/main.py", "there", cwd=root)
+        assert json.loads(explained.stdout)["source"] == str(root / "below" / "there.py")
+        beside = run(*command[1:], "explain", "--script", "below/main.py", "here", cwd=root, check=False)
+        assert (beside.returncode, beside.stderr.count("\n")) == (1, 1)
+    safe = python("-P", "-m", "pycachehook", "explain", "here", cwd=root, check=False)
+    assert "There is no module here" in safe.stderr
+
+
+def test_replaced_step(python: Python, tree: Callable[[Mapping[str, str]], Path], cache: Path) -> None:
+    """With a tool that replaces a step of the loader nothing is stored, and the step is named."""
+    root = tree({
+        "module.py": "",
+        "sitecustomize.py": "from importlib.machinery import SourceFileLoader as L\nplain = L.get_data\n"
+        "L.get_data = lambda self, path: plain(self, path)\n",
+    })  # fmt: skip
+    options = {"PYTHONPATH": str(root), "PYCACHEHOOK_CACHE_DIR": str(cache)}
+    said = json.loads(python("-m", "pycachehook", "explain", "--json", "module", **options).stdout)
+    assert (
+        said["outcome"]
+        == "compiled, and neither read nor stored: a tool has replaced 'get_data' of the loader in this process"
+    )
+
+
+@pytest.mark.parametrize("home", ["/nonexistent", None])
+def test_no_cache_directory(home: str | None, python: Python, tree: Callable[[Mapping[str, str]], Path]) -> None:
+    """Where there can be none, that is the outcome."""
+    root = tree({"module.py": ""})
+    environment = {"HOME": home} if home else {"PYCACHEHOOK_CACHE_DIR": "/dev/null/cache"}
+    said = json.loads(python("-m", "pycachehook", "explain", "--json", "module", cwd=root, **environment).stdout)
+    assert said["outcome"].startswith("compiled, not stored: ")
+    assert (home or "/dev/null") in said["outcome"]

@@ -33,7 +33,8 @@ ARGUMENTS = {
     "inspect": ("{entry}",),
     "verify": (),
     "prune": ("--max-files", "1", "--dry-run"),
-    "doctor": (),
+    "clear": ("--dry-run",),
+    "doctor": ("one",),
     "status": (),
     "archive build": ("--path", "{root}", "{archive}"),
     "archive list": ("{archive}",),
@@ -59,7 +60,10 @@ def commands_with_json() -> Iterator[str]:
     (commands,) = (
         action.choices for action in parser()._actions if hasattr(action, "choices") and action.dest == "==SUPPRESS=="
     )
+    aliases = ("clean",)
     for name, command in commands.items():  # type: ignore[union-attr]
+        if name in aliases:
+            continue
         inner = [action.choices for action in command._actions if isinstance(action.choices, dict)]
         for verb, each in (inner[0] if inner else {"": command}).items():
             if any("--json" in action.option_strings for action in each._actions):

@@ -286,7 +286,7 @@ def test_status_shows_the_last_runs(
     assert "app19        19         1     95.0%" in capsys.readouterr().out.splitlines()
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish", "powershell"])
 def test_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The completion script knows every command."""
     pytest.importorskip("shtab", reason="shtab (extra cli) is not installed")
@@ -294,7 +294,19 @@ def test_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
         main(["--print-completion", shell])
     assert exit_.value.code == 0
     script = capsys.readouterr().out
-    for name in ("run", "enable", "precompile", "explain", "inspect", "verify", "prune", "doctor", "status"):
+    for name in (
+        "clear",
+        "help",
+        "run",
+        "enable",
+        "precompile",
+        "explain",
+        "inspect",
+        "verify",
+        "prune",
+        "doctor",
+        "status",
+    ):
         assert name in script
 
 
