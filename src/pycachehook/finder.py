@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 __builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
 
-# Modules that write pycs where CPython has them; pip, installer and uv's compiler import one. See `find_spec`.
-WRITES_BYTECODE = ("compileall", "py_compile")
+# Imported by programs that write pycs into trees: pip, installer, uv's compiler. From then on `sys.pycache_prefix` is
+# what it would be without the hook, so that they write, record and remove the pycs that they would without it.
+WRITES_BYTECODE = "compileall"
 
 
 class CachingFinder:
@@ -59,7 +60,7 @@ class CachingFinder:
                 spec = None if find_spec is None else find_spec(fullname, path, target)
             if spec is None:
                 continue
-            if fullname in WRITES_BYTECODE:
+            if fullname == WRITES_BYTECODE:
                 policies.leave_prefix()
             loader: Any = spec.loader
             if type(loader) is SourceFileLoader:

@@ -177,5 +177,7 @@ def _new_finder(path: str) -> "Any":
                     finder = sys.path_importer_cache[path] = hook(path)
                 except ImportError:
                     continue
+                except Exception:  # noqa: BLE001 -- the hook's own; PathFinder asks it again, and lets that pass
+                    return _UNKNOWN
                 return finder
     return _UNKNOWN

@@ -43,7 +43,7 @@ SOURCES = {
 PRELUDE = """
 import atexit, ctypes, faulthandler, fcntl, importlib.util, json, os, random, signal, sys, threading, time
 from filelock import lock_descriptor, unlock_descriptor
-import pycachehook, pycachehook.on_miss.compiling
+import pycachehook, pycachehook.on_miss.compiling, pycachehook.own_modules
 
 faulthandler.dump_traceback_later(100, exit=True)  # what hangs says where, and is no success
 os.register_at_fork(after_in_child=lambda: atexit.register(os._exit, 1))  # which would wait for a thread it has not
@@ -77,15 +77,15 @@ def load(name):
 
 def on_compiling(name, act):
     "Have `act` called whenever the module `name` is about to be compiled, by which time its lock is held."
-    loader = importlib.machinery.SourceFileLoader
-    compile_it = loader.source_to_code
+    compiling = pycachehook.own_modules.load("on_miss.compiling")
+    compile_it = compiling.source_to_code
 
-    def source_to_code(self, data, path, *more):
+    def source_to_code(loader, data, path, *more):
         if path == f"{ROOT}/{name}.py":
             act()
-        return compile_it(self, data, path, *more)
+        return compile_it(loader, data, path, *more)
 
-    loader.source_to_code = source_to_code
+    compiling.source_to_code = source_to_code
 
 
 def wait_at_the_gate():
@@ -245,26 +245,20 @@ UNPREPARED = PRELUDE.replace("from filelock import lock_descriptor, unlock_descr
 
 @pytest.mark.parametrize("count", [1, PROCESSES])
 def test_uncached_filelock(count: int, team: Team) -> None:
-    """Where filelock itself has no bytecode, it is looked up like any module, once, and what follows is locked."""
+    """Where nothing has bytecode, filelock is not looked up, and every file is compiled once."""
     body = f"wait_at_the_gate(); tell(**get(*{PACK}), loaded='filelock' in sys.modules)"
     settings: dict[str, Any] = {"prelude": UNPREPARED, "in_tree": "ignore", "lock_timeout": LONG}
     reports = team.at_once(count, body, **settings)
-    assert [(report["values"], report["errors"]) for report in reports] == [(PACK, 0)] * count
-    leaders = [report for report in reports if report["loaded"]]
-    assert leaders
-    looked_up = Counter(line.partition(": ")[0] for line in team.lines())
-    filelock = {name for name in looked_up if name.partition(".")[0] == "filelock"}
-    assert "filelock" in filelock
-    assert {looked_up[name] for name in filelock} == {len(leaders)}
+    assert [(report["values"], report["errors"], report["loaded"]) for report in reports] == [(PACK, 0, False)] * count
     compiled = team.compiled()
-    assert {name: compiled[name] for name in PACK[2:]} == dict.fromkeys(PACK[2:], 1)
+    assert set(compiled.values()) == {1}
     assert (team.faults(), team.temporary()) == ([], [])
     (again,) = team.at_once(1, body, **settings)
     assert (again["compiled"], again["errors"]) == (0, 0)
 
 
-def test_followers_need_no_locks(team: Team) -> None:
-    """A process that comes upon what another one is compiling waits for that, and does not even load filelock."""
+def test_followers_wait_for_the_entry(team: Team) -> None:
+    """A process that needs what another one is compiling waits for its entry, and does not load filelock."""
     leader_does = ("on_compiling('slow', lambda: (tell(compiling=True), time.sleep(0.5)))", "tell(**get('slow'))")
     with team.closed_gate():
         follower = team.start(
@@ -305,20 +299,6 @@ def test_following_costs_no_patience(team: Team) -> None:
     assert (waited["values"], waited["compiled"], waited["misses"]) == (["slow"], 0, {})
     (report,) = team.finish(leader)
     assert report["stored"] == 1
-
-
-def test_nobody_is_followed_for_ever(team: Team) -> None:
-    """Where others are at work, but not on what this process needs, it compiles for itself after a while, and at once then."""
-    (leader,) = team.at_once(1, "wait_at_the_gate(); tell(**get('slow'))")
-    assert leader["stored"] == 1
-    touch = f"os.utime({str(team.cache / '.pycachehook' / 'at-work')!r})"
-    busy = f"threading.Thread(target=lambda: [({touch}, time.sleep(0.05)) for _ in range(200)], daemon=True).start()"
-    told = "tell(**get('other'), hope=pycachehook.on_miss.single_flight._hope); tell(**get('pack'), loaded='filelock' in sys.modules)"
-    first, second = team.finish(team.start(touch, busy, told, prelude=UNPREPARED))
-    assert first["hope"] <= 0 < pycachehook.on_miss.single_flight.AT_WORK
-    assert [first[each] for each in ("values", "misses", "errors")] == [["other"], {"absent": 1}, 0]
-    assert (second["values"], second["stored"], second["loaded"]) == (["pack"], 1, True)
-    assert first["used"] < first["took"] / 2, "it sleeps"
 
 
 STOPPED = "on_compiling('slow', lambda: (tell(compiling=True), os.kill(os.getpid(), signal.SIGSTOP)))"
@@ -479,16 +459,6 @@ def test_locks_let_go_are_forgotten(team: Team) -> None:
         f"get(*{PACK}); from pycachehook.on_miss import single_flight; tell(held=held(), remembered=len(single_flight._held))"
     )
     assert report == {"held": [], "remembered": 0}
-
-
-def test_others_are_told_again(team: Team) -> None:
-    """A process that goes on compiling says so again before the others would take it for gone."""
-    report = team.run(
-        f"get('slow'); file = {str(team.cache / '.pycachehook' / 'at-work')!r}; os.utime(file, (1, 1))",
-        "from pycachehook import runtime; from pycachehook.on_miss import single_flight as flight; runtime.current.directory().told -= flight.AT_WORK / 2",
-        "get('other'); tell(told=os.stat(file).st_mtime)",
-    )
-    assert report["told"] > 1
 
 
 def test_no_lock_after_an_error(team: Team) -> None:
@@ -661,7 +631,7 @@ def test_threads_in_opposite_order(team: Team) -> None:
 MULTIPROCESSING = """
 import importlib, json, multiprocessing, os, sys
 from filelock import lock_descriptor, unlock_descriptor
-import pycachehook, pycachehook.on_miss.compiling
+import pycachehook, pycachehook.on_miss.compiling, pycachehook.own_modules
 
 hook = pycachehook.install({cache!r}, lock_timeout={long})
 NAMES = {names}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SOURCE = {"small.py": 'def answer(b=2):\n    """Multiply."""\n    return 21 * b\n\nRESULT = answer()\n'}
 RESULT = 42
-SEAL_SIZE = 16
+SEAL_SIZE = 28
 
 # Damages one entry in each way, imports the module anew each time, and prints what was not as it should be.
 PROGRAM = f"""

@@ -140,7 +140,7 @@ def test_special_entries(odd: Path, python: Python, cache: Path, capsys: pytest.
     (in_tree.parent / "m.py").touch()
     os.mkfifo(in_tree / f"m.{tag}.pyc")
     program = (
-        f"from pycachehook.commands import doctor; print(doctor._is_stale({str(in_tree / f'm.{tag}.pyc')!r}, 'm.py'))"
+        f"from pycachehook.commands import doctor; print(doctor.is_stale({str(in_tree / f'm.{tag}.pyc')!r}, 'm.py'))"
     )
     assert python("-c", program).stdout == "True\n"
 

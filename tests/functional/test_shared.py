@@ -262,7 +262,7 @@ def test_verify(filled: dict[str, Path], command: Callable[..., Any], tree: Tree
     for entry, change in (
         (damaged, lambda data: data[:30] + bytes([data[30] ^ 1]) + data[31:]),
         (unsealed, lambda data: data[:-16]),
-        (timestamp, lambda _: pyc.encode(compile("0", "m.py", "exec"), 0, bytes(8))),
+        (timestamp, lambda _: pyc.encode(compile("0", "m.py", "exec"), 0, bytes(8), bytes(8))),
         (misplaced, lambda _: filled["pack/module_6.py"].read_bytes()),
     ):
         entry.write_bytes(change(entry.read_bytes()))
