@@ -262,7 +262,8 @@ def installed_predicate(*, windows: bool = system.windows) -> "Callable[[str], b
     version = "python{}.{}{}".format(*sys.version_info[:2], "t" if "t" in getattr(sys, "abiflags", "") else "")
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     folders = ["Lib"] if windows else [f"{lib}/{version}" for lib in {"lib", sys.platlibdir}]
-    known = [os.path.dirname(os.__file__)]
+    # This package's own folder counts, wherever it lies: an editable installation is one, too.
+    known = [os.path.dirname(os.__file__), __file__.rpartition(separator)[0]]
     known += [separator.join((prefix, folder, "site-packages")) for prefix in prefixes for folder in folders]
     directories = tuple(f"{normal(directory)}{separator}" for directory in known)
 

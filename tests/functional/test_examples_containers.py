@@ -75,8 +75,9 @@ def test_read_only_container(run_example: Callable[[str], str]) -> None:
     assert int(bare["compiled"]) > modules + 20, "rich's modules too"
     for row in (first, second):
         assert (row["compiled"], row["stored"], row["misses"]) == ("0", "0", "{}")
-        assert int(row["from the cache"]) == int(bare["compiled"])
-        assert row["from __pycache__"] == bare["from __pycache__"]
+        found = int(row["from the cache"]) + int(row["from __pycache__"])  # precompile itself may leave a pyc there
+        assert found == int(bare["compiled"]) + int(bare["from __pycache__"])
+        assert int(row["from the cache"]) > modules + 20
     for user in (0, NOBODY):
         assert re.search(rf"^user {user}: .*: Read-only file system$", output, re.MULTILINE)
     assert "bytecode beside the sources in /app: 0\n" in output

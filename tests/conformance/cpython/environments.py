@@ -61,11 +61,15 @@ class Side:
         code = f"import sysconfig; print(sysconfig.get_path({scheme_path!r}))"
         return Path(run(self.python, "-I", "-c", code).strip())
 
-    def check(self, state: dict[str, Any]) -> None:
-        """Check what a run has said of its interpreter; raises RuntimeError if it was not the environment that it should be."""
+    def check(self, state: dict[str, Any], *, disabled: bool = False) -> None:
+        """Check what a run has said of its interpreter; raises RuntimeError if it was not the environment that it should be.
+
+        `disabled`: under the hook's kill switch.
+        """
         hooked = "CachingFinder" in state["finders"]
-        prefix = None if self.name == PLAIN else str(self.bytecode)
-        if hooked != (self.name == HOOK) or state["prefix"] != prefix:
+        plain = self.name == PLAIN or (self.name == HOOK and disabled)
+        prefix = None if plain else str(self.bytecode)
+        if hooked != (self.name == HOOK and not disabled) or state["prefix"] != prefix:
             raise RuntimeError(f"not the environment {self.name}: {state}")
 
 

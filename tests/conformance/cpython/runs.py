@@ -109,7 +109,7 @@ def run_module(side: Side, module: str, tests: Iterable[str], options: Mapping[s
         )
     if not lines:
         raise RuntimeError(f"{module} did not start in {side.name}: {log}")
-    side.check(lines[0])
+    side.check(lines[0], disabled="disable" in options)
     return dict(read_report(lines[1:], module, side))
 
 
