@@ -325,13 +325,14 @@ def test_an_import_in_a_thread_is_not_frozen(after_a_start: Callable[[str], list
     """Threads are how a server works; its start runs in the main thread."""
     program = """
         import threading
+        before = gc.get_freeze_count()  # Python 3.12 has frozen some itself
         def handle(): import late
         thread = threading.Thread(target=handle)
         thread.start()
         thread.join()
-        print(gc.get_freeze_count())
+        print(gc.get_freeze_count() <= before)
     """
-    assert after_a_start(program) == ["0"]
+    assert after_a_start(program) == ["True"]
 
 
 def test_an_import_that_fails_leaves_nothing_frozen(after_a_start: Callable[[str], list[str]]) -> None:
