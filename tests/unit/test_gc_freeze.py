@@ -63,12 +63,16 @@ PROGRAMS = {
         """,
         "big.last.log.file = open('out', 'wb'); big.last.log.file.write(b'written later')",
     ),
-    "a compressed file": (
+    "a file that writes something when it is closed": (
         """
-        import gzip
-        class Log: file = gzip.open("out", "wt")
+        import io, os
+        class Compressed(io.BufferedIOBase):
+            def close(self, write=os.write, out=os.open("out", os.O_CREAT | os.O_WRONLY)):
+                if not self.closed: write(out, b"trailer")
+                super().close()
+        class Log: file = Compressed()
         """,
-        "big.last.Log.file.write('written later')",
+        "",
     ),
     "a temporary file": (
         """
