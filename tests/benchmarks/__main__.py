@@ -21,6 +21,7 @@ from . import (
     cold_pages,
     concurrent,
     floor,
+    forked,
     memory,
     million,
     mtimes,
@@ -54,6 +55,7 @@ MEASUREMENTS: dict[str, Any] = {
     "cold_pages": cold_pages,
     "slow_disk": slow_disk,
     "memory": memory,
+    "forked": forked,
     "shared": shared,
     "million": million,
 }
