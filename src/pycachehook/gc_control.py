@@ -193,10 +193,11 @@ class Start:
         return not self._refused
 
     def _note_finalizers(self, objects: "list[Any]") -> None:
-        kinds = set(map(type, objects)) - self._kinds
-        self._kinds |= kinds
-        self._finalizing.update(filter(_has_finalizer, kinds))
-        if not self._finalizing or self.doubtful:
+        kinds = set(map(type, objects))
+        unseen = kinds - self._kinds
+        self._kinds |= unseen
+        self._finalizing.update(filter(_has_finalizer, unseen))
+        if kinds.isdisjoint(self._finalizing) or self.doubtful:
             return
         for each in objects:
             if type(each) in self._finalizing:
