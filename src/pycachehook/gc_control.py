@@ -18,18 +18,21 @@ from gc import (
     set_threshold,
     unfreeze,
 )
+from itertools import compress  # built in, as all of these are
 
 from ._compat import SourceFileLoader, hidden_from_tracebacks
 from .loader import CachingLoader
+from .system import BUILTINS
+
+__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-NEVER = (
-    100_000_007  # objects; no start makes so many. Prime, so that a body's `threshold * n` can be recognised and undone
-)
+# Objects; no start makes so many. Prime, so that a body's `threshold * n` can be recognised and undone.
+NEVER = 100_000_007
 
 MODULES = 25  # so many modules, executed for the first time within one outermost import, are a long start
 CHUNK = 2_000  # objects to examine at once: what was made just now is still in the processor's cache
@@ -199,12 +202,11 @@ class Start:
         self._finalizing.update(filter(_has_finalizer, unseen))
         if kinds.isdisjoint(self._finalizing) or self.doubtful:
             return
-        for each in objects:
-            if type(each) in self._finalizing:
-                try:
-                    self.finalized.append(ref(each))
-                except TypeError:
-                    self.doubtful = True
+        for each in compress(objects, map(self._finalizing.__contains__, map(type, objects))):
+            try:
+                self.finalized.append(ref(each))
+            except TypeError:
+                self.doubtful = True
         if len(self.finalized) > MOST_FINALIZED:
             self.finalized = [each for each in self.finalized if each() is not None]
             self.doubtful |= len(self.finalized) > MOST_FINALIZED

@@ -379,6 +379,8 @@ def test_the_collector_as_programs_mock_it_is_not_used(after_a_start: Callable[[
         for name in ("freeze", "unfreeze", "get_objects", "get_count", "get_threshold", "set_threshold", "get_freeze_count"):
             setattr(gc, name, fail)
         sys.modules["gc"] = None
+        import builtins
+        builtins.map = builtins.filter = fail
         import big
         print(count() > 5000)
     """
