@@ -31,6 +31,7 @@ __builtins__ = BUILTINS  # what programs patch in `builtins` later does not reac
 SEP = "\\" if system.windows else "/"
 _KIND, _REGULAR, _LINK = 0o170000, 0o100000, 0o120000  # of `st_mode`
 CHUNK = 20  # 2**20 bytes are mapped at once
+KEPT = 4  # so many parts stay mapped: of a recorded start, which uses them in their order, none is mapped twice
 MADV_POPULATE_READ = 22  # Linux 5.14; `mmap` does not name it
 
 _CODE_TYPE = type((lambda: None).__code__)
@@ -128,7 +129,7 @@ class Archive:
         self.roots.sort(key=lambda root: -len(root.place))  # one can lie in another
         self._listings = Listings((self,))
         self.check_roots()
-        self._mapped: set[int] = set()  # numbers of the file's parts that have been asked for
+        self._mapped: dict[int, None] = {}  # numbers of the file's parts that are mapped, the oldest first
         self._can_populate = sys.platform == "linux"
 
     @property
@@ -232,7 +233,7 @@ class Archive:
 
     def _map_around(self, offset: int) -> None:
         """Have the kernel map, and read if need be, the part of the file that `offset` is in: else it does so page by page."""
-        self._mapped.add(offset >> CHUNK)
+        self._mapped[offset >> CHUNK] = None
         if self._can_populate:
             mapping: Any = self._view.obj
             begin = offset >> CHUNK << CHUNK
@@ -241,6 +242,10 @@ class Archive:
                 end = self.start
             try:
                 mapping.madvise(MADV_POPULATE_READ, begin, end - begin)
+                if len(self._mapped) > KEPT:  # what was loaded from there is in memory of its own
+                    oldest = next(iter(self._mapped))
+                    self._mapped.pop(oldest, None)
+                    mapping.madvise(mmap.MADV_DONTNEED, oldest << CHUNK, 1 << CHUNK)
             except (OSError, ValueError):  # an old kernel, or the file's end
                 self._can_populate = False
 

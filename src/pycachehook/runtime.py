@@ -393,9 +393,9 @@ def listings_of(archives: "tuple[Any, ...]") -> "Listings | None":
 def _loader_of(values: "Values") -> "type[CachingLoader] | None":
     if values["gc"] == "default":
         return None
-    from .gc_control import PausingLoader
+    from .gc_control import FreezingLoader, PausingLoader
 
-    return PausingLoader
+    return FreezingLoader if values["gc"] == "freeze" else PausingLoader
 
 
 def _matcher(patterns: tuple[str, ...]) -> "Callable[[str], bool]":

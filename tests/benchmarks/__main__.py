@@ -21,6 +21,7 @@ from . import (
     cold_pages,
     concurrent,
     floor,
+    forked,
     memory,
     million,
     mtimes,
@@ -29,6 +30,7 @@ from . import (
     shared,
     slow_disk,
     warm,
+    whole_process,
 )
 from .applications import APPLICATIONS
 from .chart import draw
@@ -36,7 +38,7 @@ from .counts import ClaimError
 from .environment import prepare
 from .measure import Measurement, Record, Skipped
 
-MEASUREMENTS = {
+MEASUREMENTS: dict[str, Any] = {
     "warm": warm,
     "activation": activation,
     "cold": cold,
@@ -46,10 +48,14 @@ MEASUREMENTS = {
     "precompile": precompile,
     "aged": aged,
     "archive": archive,
+    "process_entries": whole_process.ENTRIES,
+    "process_unchecked": whole_process.UNCHECKED,
+    "process_checked": whole_process.CHECKED,
     "floor": floor,
     "cold_pages": cold_pages,
     "slow_disk": slow_disk,
     "memory": memory,
+    "forked": forked,
     "shared": shared,
     "million": million,
 }

@@ -3,9 +3,9 @@
     cpython      bytecode in each package's `__pycache__`, as compileall leaves it
     checked      ours, a `checked-hash` archive: every source is read and hashed
     unchecked    ours, an `unchecked-hash` archive: no source and no directory in it is looked at
-    paused       the same with `pause_gc`
-    checked, paused    `checked` with `pause_gc`
-    entries      ours, entries under `unchecked-hash`, with `pause_gc` and without an archive
+    paused       the same with `gc = "pause"`
+    checked, paused    `checked` with `gc = "pause"`
+    entries      ours, entries under `unchecked-hash`, with `gc = "pause"` and without an archive
 
 All files are in the page cache. Each has an environment to itself, and an archive in which the modules of a recorded
 start come first. System calls are those of the program beyond those of a bare start of the same interpreter (`pass`), as
@@ -30,6 +30,7 @@ from .measure import Measurement, Record, Variant, means, measure
 
 DEFAULT = ("sympy", "sqlalchemy", "django", "flask", "boto3", "pandas")
 
+VARIANTS = ("checked", "unchecked", "paused", "checked, paused", "entries")
 MEMORY = ("brk", "mmap", "munmap")
 
 _SHOW = """
@@ -43,7 +44,7 @@ def run(environment: Environment, applications: Mapping[str, Application], round
     """Time starts from archives against CPython's default."""
     cases = {}
     for case, application in applications.items():
-        trees = {"cpython": environment.compiled, **environment.archived(case, application)}
+        trees = {"cpython": environment.compiled, **environment.archived(case, application, *VARIANTS)}
         cases[case] = [tree.variant(name, application.code, claim=WARM) for name, tree in trees.items()]
     timed = measure(cases, rounds, "cpython")
     heading = f"geometric means over {', '.join(cases)}"

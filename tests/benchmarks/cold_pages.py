@@ -1,7 +1,7 @@
 """Starts with a cold page cache: after a boot, on a node or in a container where nothing has been read yet.
 
     cpython    bytecode in each package's `__pycache__`
-    archive    ours, an `unchecked-hash` archive, with `pause_gc`
+    archive    ours, an `unchecked-hash` archive, with `gc = "pause"`
     floor      all modules' marshalled code, no more, read from one file into a dictionary; without garbage collection
 
 Before each start the kernel is told to forget all files, directories and names (`drop_caches`), the interpreter's too.

@@ -35,13 +35,20 @@ from .conditions import sweep
 from .counts import Claim
 from .measure import Condition, Variant, clean_environment
 
-# By the variants of `archive`: the invalidation mode, and further options.
+# By the variants of `archive` and `whole_process`: the invalidation mode, and further options. Those with `in_tree` have
+# entries instead of an archive.
+ENTRIES = ("--in-tree", "ignore")
 ARCHIVED = {
     "checked": ("checked-hash",),
     "unchecked": ("unchecked-hash",),
-    "paused": ("unchecked-hash", "--pause-gc"),
-    "checked, paused": ("checked-hash", "--pause-gc"),
-    "entries": ("unchecked-hash", "--pause-gc", "--in-tree", "ignore"),
+    "paused": ("unchecked-hash", "--gc", "pause"),
+    "frozen": ("unchecked-hash", "--gc", "freeze"),
+    "checked, paused": ("checked-hash", "--gc", "pause"),
+    "checked, frozen": ("checked-hash", "--gc", "freeze"),
+    "entries": ("unchecked-hash", "--gc", "pause", *ENTRIES),
+    "store": ("checked-hash", *ENTRIES),
+    "store, paused": ("checked-hash", "--gc", "pause", *ENTRIES),
+    "store, frozen": ("checked-hash", "--gc", "freeze", *ENTRIES),
 }
 LEFT_OUT = ("*/test/*", "*/tests/*", "*/lib2to3/*", "*/idlelib/*", "*/turtledemo/*")  # what no start imports
 
@@ -94,6 +101,7 @@ class Environment:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._archived: dict[tuple[str, str], Tree] = {}
+        self._built: set[tuple[str, str]] = set()  # modes and cases
         self.caches = root / "caches"
         self.compiled = Tree(root / "compiled", root / "compiled")
         self.plain = Tree(root / "plain", root / "plain")
@@ -107,17 +115,15 @@ class Environment:
         )
 
     def archived(self, case: str, application: Application, *variants: str) -> dict[str, Tree]:
-        """Return the environments with the application's archive in front, by the variants of `archive`: all, or these.
+        """Return the environments with the application's archive in front, by these keys of `ARCHIVED`.
 
-        Each has an archive of everything in it, in which what a recorded start of the application used comes first.
-        They are made if need be.
+        There is one archive for each mode, of everything in an environment; in it, what a recorded start of the
+        application used comes first. All are made if need be.
         """
-        for name in variants or ARCHIVED:
+        for name in variants:
             if (name, case) not in self._archived:
-                self._archived[name, case] = self._with_archive(
-                    f"{name.replace(', ', '-')}-{case}", application, *ARCHIVED[name]
-                )
-        return {name: self._archived[name, case] for name in variants or ARCHIVED}
+                self._archived[name, case] = self._with_archive(name, case, application, *ARCHIVED[name])
+        return {name: self._archived[name, case] for name in variants}
 
     def sharing(self) -> tuple[Tree, Tree]:
         """Return two environments at different paths, alike to the byte, that share a cache with `layout = "shared"`."""
@@ -131,33 +137,20 @@ class Environment:
         _install_project(one, two)
         return one, two
 
-    def _with_archive(self, name: str, application: Application, mode: str, *options: str) -> Tree:
-        cache = self.caches / f"archive-{name}"
-        out, profile = cache.with_suffix(".pyca"), cache.with_suffix(".profile")
+    def _with_archive(self, variant: str, case: str, application: Application, mode: str, *options: str) -> Tree:
+        name = f"{variant.replace(', ', '-')}-{case}"
+        out = self.caches / f"archive-{mode}-{case}.pyca"
         archives = () if "--in-tree" in options else ("--archives", str(out))
+        cache = self.caches / f"archive-{name}"
         tree = Tree(
             self.root / f"archive-{name}", cache, (*archives, "--invalidation-mode", mode, *options), hooked=True
         )
         shutil.rmtree(tree.path, ignore_errors=True)
         shutil.copytree(self.plain.path, tree.path, symlinks=True, copy_function=os.link)
         _install_project(tree)
-        if archives:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.unlink(missing_ok=True)
-            record = ("run", "--record", profile, "-c", application.code)
-            subprocess.run(
-                [tree.python, "-m", "pycachehook", *record],
-                env=clean_environment(),
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-            left_out = [word for glob in LEFT_OUT for word in ("--exclude", glob)]
-            _python(
-                tree.python, "-m", "pycachehook", "archive", "build", "--invalidation-mode", mode, "--profile", profile,
-                *left_out, out, check=False,  # sources that do not compile
-            )  # fmt: skip
-            out.stat()
-            sweep(tree.purelib / "pycachehook")
+        if archives and (mode, case) not in self._built:
+            self._built.add((mode, case))
+            _build(tree, out, application, mode)
         return tree
 
     @property
@@ -180,6 +173,24 @@ def prepare(directory: Path, applications: Iterable[Application]) -> Environment
     modes = ("-q", "-j", "0", "--invalidation-mode", "timestamp")
     _python(environment.compiled.python, "-m", "compileall", *modes, environment.compiled.purelib, check=False)
     return environment
+
+
+def _build(tree: Tree, out: Path, application: Application, mode: str) -> None:
+    """Write the archive of everything in the environment."""
+    profile = out.with_suffix(".profile")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.unlink(missing_ok=True)
+    record = ("run", "--record", profile, "-c", application.code)
+    subprocess.run(
+        [tree.python, "-m", "pycachehook", *record], env=clean_environment(), check=True, stdout=subprocess.DEVNULL
+    )
+    left_out = [word for glob in LEFT_OUT for word in ("--exclude", glob)]
+    _python(
+        tree.python, "-m", "pycachehook", "archive", "build", "--invalidation-mode", mode, "--profile", profile,
+        *left_out, out, check=False,  # sources that do not compile
+    )  # fmt: skip
+    out.stat()
+    sweep(tree.purelib / "pycachehook")
 
 
 def _install_requirements(environment: Environment, requirements: set[str]) -> None:

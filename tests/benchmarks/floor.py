@@ -3,8 +3,8 @@
     cpython    CPython's default, as in `archive`
     floor      all modules' marshalled code in a dictionary, and a finder that looks there and nowhere else
     archive    ours, an `unchecked-hash` archive; and a `checked-hash` one
-    floor, paused and archive, paused      the same without cyclic garbage collection (`pause_gc`)
-    archive, checked, paused               a `checked-hash` archive with `pause_gc`
+    floor, paused and archive, paused      the same without cyclic garbage collection (`gc = "pause"`)
+    archive, checked, paused               a `checked-hash` archive with `gc = "pause"`
 
 Times are those of the imports alone, taken in the process: what the floor has in memory was put there before. Ours
 begins with its own start-up, the opening of the archive included.

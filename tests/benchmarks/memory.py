@@ -1,7 +1,7 @@
 """Memory of eight workers that have all imported a program and wait: proportional set sizes (PSS), from `smaps_rollup`.
 
     cpython    bytecode in each package's `__pycache__`
-    archive    ours, an `unchecked-hash` archive, with `pause_gc`
+    archive    ours, an `unchecked-hash` archive, with `gc = "pause"`
 
 Each worker is a process of its own. A page that n processes share counts as 1/n of a page for each of them.
 """

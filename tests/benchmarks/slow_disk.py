@@ -1,7 +1,7 @@
 """Starts from a slow disk: a file system on which every operation takes a millisecond more, and nothing is remembered.
 
     cpython    bytecode in each package's `__pycache__`
-    archive    ours, an `unchecked-hash` archive, with `pause_gc`
+    archive    ours, an `unchecked-hash` archive, with `gc = "pause"`
 
 The environment, the standard library and the archive are all there (FUSE, with the kernel's caching of names and
 attributes off; `slow_fs`), which stands for network and cluster file systems. One process, eight and 64 at once.

@@ -131,6 +131,19 @@ def test_a_profile_comes_first(root: Path, tmp_path: Path) -> None:
     assert first.offset + first.size < second.offset + second.size == opened.start < third.offset
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/smaps")
+def test_what_has_been_loaded_does_not_stay_mapped(tree: Tree, tmp_path: Path) -> None:
+    """Of an archive of 16 MiB, loaded from the beginning to the end, and back, a few stay in this process's memory."""
+    names = [f"big{number:02}" for number in range(16)]
+    root = tree({f"{name}.py": f"NAME = {name!r}\nTEXT = {'x' * 2**20!r}\n" for name in names})
+    opened = build(root, tmp_path / "big.pyca")
+    for name in [*names, *reversed(names)]:
+        assert opened.find(str(root / f"{name}.py")).co_consts[0] == name
+    maps = Path("/proc/self/smaps").read_text(encoding="utf-8").partition(opened.path_name)[2].splitlines()
+    resident = next(int(line.split()[1]) for line in maps if line.startswith("Rss:"))
+    assert resident < 8 * 1024  # KiB
+
+
 def test_two_builds_are_the_same_bytes(root: Path, tmp_path: Path) -> None:
     """Whatever the number of processes."""
     first, second = tmp_path / "one" / "app.pyca", tmp_path / "two" / "app.pyca"

@@ -1,4 +1,4 @@
-"""The option `pause_gc`: no collection while a module's body runs, and everything as it was after it."""
+"""The option `gc`: no collection while a module's body runs, and everything as it was after it."""
 
 from __future__ import annotations
 
@@ -38,16 +38,20 @@ def _collector() -> Iterator[None]:
     (gc.enable if enabled else gc.disable)()
 
 
-@pytest.fixture
+@pytest.fixture(params=["pause", "freeze"])
 def run(
-    tree: Callable[[Mapping[str, str]], Path], cache: Path, no_hook: None, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tree: Callable[[Mapping[str, str]], Path],
+    cache: Path,
+    no_hook: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Import:
-    """Return a function that runs a text as a module's body, under the hook with `pause_gc`."""
+    """Return a function that runs a text as a module's body, under the hook with either value of the option."""
 
     def run(text: str) -> ModuleType:
         root = tree({"paused_module.py": text, "paused_inner.py": "import gc\nthreshold = gc.get_threshold()\n"})
         monkeypatch.syspath_prepend(root)
-        pycachehook.install(cache, pause_gc=True)
+        pycachehook.install(cache, gc=request.param)
         return importlib.import_module("paused_module")
 
     return run
