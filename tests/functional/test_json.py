@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -42,6 +43,14 @@ ARGUMENTS = {
 }
 
 
+# What travels is tested with real servers in `tests/bundles`; here only the names of keys are compared.
+BUNDLES = {
+    "archive push": {"destination", "variant", "sha256", "size", "payload_size", "created", "signed"},
+    "archive pull": {"path", "changed", "sha256", "size", "created", "signer", "source", "received"},
+    "archive spread": {"path", "sha256", "nodes"},
+}
+
+
 def keys(value: object) -> Iterator[str]:
     """Yield every key in a JSON value, but for names that are data."""
     if isinstance(value, dict):
@@ -72,8 +81,24 @@ def commands_with_json() -> Iterator[str]:
 
 def test_all_are_tried() -> None:
     """No command that takes `--json` is left out here."""
-    assert set(commands_with_json()) == set(ARGUMENTS) == set(DOCUMENTED)
+    assert set(commands_with_json()) == {*ARGUMENTS, *BUNDLES} == set(DOCUMENTED)
     assert {name.partition(" ")[0] for name in ARGUMENTS} < set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", BUNDLES)
+def test_keys_of_bundles_are_documented(command: str) -> None:
+    """The page names each key of what the commands for bundles print."""
+    assert BUNDLES[command] <= DOCUMENTED[command]
+
+
+def test_keys_of_bundles() -> None:
+    """These are the fields of what `push` and `pull` return."""
+    pytest.importorskip("minisign", reason="needs the extra remote")
+    from pycachehook.bundles.pull import Pulled
+    from pycachehook.bundles.push import Pushed
+
+    assert {each.name for each in dataclasses.fields(Pushed)} == BUNDLES["archive push"]
+    assert {each.name for each in dataclasses.fields(Pulled)} == BUNDLES["archive pull"]
 
 
 @pytest.mark.alone
