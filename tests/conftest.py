@@ -251,14 +251,3 @@ def no_hook(import_state: None, no_options: None, tmp_path: Path, monkeypatch: p
     sys.pycache_prefix, sys.dont_write_bytecode = None, False
     yield
     pycachehook.uninstall()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expect failures in the folders that `unverified.txt` names; see there."""
-    tests = Path(__file__).parent
-    lines = (tests / "unverified.txt").read_text(encoding="utf-8").splitlines()
-    folders = tuple(tests / line for line in lines if line and not line.startswith("#"))
-    for item in items:
-        inside = any(item.path.is_relative_to(folder) for folder in folders)
-        if inside and item.path.name != "test_programs_that_patch.py":
-            item.add_marker(pytest.mark.xfail(strict=False, reason="not verified since the import path was rewritten"))

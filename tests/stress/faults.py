@@ -17,8 +17,8 @@ from py_compile import compile as compile_to
 
 from .tree import Module
 
-SEAL_MAGIC = b"PYCHOOK1"
-SEAL_SIZE = 16
+SEAL_MAGIC = b"PYCHOOK2"
+SEAL_SIZE = 28
 BLOCK = 512
 
 Fault = Callable[["Target"], bool]
@@ -66,7 +66,7 @@ def opened(path: str, flags: int) -> Iterator[int]:
 
 def _whole(descriptor: int) -> bytes:
     data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-    sealed = data[-SEAL_SIZE:-8] == SEAL_MAGIC and source_hash(data[:-8]) == data[-8:]
+    sealed = data[-SEAL_SIZE:][:8] == SEAL_MAGIC and source_hash(data[:-8]) == data[-8:]
     return data if sealed else b""
 
 

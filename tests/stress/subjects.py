@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sys
@@ -131,9 +132,10 @@ class Littering(_Saboteur):
 
     def harm(self) -> None:
         """Leave one where faults do not remove it."""
-        os.makedirs(self.settings.cache, exist_ok=True)
-        with open(f"{self.settings.cache}/.pycachehook-{os.getpid()}-{time.time_ns():x}.tmp", "wb"):
-            pass
+        with contextlib.suppress(OSError):  # the faults may have taken the directory
+            os.makedirs(self.settings.cache, exist_ok=True)
+            with open(f"{self.settings.cache}/.pycachehook-{os.getpid()}-{time.time_ns():x}.tmp", "wb"):
+                pass
 
 
 SUBJECTS: dict[str, Callable[[Settings, random.Random], Subject]] = {
