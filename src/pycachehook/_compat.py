@@ -9,7 +9,7 @@ import _warnings
 import builtins
 import sys
 
-from .system import builtin_module
+from .system import builtin_module, is_foreign
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -252,13 +252,41 @@ def is_standard_codec(name: str) -> bool:
     return search is not None and search(name.lower()) is not None
 
 
+def standard_module(name: str) -> "Any":
+    """Return a module of the standard library that is written in C; None where there is none.
+
+    It is looked for in the interpreter's own directories, never on `sys.path`, and is not put into `sys.modules`: a
+    program sees the same modules after a miss and after a hit.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    if name in sys.builtin_module_names:
+        return builtin_module(name)
+    version = "python{}.{}{}".format(*sys.version_info[:2], "t" if "t" in getattr(sys, "abiflags", "") else "")
+    for prefix in (sys.base_exec_prefix, sys.base_prefix):
+        for folder in (f"{prefix}/{sys.platlibdir}/{version}/lib-dynload", f"{prefix}/lib/{version}/lib-dynload"):
+            for suffix in EXTENSION_SUFFIXES:
+                path = f"{folder}/{name}{suffix}"
+                spec = ModuleSpec(name, ExtensionFileLoader(name, path), origin=path)
+                try:
+                    module = _imp.create_dynamic(spec)
+                    _imp.exec_dynamic(module)
+                except ImportError as error:  # no such file, or not for this subinterpreter
+                    if is_foreign(error):
+                        raise
+                    continue
+                if sys.modules.get(name) is module:  # a module of the older kind (before PEP 489) puts itself there
+                    del sys.modules[name]
+                return module
+    return None
+
+
 def _blake2b() -> "Any":
     """Return BLAKE2b; `_blake2` is what `hashlib` takes it from, which loads OpenSSL, too."""
-    try:
-        from _blake2 import blake2b
-    except ImportError:
-        from hashlib import blake2b
-    return blake2b
+    module = standard_module("_blake2")
+    if module is None:
+        import hashlib as module
+    return module.blake2b
 
 
 def new_digest(prefix: bytes, size: int) -> "Any":

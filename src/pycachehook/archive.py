@@ -4,10 +4,9 @@ Start-up module, where archives are configured: imports nothing at module level 
 loaded, but `mmap`.
 """
 
-import mmap
 import sys
 
-from ._compat import KEY, MAGIC_NUMBER, set_filename, setting, siphash
+from ._compat import KEY, MAGIC_NUMBER, set_filename, setting, siphash, standard_module
 from .archive_format import INDEX_KEY, TAIL_SIZE, hash_of_names, named_roots, read_tail, suffix_of
 from .cache_dir import distrust, fault_of, trusted_owners
 from .events import ABSENT, ARCHIVE, CORRUPT, OTHER_MODE, Miss
@@ -18,6 +17,7 @@ from .system import BUILTINS, is_foreign, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Iterable
     from types import CodeType
     from typing import Any
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     Record = tuple[int, int, bool] | str | bool
     Listing = dict[str, Record | "Archive"]
     Position = tuple[int, int, bytes]
+
+if not TYPE_CHECKING:
+    mmap = standard_module("mmap")  # never a file of that name on the program's path
+    if mmap is None:
+        import mmap
 
 __builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
 

@@ -6,22 +6,19 @@ module's body runs.
 Loaded by the first lookup that has something to write, not at start-up.
 """
 
-import _imp
-import sys
 from _weakref import ref
 
-from pycachehook._compat import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec, get_ident, source_hash
+from pycachehook._compat import get_ident, source_hash, standard_module
 from pycachehook.cache_dir import SHARED_MODE, CacheDir, make_directories
 from pycachehook.events import Stats
 from pycachehook.on_miss.writer import check_inside, fault, open_own, prepare
 from pycachehook.paths import OWN_DIR
-from pycachehook.system import builtin_module, is_foreign, system
+from pycachehook.system import is_foreign, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from io import FileIO
-    from typing import Any
 
 LOCKS = 64  # lock files in a cache directory; two sources with one lock only wait for each other in vain
 FIRST_POLL, POLL = 0.001, 0.05  # seconds; waiters that ask more often steal the processor from the one that compiles
@@ -145,7 +142,7 @@ def lock_functions() -> "tuple[Callable[[int], bool], Callable[[int], None]] | N
 
 
 def _posix_locks() -> "tuple[Callable[[int], bool], Callable[[int], None]] | None":
-    fcntl = _standard_module("fcntl")
+    fcntl = standard_module("fcntl")
     if fcntl is None:
         return None
     flock, exclusive, unlock = fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
@@ -163,7 +160,7 @@ def _posix_locks() -> "tuple[Callable[[int], bool], Callable[[int], None]] | Non
 
 
 def _windows_locks() -> "tuple[Callable[[int], bool], Callable[[int], None]] | None":
-    msvcrt = _standard_module("msvcrt")
+    msvcrt = standard_module("msvcrt")
     if msvcrt is None:
         return None
 
@@ -181,35 +178,6 @@ def _windows_locks() -> "tuple[Callable[[int], bool], Callable[[int], None]] | N
         return True
 
     return try_to_lock, lambda descriptor: move(descriptor, msvcrt.LK_UNLCK)
-
-
-def _standard_module(name: str) -> "Any":
-    """Return a module of the standard library that is written in C; None where there is none.
-
-    It is looked for in the interpreter's own directories, never on `sys.path`, and is not put into `sys.modules`: a
-    program sees the same modules after a miss and after a hit.
-    """
-    if name in sys.modules:
-        return sys.modules[name]
-    if name in sys.builtin_module_names:
-        return builtin_module(name)
-    version = "python{}.{}{}".format(*sys.version_info[:2], "t" if "t" in getattr(sys, "abiflags", "") else "")
-    for prefix in (sys.base_exec_prefix, sys.base_prefix):
-        for folder in (f"{prefix}/{sys.platlibdir}/{version}/lib-dynload", f"{prefix}/lib/{version}/lib-dynload"):
-            for suffix in EXTENSION_SUFFIXES:
-                path = f"{folder}/{name}{suffix}"
-                spec = ModuleSpec(name, ExtensionFileLoader(name, path), origin=path)
-                try:
-                    module = _imp.create_dynamic(spec)
-                    _imp.exec_dynamic(module)
-                except ImportError as error:  # no such file, or not for this subinterpreter
-                    if is_foreign(error):
-                        raise
-                    continue
-                if sys.modules.get(name) is module:  # a module of the older kind (before PEP 489) puts itself there
-                    del sys.modules[name]
-                return module
-    return None
 
 
 def _lock_path(directory: CacheDir, entry: str) -> str:
