@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = Path(tempfile.mkdtemp(prefix="archive-"))
         folder.chmod(0o755)  # other users are to read it, too
         out = folder / "tests.pyca"
-        command = [
+        command: list[str | Path] = [
             sys.executable,
             "-m",
             "pycachehook",
@@ -75,6 +75,10 @@ class Python:
     def __init__(self, executable: str | Path, **environment: str) -> None:
         self.executable = str(executable)
         self.environment = environment
+
+    def within(self, variables: Mapping[str, str]) -> Python:
+        """Return the same interpreter with more environment variables."""
+        return type(self)(self.executable, **{**self.environment, **variables})
 
     def __call__(
         self, *arguments: str | Path, check: bool = True, cwd: Path | None = None, **environment: str
@@ -128,7 +132,8 @@ def _alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.fixture(scope="session", autouse=True)
 def _bytecode_of_our_own() -> None:
     """Have the package's own modules compiled, as an installer does: children count what they compile."""
-    assert compileall.compile_dir(Path(pycachehook.__file__).parent, quiet=1, optimize=[0, 1, 2])
+    for level in (0, 1, 2):
+        assert compileall.compile_dir(Path(pycachehook.__file__).parent, quiet=1, optimize=level)
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def slow(*folders: Path, delay: float) -> Iterator[None]:
 @contextmanager
 def _slow(folder: Path, delay: float) -> Iterator[None]:
     before = folder.stat().st_dev
-    command = [sys.executable, Path(__file__).with_name("slow_fs.py"), folder, str(delay)]
+    command: list[str | Path] = [sys.executable, Path(__file__).with_name("slow_fs.py"), folder, str(delay)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while folder.stat().st_dev == before:

@@ -88,8 +88,8 @@ def _filled(directory: Path, count: int) -> SharedStore:
     code = compile(_source(0), "m.py", "exec", dont_inherit=True)
     for number in range(count):
         source = _source(number)
-        data = pyc.encode(code, pyc.FLAGS[pyc.CHECKED_HASH], source_hash(source))
-        assert write_entry(cache, store.entry("", source), data, os.stat(os.devnull), stats), cache.reason
+        data = pyc.encode(code, pyc.FLAGS[pyc.CHECKED_HASH], source_hash(source), pyc.second_hash(source))
+        assert write_entry(cache, store.location("", source), data, os.stat(os.devnull), stats), cache.reason
     return store
 
 

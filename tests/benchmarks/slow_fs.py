@@ -31,7 +31,7 @@ def _slow(operation: Callable[..., Any]) -> Callable[..., Any]:
     return wait
 
 
-class SlowView(Operations):  # type: ignore[misc] -- mfusepy has no types
+class SlowView(Operations):  # type: ignore[misc]  # mfusepy has no types
     """The directory behind the descriptor `root`, as it was before it was covered."""
 
     use_ns = True

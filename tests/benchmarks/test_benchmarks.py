@@ -239,7 +239,16 @@ def test_the_command_measures_a_tiny_application(tmp_path: Path) -> None:
     But for the slow disk and the million entries, which take their time.
     """
     report = tmp_path / "report.json"
-    options = ("--applications", "tiny", "--rounds", "1", "--environment", tmp_path / "environment", "--only", *QUICK)
+    options: list[str | Path] = [
+        "--applications",
+        "tiny",
+        "--rounds",
+        "1",
+        "--environment",
+        tmp_path / "environment",
+        "--only",
+        *QUICK,
+    ]
     done = run_tests_module("benchmarks", *options, "--json", report, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     measurements = json.loads(report.read_text())["measurements"]

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,7 +40,7 @@ class Keys:
     secret: Path
     public: Path
 
-    def policy(self, **more: object) -> Policy:
+    def policy(self, **more: Any) -> Policy:
         """Return what accepts bundles that are signed by this key alone."""
         return policy((str(self.public),), **more)
 

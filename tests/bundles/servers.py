@@ -101,7 +101,7 @@ def registry(folder: Path, *, login: bool = False) -> Iterator[tuple[str, dict[s
     environment = {}
     if login:
         users = folder / "htpasswd"
-        command = [program("htpasswd"), "-Bbc", users, "me", "secret"]
+        command: list[str | Path] = [program("htpasswd"), "-Bbc", users, "me", "secret"]
         subprocess.run(command, check=True, capture_output=True)
         configuration["auth"] = {"htpasswd": {"realm": "tests", "path": str(users)}}
         encoded = base64.b64encode(b"me:secret").decode()
@@ -135,7 +135,7 @@ def rclone(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Run rclone's S3 server for a directory; yield a place in a bucket."""
     server, port = program("rclone"), free_port()
     (folder / "objects" / "bundles").mkdir(parents=True)
-    command = [
+    command: list[str | Path] = [
         server,
         "serve",
         "s3",

@@ -393,7 +393,7 @@ class TestProcesses:
             (folder / "sitecustomize.py").write_text("import fcntl\nfcntl.flock = lambda *a: None\n", encoding="utf-8")
             environment["PYTHONPATH"] = str(folder)
         command = ("-m", "pycachehook", "archive", "pull", place, dest, "--key", keys.public, "--json")
-        running = [python.start(*command, **environment) for _ in range(8)]
+        running = [python.within(environment).start(*command) for _ in range(8)]
         said = [each.communicate(timeout=120) for each in running]
         assert [each.returncode for each in running] == [0] * 8, said
         changed = sum(json.loads(output)["changed"] for output, _ in said)

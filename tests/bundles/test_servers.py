@@ -39,17 +39,17 @@ def test_there_and_back(
     """Twice pushed, pulled, imported from, and nothing to do the second time."""
     with STARTS[kind](tmp_path) as (place, environment):
         for each in (older_archive, archive):
-            python(*COMMAND, "push", each, place, "--sign", keys.secret, **environment)
-            pulled = python(*COMMAND, "pull", place, dest, "--key", keys.public, "--json", **environment)
+            python.within(environment)(*COMMAND, "push", each, place, "--sign", keys.secret)
+            pulled = python.within(environment)(*COMMAND, "pull", place, dest, "--key", keys.public, "--json")
             said = json.loads(pulled.stdout)
             assert (said["changed"], said["sha256"], said["source"]) == (True, digest(each), place)
             assert dest.read_bytes() == each.read_bytes()
-        again = python(*COMMAND, "pull", place, dest, "--key", keys.public, "--if-changed", **environment)
+        again = python.within(environment)(*COMMAND, "pull", place, dest, "--key", keys.public, "--if-changed")
         assert "unchanged" in again.stdout
         assert not left_beside(dest)
         assert_imports_from(python, dest, cache)
         for wrong in (place + "2", place.replace("/team/", "/nobody/")):
-            failed = python(*COMMAND, "pull", wrong, dest, "--key", keys.public, check=False, **environment)
+            failed = python.within(environment)(*COMMAND, "pull", wrong, dest, "--key", keys.public, check=False)
             assert failed.returncode == 1
             assert failed.stderr.count("\n") == 1, failed.stderr
 
@@ -64,7 +64,7 @@ def test_without_credentials(kind: str, archive: Path, tmp_path: Path, dest: Pat
             {**kept, "AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "wrong-secret", "AWS_REGION": "x"},
         ):
             for arguments in (("push", archive, place), ("pull", place, dest, "--allow-unsigned", "--timeout", "20")):
-                failed = python(*COMMAND, *arguments, check=False, **given)
+                failed = python.within(given)(*COMMAND, *arguments, check=False)
                 assert failed.returncode == 1
                 assert failed.stderr.count("\n") == 1, failed.stderr
                 assert "secret" not in failed.stderr
@@ -89,7 +89,7 @@ def test_an_image_for_others(archive: Path, tmp_path: Path, python: Python) -> N
     """What is in a registry is an image: skopeo copies it, and its layer is a tar file with the archive."""
     skopeo = servers.program("skopeo")
     with servers.registry(tmp_path) as (place, environment):
-        python(*COMMAND, "push", archive, place, **environment)
+        python.within(environment)(*COMMAND, "push", archive, place)
         image = tmp_path / "image"
         source = place.replace("oci://", "docker://")
         options = ["--override-os", "linux", "--src-tls-verify=false"]

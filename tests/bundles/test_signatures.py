@@ -31,7 +31,7 @@ def test_the_program_verifies_ours(keys: Keys, minisign_program: str, tmp_path: 
     """A signature and a public key of ours."""
     (tmp_path / "data").write_bytes(DATA)
     (tmp_path / "data.minisig").write_bytes(sign(DATA, str(keys.secret), 1_700_000_000))
-    command = [minisign_program, "-V", "-p", keys.public, "-m", tmp_path / "data"]
+    command: list[str | Path] = [minisign_program, "-V", "-p", keys.public, "-m", tmp_path / "data"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "timestamp:1700000000" in done.stdout
 

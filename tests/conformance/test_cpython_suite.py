@@ -149,7 +149,9 @@ def test_what_differs() -> None:
     assert set(differences(one, other)) == {"word", "kind", "subtest", "only here", "only there"}
 
 
-def deviation(options: Mapping[str, str] = {"in_tree": "ignore"}, **tests: tuple[str, ...]) -> deviations.Deviation:
+def deviation(
+    options: Mapping[str, str] = {"in_tree": "ignore"}, tests: Mapping[str, tuple[str, ...]] = {}
+) -> deviations.Deviation:
     """Return an entry."""
     return deviations.Deviation("what", "reason", "stock", options, tests)
 
@@ -272,7 +274,7 @@ def test_deviations_must_be_complete(tests: str, tmp_path: Path) -> None:
 
 def test_deviations_are_listed_by_module_and_python() -> None:
     """A module's list has no other module's tests, and no other Python's."""
-    one = deviation(**{"test.m.T.t": ("3.11",), "test.m_other.T.t": ("3.11", "3.12")})
+    one = deviation(tests={"test.m.T.t": ("3.11",), "test.m_other.T.t": ("3.11", "3.12")})
     assert set(deviations.listed([one], "3.11", "m")) == {"test.m.T.t"}
     assert deviations.listed([one], "3.12", "m") == {}
     assert one.pythons == "3.11, 3.12"

@@ -23,7 +23,7 @@ ACTION = PROJECT / ".github" / "actions" / "pycachehook"
 
 def summary(path: Path) -> str:
     """Return what the action would write into the job's summary."""
-    command = [sys.executable, ACTION / "summary.py", path]
+    command: list[str | Path] = [sys.executable, ACTION / "summary.py", path]
     return subprocess.run(command, env=clean_environment(), check=True, capture_output=True, text=True).stdout
 
 

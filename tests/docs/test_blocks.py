@@ -45,7 +45,17 @@ def test_most_blocks_are_run() -> None:
 @pytest.fixture(scope="session")
 def wheels(wheel: Path) -> Path:
     """Return a directory with the wheels of this project: the package, and its plugin for pytest."""
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", wheel.parent, PLUGIN]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        wheel.parent,
+        PLUGIN,
+    ]
     subprocess.run(command, env=clean_environment(), check=True, capture_output=True, text=True)
     return wheel.parent
 

@@ -68,11 +68,6 @@ def measure(tmp_path: Path) -> Measure:
     return Measure(tmp_path / "stats.jsonl")
 
 
-def within(python: Python, variables: Mapping[str, str]) -> Python:
-    """Return the same interpreter with more environment variables."""
-    return type(python)(python.executable, **{**python.environment, **variables})
-
-
 class PrivateMounts:
     """Runs an interpreter in a mount namespace of its own, as another user if asked.
 
@@ -115,7 +110,7 @@ class PrivateMounts:
         become = [] if user is None else ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
         commands.append("exec " + shlex.join([*become, *wrapper, python.executable, *map(str, arguments)]))
         script = "\n".join(commands)
-        shell = within(self.shell, {**python.environment, **environment})
+        shell = self.shell.within({**python.environment, **environment})
         return shell(*self.options, "sh", "-c", script, check=check)
 
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import within
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -269,7 +267,7 @@ def test_kill_switch(value: str, enabled: Python, application: Path, cache: Path
     """Under `PYCACHEHOOK_DISABLE` nothing is installed: CPython does what it always did, also after `install()`."""
     settings = {"PYCACHEHOOK_DISABLE": value, "PYCACHEHOOK_STATS": str(measure.file), "PYTHONPATH": str(application)}
     program = "import sys, pycachehook; pycachehook.install(); import probe; print(probe.LOADER, sys.pycache_prefix)"
-    started = within(enabled, settings)("-c", program)
+    started = enabled.within(settings)("-c", program)
     assert started.stdout == f"{STOCK.strip()} None\n"
     assert started.stderr == ""
     assert not measure.file.exists()
@@ -311,7 +309,7 @@ def test_wrong_variable_is_silent_at_start(setting: str, enabled: Python, applic
         cache.mkdir(exist_ok=True)
         cache.chmod(0o777)
     name, _, value = setting.partition("=")
-    started = within(enabled, {name: value})("app.py", cwd=application)
+    started = enabled.within({name: value})("app.py", cwd=application)
     assert started.stdout in (OURS, STOCK)
     assert started.stderr == ""
 
@@ -319,7 +317,7 @@ def test_wrong_variable_is_silent_at_start(setting: str, enabled: Python, applic
 def test_wrong_variable_is_explained_where_asked(enabled: Python, application: Path) -> None:
     """With `PYCACHEHOOK_LOG` a start that could not be activated says why, in one line that names the variable."""
     settings = {"PYCACHEHOOK_INVALIDATION_MODE": "hash", "PYCACHEHOOK_LOG": "stderr"}
-    started = within(enabled, settings)("app.py", cwd=application)
+    started = enabled.within(settings)("app.py", cwd=application)
     assert started.stdout == STOCK
     assert started.stderr.count("\n") == 1
     assert "not active" in started.stderr

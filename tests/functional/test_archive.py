@@ -56,13 +56,12 @@ def build(python: Python, out: Path, mode: str, *arguments: str | Path) -> Path:
     return out
 
 
-def start(python: Python, archive: Path, cache: Path, code: str = IMPORT, **environment: str) -> dict[str, Any]:
+def start(python: Python, archive: Path, cache: Path, code: str = IMPORT, **environment: str) -> Any:
     """Run `code` under the hook with the archive, and return what it prints."""
     options = ("--archives", archive, "--cache-dir", cache)
-    process = python("-m", "pycachehook", "run", *options, "-c", code, check=False, **environment)
+    process = python.within(environment)("-m", "pycachehook", "run", *options, "-c", code, check=False)
     assert process.returncode == 0, process.stderr
-    said: dict[str, Any] = json.loads(process.stdout)
-    return said
+    return json.loads(process.stdout)
 
 
 def test_no_file_is_opened(shared: Python, archive: Path, cache: Path) -> None:
@@ -92,21 +91,21 @@ def test_a_cache_directory_is_not_needed(shared: Python, archive: Path) -> None:
 def test_by_activation_and_environment(shared: Python, archive: Path, tmp_path: Path) -> None:
     """`enable` takes the option, and a variable names several files."""
     home = {"HOME": str(tmp_path)}
-    shared("-m", "pycachehook", "enable", "--archives", archive, "--pause-gc", **home)
+    shared.within(home)("-m", "pycachehook", "enable", "--archives", archive, "--pause-gc")
     try:
-        said = json.loads(shared("-c", IMPORT, **home).stdout)
+        said = json.loads(shared.within(home)("-c", IMPORT).stdout)
         assert (said["compiled"], said["misses"]) == (0, {})
-        status = json.loads(shared("-m", "pycachehook", "status", "--json", **home).stdout)
+        status = json.loads(shared.within(home)("-m", "pycachehook", "status", "--json").stdout)
         assert status["options"]["archives"]["value"] == [str(archive)]
         assert status["archives"] == [{"path": str(archive), "used": True, "reason": None}]
         both = {"PYCACHEHOOK_ARCHIVES": f"{tmp_path / 'none.pyca'}:{archive}", **home}
-        said = json.loads(shared("-c", IMPORT, **both).stdout)
+        said = json.loads(shared.within(both)("-c", IMPORT).stdout)
         assert (said["compiled"], said["misses"], said["status"]) == (0, {}, "writable")
         assert "none.pyca cannot be opened" in said["reason"]
-        refused = shared("-m", "pycachehook", "run", "--strict", "-c", "", check=False, **both)
+        refused = shared.within(both)("-m", "pycachehook", "run", "--strict", "-c", "", check=False)
         assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     finally:
-        shared("-m", "pycachehook", "disable", **home)
+        shared.within(home)("-m", "pycachehook", "disable")
 
 
 def distribution(folder: Path, version: str) -> str:
@@ -184,7 +183,7 @@ MODULES = {"app.py": "import pk.one\nprint(pk.one.NAME)\n", "pk/__init__.py": ""
 def run_app(python: Python, root: Path, out: Path, cache: Path, **environment: str) -> str:
     """Run the application with its archive and return what it prints."""
     options = ("--archives", out, "--cache-dir", cache)
-    return python("-m", "pycachehook", "run", *options, root / "app.py", **environment).stdout.strip()
+    return python.within(environment)("-m", "pycachehook", "run", *options, root / "app.py").stdout.strip()
 
 
 @pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash"])
@@ -316,16 +315,16 @@ def test_explain_and_rules(python: Python, tree: Tree, cache: Path, tmp_path: Pa
     root, out = tree(MODULES), tmp_path / "app.pyca"
     python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", "unchecked-hash", out)
     options = {"PYCACHEHOOK_ARCHIVES": str(out), "PYCACHEHOOK_CACHE_DIR": str(cache), "PYTHONPATH": str(root)}
-    said = json.loads(python("-m", "pycachehook", "explain", "--json", "pk.one", **options).stdout)
+    said = json.loads(python.within(options)("-m", "pycachehook", "explain", "--json", "pk.one").stdout)
     assert said["outcome"] == "loaded from archive"
     assert said["places"][0]["path"] == f"{out}/application/pk/one.{sys.implementation.cache_tag}.pyc"
     (root / "new.py").touch()
-    said = json.loads(python("-m", "pycachehook", "explain", "--json", "pk.one", **options).stdout)
+    said = json.loads(python.within(options)("-m", "pycachehook", "explain", "--json", "pk.one").stdout)
     assert (said["places"][0]["verdict"], "no longer what it was" in said["places"][0]["detail"]) == ("absent", True)
     (root / "new.py").unlink()
     excluded = {**options, "PYCACHEHOOK_RULES": '[{match = "*/one.py", enabled = false}]'}
     code = "import pk.one, pycachehook; print(type(pk.one.__loader__).__name__, type(pk.__loader__).__name__)"
-    shown = python("-m", "pycachehook", "run", "-c", code, **excluded).stdout.strip()
+    shown = python.within(excluded)("-m", "pycachehook", "run", "-c", code).stdout.strip()
     assert shown == "SourceFileLoader CachingLoader"
 
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import within
-
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator, Mapping
@@ -90,7 +88,7 @@ def settings(tmp_path: Path) -> Callable[[str], Path]:
 def test_variable(name: str, value: str, allowed: str, python: Python) -> None:
     """A wrong variable stops a command with exit code 2 and the variable, the value and what is allowed."""
     variable = f"PYCACHEHOOK_{name.upper()}"
-    error = complaint(within(python, {variable: value})(*RUN, check=False), 2)
+    error = complaint(python.within({variable: value})(*RUN, check=False), 2)
     assert name in error
     assert variable in error
     assert allowed in error

@@ -12,8 +12,6 @@ import pytest
 
 import pycachehook
 
-from .conftest import within
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -122,7 +120,7 @@ def test_one_line_however_a_process_ends(
 ) -> None:
     """A process writes one line at its exit, however it comes, but not if it is ended or replaced without one."""
     settings = {"PYTHONPATH": str(modules), "PYCACHEHOOK_STATS": str(measure.file)}
-    assert within(python, settings)("-c", program(cache) + ending, check=False).returncode == code
+    assert python.within(settings)("-c", program(cache) + ending, check=False).returncode == code
     assert (len(measure.lines()) if measure.file.exists() else 0) == lines
 
 
@@ -136,7 +134,7 @@ def test_log_has_one_line_for_each_lookup(
         python("-c", program(cache), PYTHONPATH=str(modules))
     log = tmp_path / "log.txt"
     settings = {"PYCACHEHOOK_LOG": "stderr" if target == "stderr" else str(log), "PYCACHEHOOK_STATS": str(measure.file)}
-    process = within(python, settings)("-c", program(cache), PYTHONPATH=str(modules))
+    process = python.within(settings)("-c", program(cache), PYTHONPATH=str(modules))
     text = process.stderr if target == "stderr" else log.read_text(encoding="utf-8")
     (stats,) = measure.lines()
     outcome = "hit (store)" if start == "warm" else "miss (absent)"
@@ -155,7 +153,7 @@ def test_log_of_many_processes(python: Python, modules: Path, cache: Path, tmp_p
     python("-c", program(cache), PYTHONPATH=str(modules))
     log = tmp_path / "log.txt"
     settings = {"PYTHONPATH": str(modules), "PYCACHEHOOK_LOG": str(log)}
-    processes = [within(python, settings).start("-c", program(cache)) for _ in range(PROCESSES)]
+    processes = [python.within(settings).start("-c", program(cache)) for _ in range(PROCESSES)]
     assert [process.communicate() for process in processes] == [("", "")] * PROCESSES
     lines = log.read_text(encoding="utf-8").splitlines()
     expected = re.compile(rf"pycachehook\[\d+\]: module_\d: hit \(store\) {re.escape(str(modules))}/module_\d\.py")
@@ -168,7 +166,7 @@ def test_relative_files_stay_where_they_began(python: Python, modules: Path, cac
     (tmp_path / "began").mkdir()
     code = program(cache, "module_0") + f"os.chdir({str(tmp_path / 'home')!r})\nimport module_1\n"
     settings = {"PYTHONPATH": str(modules), "PYCACHEHOOK_STATS": "stats.jsonl", "PYCACHEHOOK_LOG": "log.txt"}
-    within(python, settings)("-c", code, cwd=tmp_path / "began")
+    python.within(settings)("-c", code, cwd=tmp_path / "began")
     assert sorted(path.name for path in (tmp_path / "began").iterdir()) == ["log.txt", "stats.jsonl"]
     assert list((tmp_path / "home").iterdir()) == []
 

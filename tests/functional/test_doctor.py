@@ -39,7 +39,7 @@ class Patient:
 
     def findings(self, *options: str, **environment: str) -> list[dict[str, Any]]:
         """Return what the doctor finds; the exit code says whether it is anything."""
-        process = self.python(*options, "-m", "pycachehook", "doctor", "--json", check=False, **environment)
+        process = self.python.within(environment)(*options, "-m", "pycachehook", "doctor", "--json", check=False)
         found: list[dict[str, Any]] = json.loads(process.stdout)["findings"]
         assert (process.returncode, process.stderr) == (bool(found), "")
         return found
@@ -230,9 +230,9 @@ def test_read_only_root(patient: Patient, private_mounts: PrivateMounts, tmp_pat
     doctor = ("-m", "pycachehook", "doctor", "--json")
     for filled in (False, True):
         if filled:
-            patient.python("-m", "pycachehook", "precompile", "--module", "json", **options)
+            patient.python.within(options)("-m", "pycachehook", "precompile", "--module", "json")
         found = json.loads(
-            private_mounts(patient.python, *doctor, read_only=[tmp_path / "ro"], check=False, **options).stdout
+            private_mounts(patient.python.within(options), *doctor, read_only=[tmp_path / "ro"], check=False).stdout
         )
         told = [each["what"] for each in found["findings"] if "not enabled" not in each["what"]]
         assert bool(told) is not filled

@@ -74,6 +74,12 @@ def damage(entry: Path) -> None:
     entry.write_bytes(data)
 
 
+def replace_by_directory(entry: Path, _: Path) -> None:
+    """Put a directory where the entry was."""
+    entry.unlink()
+    entry.mkdir()
+
+
 DEFECTS: dict[str, Callable[[Path, Path], object]] = {
     "absent": lambda entry, _: entry.unlink(),
     "stale-source": lambda _, source: source.write_text("VALUE = 3\n", encoding="utf-8"),
@@ -81,7 +87,7 @@ DEFECTS: dict[str, Callable[[Path, Path], object]] = {
     "wrong-magic": lambda entry, _: entry.write_bytes(OTHER + entry.read_bytes()[1:-16]),
     "corrupt": lambda entry, _: damage(entry),
     "untrusted": lambda entry, _: entry.chmod(0o666),
-    "io-error": lambda entry, _: (entry.unlink(), entry.mkdir()),
+    "io-error": replace_by_directory,
 }
 
 
@@ -178,7 +184,10 @@ def test_nothing_is_imported_or_made(
 def test_rules(explain: Callable[[str], dict[str, Any]], hook: pycachehook.Hook, root: Path, tmp_path: Path) -> None:
     """The rule that decides is shown, and its options in place of the others."""
     other = str(tmp_path / "other")
-    rules = [{"match": "*/pack/*", "cache_dir": other}, {"match": "*/module.py", "enabled": False}]
+    rules: list[dict[str, object]] = [
+        {"match": "*/pack/*", "cache_dir": other},
+        {"match": "*/module.py", "enabled": False},
+    ]
     pycachehook.install(next(iter(hook.cache_dirs)), rules=rules)
     said = explain("pack.part")
     assert said["rule"]["cache_dir"] == other
@@ -313,7 +322,7 @@ def test_replaced_step(python: Python, tree: Callable[[Mapping[str, str]], Path]
         "L.get_data = lambda self, path: plain(self, path)\n",
     })  # fmt: skip
     options = {"PYTHONPATH": str(root), "PYCACHEHOOK_CACHE_DIR": str(cache)}
-    said = json.loads(python("-m", "pycachehook", "explain", "--json", "module", **options).stdout)
+    said = json.loads(python.within(options)("-m", "pycachehook", "explain", "--json", "module").stdout)
     assert (
         said["outcome"]
         == "compiled, and neither read nor stored: a tool has replaced 'get_data' of the loader in this process"
@@ -325,6 +334,6 @@ def test_no_cache_directory(home: str | None, python: Python, tree: Callable[[Ma
     """Where there can be none, that is the outcome."""
     root = tree({"module.py": ""})
     environment = {"HOME": home} if home else {"PYCACHEHOOK_CACHE_DIR": "/dev/null/cache"}
-    said = json.loads(python("-m", "pycachehook", "explain", "--json", "module", cwd=root, **environment).stdout)
+    said = json.loads(python.within(environment)("-m", "pycachehook", "explain", "--json", "module", cwd=root).stdout)
     assert said["outcome"].startswith("compiled, not stored: ")
     assert (home or "/dev/null") in said["outcome"]

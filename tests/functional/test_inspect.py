@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -51,7 +51,12 @@ def inspect(no_hook: None, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_an_entry_of_ours(mode: str, inspect: Callable[..., dict[str, Any]], source: Path, cache: Path) -> None:
+def test_an_entry_of_ours(
+    mode: Literal["checked-hash", "unchecked-hash", "timestamp"],
+    inspect: Callable[..., dict[str, Any]],
+    source: Path,
+    cache: Path,
+) -> None:
     """The header is told in words, the source compared, the seal checked, the code listed."""
     with pycachehook.install(cache, invalidation_mode=mode):
         loader_for("some_module", str(source)).get_code("some_module")

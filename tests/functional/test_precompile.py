@@ -36,7 +36,7 @@ def environment(make_environment: Callable[..., Python]) -> Python:
 
 def precompile(python: Python, *arguments: str | Path, code: int = 0, **environment: str) -> dict[str, Any]:
     """Run the command and return what it says."""
-    process = python("-m", "pycachehook", "precompile", "--json", *arguments, check=False, **environment)
+    process = python.within(environment)("-m", "pycachehook", "precompile", "--json", *arguments, check=False)
     assert (process.returncode, process.stderr if code == 0 else "") == (code, "")
     said: dict[str, Any] = json.loads(process.stdout)
     return said
@@ -51,13 +51,13 @@ def test_a_whole_environment(environment: Python, cache: Path, tmp_path: Path) -
     left_out = ("--exclude", "*/test/*", "--exclude", "*/tests/*", "--exclude", "*/lib2to3/*")
     python("-m", "pycachehook", "enable", *options)
     try:
-        first = precompile(python, *left_out, **home)
+        first = precompile(python.within(home), *left_out)
         assert (first["cache_dir"], first["failed"]) == (str(cache), [])
         assert first["compiled"] > 1000 > first["valid"], "the command itself has compiled some, as it is active here"
-        said = json.loads(python("-c", IMPORT, PYCACHEHOOK_READ_ONLY="1", **home).stdout)
+        said = json.loads(python.within(home)("-c", IMPORT, PYCACHEHOOK_READ_ONLY="1").stdout)
         assert (said["compiled"], said["misses"], said["errors"]) == (0, {}, 0)
         assert said["hits"] == said["hits_by_place"]["store"] > 100
-        again = precompile(python, *left_out, **home)
+        again = precompile(python.within(home), *left_out)
         assert again == {**first, "compiled": 0, "valid": first["valid"] + first["compiled"]}
     finally:
         python("-m", "pycachehook", "disable")

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -57,7 +57,7 @@ class Sides:
         )
         return (process.stdout or process.stderr).strip().splitlines()[-1]
 
-    def all(self, program: str, *flags: str, **options: object) -> dict[str, str]:
+    def all(self, program: str, *flags: str, **options: Any) -> dict[str, str]:
         """Return what the program prints on each side."""
         stock = self.run(program, *flags, stock=True)
         cold = self.run(program, *flags, **options)
@@ -133,7 +133,7 @@ WAYS: Mapping[str, dict[str, object]] = {"mock": {}, "value": {"return_value": 3
 
 @pytest.mark.parametrize("options", [{}, {"layout": "shared"}], ids=["mirror", "shared"])
 @pytest.mark.parametrize("way", WAYS)
-def test_mocked_functions(way: str, options: dict[str, object], sides: Sides) -> None:
+def test_mocked_functions(way: str, options: dict[str, Any], sides: Sides) -> None:
     """A mock of a function that an import could use changes nothing, and is not called."""
     for number in range(len(NAMES)):
         (sides.tree / f"mocked{number}.py").write_text(f"value = {number}\n")
@@ -248,7 +248,7 @@ builtins.compile = lambda data, *more, **kinds: old(data.replace(b'1', b'9') if 
 
 @pytest.mark.parametrize("options", [{}, {"layout": "shared"}, {"invalidation_mode": "timestamp"}], ids=str)
 @pytest.mark.parametrize("step", REPLACED)
-def test_replaced_steps(step: str, options: dict[str, object], sides: Sides) -> None:
+def test_replaced_steps(step: str, options: dict[str, Any], sides: Sides) -> None:
     """A process with the tool has the tool's outcome, one without it the plain one, in whatever order they run."""
     tool = "from importlib.machinery import SourceFileLoader as L\nimport importlib._bootstrap_external as B\n"
     show = "\nimport lazy1; print(lazy1.value)"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import NOBODY, within
+from .conftest import NOBODY
 
 if TYPE_CHECKING:
     import subprocess
@@ -45,8 +45,8 @@ def test_second_start_compiles_nothing(
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         if other:
-            return private_mounts(within(sympy_environment, environment), *arguments, reach=[home], user=NOBODY)
-        return private_mounts(within(sympy_environment, environment), *arguments, read_only=[prefix])
+            return private_mounts(sympy_environment.within(environment), *arguments, reach=[home], user=NOBODY)
+        return private_mounts(sympy_environment.within(environment), *arguments, read_only=[prefix])
 
     stats, seen = [], []
     for _ in range(2):

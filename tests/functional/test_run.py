@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import within
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -110,7 +108,7 @@ def test_writes_whatever_python_was_told(
 ) -> None:
     """`run` is explicit: it writes although `PYTHONDONTWRITEBYTECODE` or `-B` says no, with no warning."""
     for count in range(2):
-        run = partial(within(python, variable), *flags, "-m", "pycachehook", "run", "--cache-dir", cache)
+        run = partial(python.within(variable), *flags, "-m", "pycachehook", "run", "--cache-dir", cache)
         stats = measure(run, application / "script.py")
         assert (stats["compiled"] > 0) is (count == 0)
     assert len(list((cache / str(application)[1:]).rglob("*.pyc"))) == 2

@@ -19,10 +19,11 @@ import pytest
 
 import pycachehook
 from pycachehook import pyc
+from pycachehook._compat import source_hash
 from pycachehook.cli.main import main
 from pycachehook.hook import loader as loader_for
 
-from .conftest import NOBODY, within
+from .conftest import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -161,8 +162,17 @@ print(pack.levels.__doc__, pack.levels.DEBUG, said)
     options = {**OPTIONS, "PYTHONPATH": str(root)}
     for first in (True, False):
         for flag, output in expected.items():
-            arguments = (*filter(None, [flag]), "-m", "pycachehook", "run", "--cache-dir", cache, "-c", program)
-            stats = measure(python, *arguments, **options)
+            arguments: list[str | Path] = [
+                *filter(None, [flag]),
+                "-m",
+                "pycachehook",
+                "run",
+                "--cache-dir",
+                cache,
+                "-c",
+                program,
+            ]
+            stats = measure(python.within(options), *arguments)
             assert measure.output.strip() == output
             assert (stats["compiled"] > 0) is first
             assert stats["stored"] == stats["compiled"]
@@ -187,7 +197,7 @@ def test_entry_of_a_private_source(private_mounts: PrivateMounts, python: Python
     run = ("-m", "pycachehook", "run", "--cache-dir", cache, "-c", "import same, own")
     python(*run, PYTHONPATH=str(root / "private"), PYCACHEHOOK_LAYOUT="shared")
     log = {"PYCACHEHOOK_LOG": "stderr", "PYCACHEHOOK_LAYOUT": "shared", "PYTHONPATH": str(root / "public")}
-    process = private_mounts(python, *run, user=NOBODY, reach=[root, Path(pycachehook.__file__).parents[2]], **log)
+    process = private_mounts(python.within(log), *run, user=NOBODY, reach=[root, Path(pycachehook.__file__).parents[2]])
     lines = [line for line in process.stderr.splitlines() if str(root / "public") in line]
     assert ["same: miss (io-error)" in lines[0], "own: miss (absent)" in lines[1], len(lines)] == [True, True, 2]
 
@@ -211,7 +221,7 @@ def test_several_users(private_mounts: PrivateMounts, python: Python, tmp_path: 
         code = "import same, own; assert own.VALUE == " + repr(tree)
         run = ("-m", "pycachehook", "run", "--layout", "shared", "--cache-dir", cache, "-c", code)
         told = {"PYCACHEHOOK_LOG": "stderr", "PYTHONPATH": str(root / tree), **options}
-        process = private_mounts(python, *run, user=user, reach=reach, **told)
+        process = private_mounts(python.within(told), *run, user=user, reach=reach)
         return [line.partition(": ")[2] for line in process.stderr.splitlines() if str(root / tree) in line]
 
     compiled = [f"miss (absent) {root}/one/{name}.py, compiled and stored" for name in ("same", "own")]
@@ -285,7 +295,7 @@ def test_verify_whatever_it_was_compiled_with(
     """The names of entries are found right for every level, with columns in the code or without."""
     root = tree(PACK)
     options = {**OPTIONS, "PYTHONPATH": str(root)}
-    python(*flags, "-m", "pycachehook", "run", "--cache-dir", cache, "-c", "import pack.levels", **options)
+    python.within(options)(*flags, "-m", "pycachehook", "run", "--cache-dir", cache, "-c", "import pack.levels")
     counts = command("verify")["counts"]
     assert set(counts) == {"sound"}
     assert counts["sound"] >= 2
@@ -388,12 +398,12 @@ def test_config_error(python: Python, cache: Path) -> None:
 def test_another_reader(python: Python, tree: Tree, cache: Path) -> None:
     """An entry is a pyc for anybody: CPython runs it."""
     root = tree({"m.py": "print('run')\n"})
-    options = within(python, {**OPTIONS, "PYTHONPATH": str(root)})
+    options = python.within({**OPTIONS, "PYTHONPATH": str(root)})
     options("-m", "pycachehook", "run", "--cache-dir", cache, "-c", "import m")
     outputs = {
         python(entry, check=False).stdout
         for entry in cache.rglob("*.pyc")
-        if entry.read_bytes()[8:16] == pyc.source_hash(b"print('run')\n")
+        if entry.read_bytes()[8:16] == source_hash(b"print('run')\n")
     }
     assert outputs == {"run\n"}
 
@@ -406,7 +416,7 @@ def test_bytes_saved(python: Python, tree: Tree, cache: Path, tmp_path: Path) ->
     counted = {"PYCACHEHOOK_STATS": str(tmp_path / "stats")}
     code = "import pycachehook; pycachehook.install(); import one"
     for _ in range(3):
-        python("-c", code, **options, **rules, **counted)
+        python.within({**options, **rules, **counted})("-c", code)
     (entry,) = (cache / ".pycachehook" / "shared").rglob("*.pyc")
     lines = (tmp_path / "stats").read_text().splitlines()
     assert [json.loads(line).get("shared_bytes", 0) for line in lines] == [
@@ -416,7 +426,7 @@ def test_bytes_saved(python: Python, tree: Tree, cache: Path, tmp_path: Path) ->
     ]
     with (tmp_path / "stats").open("a") as file:
         file.write('{"shared_bytes": \n')
-    status = python("-m", "pycachehook", "status", "--json", **options, **counted)
+    status = python.within({**options, **counted})("-m", "pycachehook", "status", "--json")
     assert json.loads(status.stdout)["bytes_saved"] == 2 * entry.stat().st_size
-    assert "bytes saved" in python("-m", "pycachehook", "status", **options, **counted).stdout
-    assert json.loads(python("-m", "pycachehook", "status", "--json", **options).stdout)["bytes_saved"] == 0
+    assert "bytes saved" in python.within({**options, **counted})("-m", "pycachehook", "status").stdout
+    assert json.loads(python.within(options)("-m", "pycachehook", "status", "--json").stdout)["bytes_saved"] == 0

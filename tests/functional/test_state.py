@@ -139,7 +139,7 @@ if os.fork() == 0:
 assert os.wait()[1] == 0
 """
     environment = {"PYCACHEHOOK_STATS": str(tmp_path / "stats")} if stats else {}
-    child, parent = python("-c", program, PYTHONPATH=str(root), **environment).stdout.splitlines()
+    child, parent = python.within(environment)("-c", program, PYTHONPATH=str(root)).stdout.splitlines()
     before, after = parent.split()
     assert (child, before == after, int(before) > 0) == ("1", True, True)
     if stats:
@@ -202,7 +202,7 @@ assert sys.meta_path == before
 print(sorted(name for name in sys.modules if name.startswith("pycachehook")))
 assert hook.stats.hits == 0
 """
-    process = python("-c", program, PYCACHEHOOK_DISABLE="1", **environment)
+    process = python.within(environment)("-c", program, PYCACHEHOOK_DISABLE="1")
     assert process.stdout == "['pycachehook', 'pycachehook.hook']\n"
 
 
@@ -229,7 +229,7 @@ hook = pycachehook.install({str(tmp_path / "cache")!r})
 import m0
 print(hook.status, hook.options and sorted(hook.options.chosen()))
 """
-    assert environment(switch, "-c", program, **variables).stdout == "writable ['cache_dir']\n"
+    assert environment.within(variables)(switch, "-c", program).stdout == "writable ['cache_dir']\n"
     assert environment(switch, "-c", program, PYCACHEHOOK_DISABLE="1").stdout == "disabled None\n"
     assert sorted(path.name for path in tmp_path.iterdir() if path.name in ("variable", "stats", "log", "trace")) == []
 
@@ -401,7 +401,7 @@ except pycachehook.ConfigError as error:
     print(error)
 """
     variables = {"PYCACHEHOOK_CONFIG": str(path)} if named == "variable" else {}
-    text = python("-c", program, **variables).stdout
+    text = python.within(variables)("-c", program).stdout
     assert text.startswith(f"The configuration file {path} cannot be read: ")
 
 

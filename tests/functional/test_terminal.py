@@ -84,7 +84,7 @@ def test_commands(python: Python, sources: Path, pyc: Path, cache: Path, tmp_pat
     options = {"PYCACHEHOOK_STATS": str(stats), "PYCACHEHOOK_LOG": "stderr", f"PYCACHEHOOK_X{EVIL}": EVIL}
     said = ""
     for words in commands:
-        done = python("-m", "pycachehook", *words, check=False, **options)
+        done = python.within(options)("-m", "pycachehook", *words, check=False)
         assert "Traceback" not in done.stderr, words
         assert_harmless(done.stdout + done.stderr)
         said += done.stdout + done.stderr

@@ -171,10 +171,10 @@ def test_archive_takes_code_from_the_cache(
     modules = ", ".join(path.stem for path in sorted(root.iterdir()))
     cold = build(python, root, tmp_path / "cold.pyca", **{**options, "PYCACHEHOOK_CACHE_DIR": str(tmp_path / "none")})
     if filler == "precompile":
-        python("-m", "pycachehook", "precompile", root, **options)
+        python.within(options)("-m", "pycachehook", "precompile", root)
     elif filler == "import":
         path = f"import sys; sys.path.insert(0, {str(root)!r})\n"
-        python("-m", "pycachehook", "run", "-c", f"{path}import {modules}", **options)
+        python.within(options)("-m", "pycachehook", "run", "-c", f"{path}import {modules}")
     else:
         python("-c", f"import {modules}", PYTHONPATH=str(root), PYTHONPYCACHEPREFIX=str(cache))
     warm = build(python, root, tmp_path / "warm.pyca", **options)
@@ -188,7 +188,7 @@ def test_archive_does_not_compile_what_is_cached(
     """With every source in the cache the compiler is not called; an entry that is not the source's is not taken."""
     root = tree({f"m_{number}.py": f"V = {number}\n" for number in range(4)})
     options = {"PYCACHEHOOK_CACHE_DIR": str(cache)}
-    python("-m", "pycachehook", "precompile", root, **options)
+    python.within(options)("-m", "pycachehook", "precompile", root)
     (root / "m_1.py").write_text("V = 'changed'\n", encoding="utf-8")
     entry = next(cache.rglob("m_2.*"))
     entry.write_bytes(entry.read_bytes()[:-1] + b"?")
@@ -202,12 +202,12 @@ def test_archive_does_not_compile_what_is_cached(
         main(["archive", "build", "-j", "1", "--path", {str(root)!r}, {str(tmp_path / "a.pyca")!r}])
         print(sorted(str(each)[-6:] for each in compiled if {str(root)!r} in str(each)))
     """
-    assert python("-c", program, **options).stdout.splitlines()[-1] == "['m_1.py', 'm_2.py', 'm_3.py']"
+    assert python.within(options)("-c", program).stdout.splitlines()[-1] == "['m_1.py', 'm_2.py', 'm_3.py']"
 
 
 def build(python: Python, root: Path, out: Path, **environment: str) -> bytes:
     """Build an archive under one name, whatever `out` is called, and return its bytes."""
     whole = out.parent / "archive.pyca"
-    python("-m", "pycachehook", "archive", "build", "--path", root, whole, **environment)
+    python.within(environment)("-m", "pycachehook", "archive", "build", "--path", root, whole)
     whole.rename(out)
     return out.read_bytes()

@@ -55,11 +55,11 @@ def test_resolution(directories: list[set[str]], covered: int) -> None:
                 out = Path(folder, f"{number}.pyca")
                 archive_build.build(str(out), sources, paths=[str(root)], mode="unchecked-hash")
                 opened.append(Archive(str(out), trusted_owners()))
-        path = [str(root) for root in roots]
+        search = [str(root) for root in roots]
         sys.path_importer_cache.clear()
         for name in NAMES:
-            expected = PathFinder.find_spec(name, path)
-            found = find_in_listings(name, path, None, Listings(opened))
+            expected = PathFinder.find_spec(name, search)
+            found = find_in_listings(name, search, None, Listings(opened))
             if found is NOWHERE:
                 assert expected is None
             elif found is not None:

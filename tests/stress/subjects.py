@@ -46,7 +46,7 @@ class Hooked(Subject):
         read_only = self.drawn.random() < 0.15
         self.put_in_force(read_only=read_only, in_tree="ignore" if self.drawn.random() < 0.2 else "read")
 
-    def put_in_force(self, **options: object) -> None:
+    def put_in_force(self, **options: Any) -> None:
         """Install the hook with these options."""
         import pycachehook
 

@@ -24,6 +24,7 @@ import pycachehook
 import pycachehook.config.rules
 import pycachehook.on_miss.compiling
 from pycachehook import pyc
+from pycachehook._compat import source_hash, source_to_code
 from pycachehook.cli.main import main
 from pycachehook.commands import explain
 from pycachehook.content_store import Names, declared_encodings
@@ -51,7 +52,7 @@ class Setting:
         self.path = self.write("m.py")
         self.install()
 
-    def install(self, **options: object) -> None:
+    def install(self, **options: Any) -> None:
         """Put the options in force."""
         self.hook = pycachehook.install(self.cache, layout="shared", **{"in_tree": "ignore", **options})
 
@@ -127,7 +128,7 @@ def test_compiled_once(setting: Setting) -> None:
     assert (setting.load(), setting.counted()) == (42, (1, {}, 0))
     assert setting.entries() == {setting.entry()}
     data = setting.entry().read_bytes()
-    assert pyc.read_header(data) == (3, pyc.source_hash(TEXT.encode()))
+    assert pyc.read_header(data) == (3, source_hash(TEXT.encode()))
     assert pyc.is_sealed(data)
 
 
@@ -159,7 +160,7 @@ def test_edited_source(setting: Setting) -> None:
 
 def test_source_edited_while_it_is_compiled(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry goes by the very bytes that were compiled, whatever the file says by then."""
-    compile_it = pycachehook.on_miss.compiling.source_to_code
+    compile_it = source_to_code
 
     def edited_meanwhile(*arguments: Any) -> object:
         setting.write("m.py", "answer = 43\n")
@@ -357,7 +358,7 @@ def test_patched_compilation(
 
 def test_patched_while_it_compiles(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a tool may have had its hands in by the end of a compilation is not stored."""
-    compile_it = pycachehook.on_miss.compiling.source_to_code
+    compile_it = source_to_code
 
     def patched_meanwhile(*arguments: Any) -> object:
         on_class(monkeypatch, arguments[0])

@@ -12,7 +12,7 @@ import py_compile
 import sys
 from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import filelock  # noqa: F401 -- before there is a hook, so that it is not among what the hook counts
 import pytest
@@ -45,6 +45,13 @@ pytestmark = [pytest.mark.usefixtures("no_hook"), pytest.mark.alone]
 def finders() -> int:
     """Return how many finders of ours are on the meta path."""
     return sum(type(finder) is CachingFinder for finder in sys.meta_path)
+
+
+def _installed() -> runtime.Runtime:
+    """Return what is installed."""
+    found = runtime.installed()
+    assert found is not None
+    return found
 
 
 def interpreter() -> tuple[list[object], str | None, bool]:
@@ -122,7 +129,7 @@ def test_prefix_that_was_there(found: str | None, cache: Path) -> None:
     sys.pycache_prefix = found
     hook = pycachehook.install(cache)
     assert sys.pycache_prefix == str(cache)
-    assert runtime.installed().found_prefix() == found
+    assert _installed().found_prefix() == found
     pycachehook.install(read_only=True)
     assert hook.options is not None
     assert hook.options.origin("cache_dir") == ("PYTHONPYCACHEPREFIX" if found else "default")
@@ -135,7 +142,7 @@ def test_prefix_that_the_program_has_set_since(cache: Path) -> None:
     """What the program sets while the hook is in force is its own, and stays."""
     hook = pycachehook.install(cache)
     sys.pycache_prefix = "/the/program's"
-    assert runtime.installed().found_prefix() == "/the/program's"
+    assert _installed().found_prefix() == "/the/program's"
     hook.uninstall()
     assert sys.pycache_prefix == "/the/program's"
 
@@ -222,7 +229,7 @@ def everybodys(path: Path) -> dict[str, object]:
     return {"cache_dir": path}
 
 
-DISABLED: list[tuple[Callable[[Path], dict[str, object]], str]] = [
+DISABLED: list[tuple[Callable[[Path], dict[str, Any]], str]] = [
     (missing_below_a_file, "is not in a directory"),
     (a_file, "is not a directory"),
     (everybodys, "is writable by everybody"),
@@ -232,7 +239,7 @@ DISABLED: list[tuple[Callable[[Path], dict[str, object]], str]] = [
 
 @pytest.mark.parametrize(("make", "reason"), DISABLED, ids=["below a file", "file", "everybody's", "missing"])
 def test_disabled(
-    make: Callable[[Path], dict[str, object]], reason: str, tmp_path: Path, tree: Callable[[Mapping[str, str]], Path]
+    make: Callable[[Path], dict[str, Any]], reason: str, tmp_path: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
     """In a wrong environment installing raises nothing; imports work, and nothing is written anywhere."""
     before = interpreter()
@@ -251,7 +258,7 @@ def test_disabled(
 @pytest.mark.parametrize(("make", "reason"), DISABLED, ids=["below a file", "file", "everybody's", "missing"])
 @pytest.mark.parametrize("installed", [False, True])
 def test_strict(
-    make: Callable[[Path], dict[str, object]], reason: str, installed: bool, cache: Path, tmp_path: Path
+    make: Callable[[Path], dict[str, Any]], reason: str, installed: bool, cache: Path, tmp_path: Path
 ) -> None:
     """Under strict a wrong environment raises CacheDirError, and whatever was in force before is still."""
     if installed:
@@ -348,7 +355,9 @@ def test_rules(cache: Path, tmp_path: Path, tree: Callable[[Mapping[str, str]], 
 
 
 @pytest.mark.parametrize(("in_tree", "place"), [("read", "in_tree"), ("ignore", None)])
-def test_in_tree(in_tree: str, place: str | None, cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
+def test_in_tree(
+    in_tree: Literal["read", "ignore"], place: str | None, cache: Path, tree: Callable[[Mapping[str, str]], Path]
+) -> None:
     """Bytecode that a package ships in its own tree is read, unless it is to be ignored."""
     source = tree({"some_module.py": ""}) / "some_module.py"
     py_compile.compile(str(source), doraise=True)
@@ -551,7 +560,7 @@ def test_api() -> None:
 def test_rule_that_is_read_only(cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
     """A rule's `read_only` keeps its sources from being stored, and no others, though all share one directory."""
     sys.path.insert(0, str(tree({f"{name}_one.py": "" for name in ("frozen", "usual", "other")})))
-    rules = [
+    rules: list[dict[str, object]] = [
         {"match": "*/frozen_*", "read_only": True},
         {"match": "*/other_*", "cache_dir": str(cache)},
     ]
@@ -684,7 +693,7 @@ def test_installation_without_a_default_directory(
     root = tree({"some_one.py": "", "ruled_one.py": ""})
     sys.path.insert(0, str(root))
     hook = pycachehook.install(rules=[{"match": "*/ruled_*", "cache_dir": str(tmp_path / "rule")}])
-    assert (hook.status, hook.cache_dirs.keys()) == ("disabled", {str(tmp_path / "rule")})
+    assert (hook.status, set(hook.cache_dirs)) == ("disabled", {str(tmp_path / "rule")})
     assert hook.reason is not None
     assert "/nonexistent/home" in hook.reason
     for name in ("some_one", "ruled_one"):

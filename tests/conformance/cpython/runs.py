@@ -93,7 +93,7 @@ def run_module(side: Side, module: str, tests: Iterable[str], options: Mapping[s
             process = subprocess.Popen(
                 command,
                 cwd=current,
-                env=clean_environment(TMPDIR=str(temporary), **variables),
+                env={**clean_environment(TMPDIR=str(temporary)), **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -97,7 +97,7 @@ class Side:
         """Start pytest on these tests, or all."""
         self._outcomes.unlink(missing_ok=True)
         options = ("-q", "-p", "no:cacheprovider", "-p", PLUGIN.stem, *self.suite.arguments)
-        command = (self._python, "-m", "pytest", *options, *(tests or self.suite.tests))
+        command: tuple[str | Path, ...] = (self._python, "-m", "pytest", *options, *(tests or self.suite.tests))
         path = f"{self._python.parent}{os.pathsep}{os.environ['PATH']}"
         variables = sides.clean_environment(
             STEERING,

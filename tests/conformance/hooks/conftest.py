@@ -137,7 +137,13 @@ class Workbench:
                 total["from_store"] += line["hits_by_place"]["store"]
                 total.update({name: line[name] for name in ("compiled", "stored", "errors")})
         assert total["errors"] == 0
-        return Counted(**{name: total[name] for name in Counted.__annotations__})  # type: ignore[typeddict-item]
+        return Counted(
+            processes=total["processes"],
+            from_store=total["from_store"],
+            compiled=total["compiled"],
+            stored=total["stored"],
+            errors=total["errors"],
+        )
 
     def entries(self) -> set[str]:
         """Return the names of those modules of the tree that the cache has an entry for, in the place of CPython's."""
@@ -157,7 +163,14 @@ class Workbench:
 def _install_tools(folder: Path, wheel: Path) -> str:
     """Make the environment; return why that was not possible, or nothing."""
     venv.EnvBuilder(with_pip=True, symlinks=True).create(folder)
-    command = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command: list[str | Path] = [
+        folder / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     done = subprocess.run(
         [*command, wheel, *TOOLS], env=clean_environment(), capture_output=True, text=True, check=False
     )

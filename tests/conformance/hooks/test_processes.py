@@ -67,10 +67,9 @@ def test_pex(activated: Workbench) -> None:
     activated.write({"app.py": "import plain\n\ndef main():\n    print(plain.VALUE)\n", "plain.py": "VALUE = 42\n"})
     activated("-m", "pex", "-D", ".", "-e", "app:main", "-o", "../app.pex", "--no-wheel")
     unpacked = activated.cache.with_name("unpacked")
-    variables = {"PEX_ROOT": str(unpacked), "PEX_INHERIT_PATH": "fallback"}
-    assert activated("../app.pex", **variables) == "42\n"
+    assert activated("../app.pex", PEX_ROOT=str(unpacked), PEX_INHERIT_PATH="fallback") == "42\n"
     first = activated.counted()
-    assert activated("../app.pex", **variables) == "42\n"
+    assert activated("../app.pex", PEX_ROOT=str(unpacked), PEX_INHERIT_PATH="fallback") == "42\n"
     second = activated.counted()
     assert first["stored"] > 0
     assert (second["compiled"], second["from_store"] > 0) == (0, True)
