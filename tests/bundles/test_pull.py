@@ -295,6 +295,34 @@ def test_described(place: Path, archive: Path, dest: Path, keys: Keys) -> None:
     assert bundles.describe(str(dest))["digest"] is None
 
 
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_shown(command: str, place: Path, archive: Path, dest: Path, keys: Keys, python: Python, cache: Path) -> None:
+    """`status` and `doctor` show a pulled archive's digest, age and signer, until another file takes its place."""
+    words = ("-m", "pycachehook", command, "--archives", str(dest), "--cache-dir", str(cache))
+
+    def bundle() -> dict[str, Any] | None:
+        said = json.loads(python(*words, "--json", check=False).stdout)
+        found: list[dict[str, Any] | None]
+        found = [each["bundle"] for each in said["archives"]] if command == "status" else said["bundles"]
+        return next(iter(found), None)
+
+    dest.parent.mkdir()
+    shutil.copy(archive, dest)
+    assert bundle() is None
+    pulled = pull(str(place), str(dest), keys.policy())
+    found = bundle()
+    assert found is not None
+    assert (found["digest"], found["signer"], found["created"]) == (digest(archive), pulled.signer, 1_700_000_000)
+    text = python(*words, check=False).stdout
+    assert f"sha256:{digest(archive)}; made " in text
+    assert f" days ago; signed by {pulled.signer}; from " in text
+    dest.write_bytes(b"x")
+    found = bundle()
+    assert found is not None
+    assert found["changed"]
+    assert "replaced since `archive pull`" in python(*words, check=False).stdout
+
+
 def test_the_archive_in_its_own_root(tmp_path: Path, keys: Keys) -> None:
     """Neither the archive, nor its record, nor its lock makes an `unchecked-hash` root another one."""
     root = tmp_path / "app"

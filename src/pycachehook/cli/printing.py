@@ -35,6 +35,14 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def age(seconds: int) -> str:
+    """Return a time in the largest unit of which there are two."""
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 2 * size:
+            return counted(seconds // size, unit)
+    return counted(seconds, "second")
+
+
 def say(text: object = "") -> None:
     """Print one line on standard output."""
     _print(text, sys.stdout)

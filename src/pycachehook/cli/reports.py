@@ -19,6 +19,8 @@ def show_status(parsed: argparse.Namespace) -> int:
     if parsed.prefix is not None:
         return report_on(parsed.prefix, parsed.arguments)
     state = status.status(parsed.config, flags(parsed))
+    for each in state["archives"]:
+        each["bundle"] = _bundle(each["path"])
     if parsed.json:
         say_json(state)
         return DONE
@@ -36,10 +38,12 @@ def show_status(parsed: argparse.Namespace) -> int:
     if "stats_reason" in state:
         shown["statistics"] = state["stats_reason"]
     for each in state["archives"]:
-        shown[f"archive {each['path']}"] = each["reason"] or "in use"
-    for name, option in state["options"].items():
-        if parsed.verbose or name == "cache_dir" or option["origin"] != "default":
-            shown[name] = f"{option['value']}  ({option['origin']})"
+        shown[f"archive {each['path']}"] = "; ".join([each["reason"] or "in use", *_bundle_in_words(each["bundle"])])
+    shown |= {
+        name: f"{option['value']}  ({option['origin']})"
+        for name, option in state["options"].items()
+        if parsed.verbose or name == "cache_dir" or option["origin"] != "default"
+    }
     shown |= {name: state[name] for name in ("version", "python")}
     printing.facts(shown)
     rows = [(name, each["entries"], printing.human(each["bytes"])) for name, each in state["distributions"].items()]
@@ -112,8 +116,10 @@ def show_doctor(parsed: argparse.Namespace) -> int:
     start = start_modules.modules_of_a_start(parsed.modules, parsed.config, given) if parsed.modules else None
     found = doctor.examine(parsed.config, given)
     missing = [] if start is None else start["missing"]
+    bundles = {path: bundle for path in found.archives if (bundle := _bundle(path)) is not None}
     if parsed.json:
-        told = {"findings": [vars(each) for each in found.findings], "notes": [vars(each) for each in found.notes]}
+        told: dict[str, Any] = {name: [vars(each) for each in getattr(found, name)] for name in ("findings", "notes")}
+        told["bundles"] = [{"path": path, **bundle} for path, bundle in bundles.items()]
         say_json({**told, **(start or {})})
         return FAILED if found.findings or missing else DONE
     for each in found.findings:
@@ -122,11 +128,31 @@ def show_doctor(parsed: argparse.Namespace) -> int:
         say("nothing is wrong here")
     for each in found.notes:
         _say_finding(each, "note: ")
+    for path, bundle in bundles.items():
+        printing.say_wrapped(f"{path}: {'; '.join(_bundle_in_words(bundle))}")
     if start is not None:
         say(f"{' '.join(parsed.modules)}: {len(missing)} of {start['modules']} modules are not in the cache")
         for each in missing:
             say(f"  {each['module']}: {each['reason']}: {each['path']}")
     return FAILED if found.findings or missing else DONE
+
+
+def _bundle(archive: str) -> dict[str, Any] | None:
+    """Return what was recorded when an archive was pulled, None where it was not."""
+    from pycachehook.bundles import describe
+
+    found = describe(archive)
+    return found if found["changed"] or found["digest"] is not None else None
+
+
+def _bundle_in_words(bundle: dict[str, Any] | None) -> list[str]:
+    """Return a bundle's digest, age, signer and source as the parts of a line."""
+    if bundle is None:
+        return []
+    if bundle["changed"]:
+        return ["replaced since `archive pull`: its origin is not known"]
+    signer = f"signed by {bundle['signer']}" if bundle["signer"] else "not signed"
+    return [f"sha256:{bundle['digest']}", f"made {printing.age(bundle['age'])} ago", signer, f"from {bundle['source']}"]
 
 
 def _say_finding(each: Any, before: str = "") -> None:

@@ -47,10 +47,14 @@ class Finding:
 
 @dataclass
 class Examination:
-    """What is wrong, and in `notes` what is not wrong but could be better, or will be put right by itself."""
+    """What is wrong, and in `notes` what is not wrong but could be better, or will be put right by itself.
+
+    `archives` are the paths of the archives that a start looks in.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
+    archives: list[str] = field(default_factory=list)
 
 
 def examine(config: object = None, given: Mapping[str, object] | None = None) -> Examination:
@@ -60,6 +64,7 @@ def examine(config: object = None, given: Mapping[str, object] | None = None) ->
     """
     found = Examination()
     state = status.state(config, given)
+    found.archives += [each["path"] for each in state["archives"]]
     values = {name: each["value"] for name, each in state["options"].items()}
     coverage = _made_once(lambda: Coverage(values))
     found.findings += _lent()
