@@ -205,6 +205,8 @@ class Runtime:
         self._restore_interpreter()
         self._adapt_interpreter(composition)
         own_modules.remember()
+        if composition.values["compile_ahead"]:
+            _compile_ahead(composition, self.stats)
         if not any(finder is self._finder for finder in sys.meta_path):
             sys.meta_path.insert(_position() if position is None else position, self._finder)
         current = self
@@ -372,6 +374,13 @@ def _listen(stats: Stats) -> None:
     if not _resets_after_fork and system.register_at_fork is not None:
         system.register_at_fork(after_in_child=_reset_after_fork)
         _resets_after_fork = True
+
+
+def _compile_ahead(composition: Composition, stats: Stats) -> None:
+    """Have the `compile_ahead` of these options begin after some misses, in place of any before."""
+    module = own_modules.load("on_miss.compile_ahead")
+    if module is not None:
+        module.listen(stats, composition.values, private=composition.private, statistics=_listening("STATS"))
 
 
 def _reset_after_fork() -> None:

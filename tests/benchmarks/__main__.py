@@ -16,6 +16,7 @@ from typing import Any
 from . import (
     activation,
     aged,
+    ahead,
     archive,
     cold,
     cold_pages,
@@ -42,6 +43,7 @@ MEASUREMENTS: dict[str, Any] = {
     "warm": warm,
     "activation": activation,
     "cold": cold,
+    "ahead": ahead,
     "read_only": read_only,
     "mtimes": mtimes,
     "concurrent": concurrent,

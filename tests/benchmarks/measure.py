@@ -126,12 +126,12 @@ def check(variant: Variant) -> Counts:
     return counts
 
 
-def interleave(variants: Sequence[Variant], rounds: int) -> Series:
-    """Return the samples of each variant, one for each round."""
+def interleave(variants: Sequence[Variant], rounds: int, take: Callable[[Variant], Sample] = sample) -> Series:
+    """Return the samples of each variant, one for each round, each of which `take` takes."""
     series: Series = {variant.name: [] for variant in variants}
     for number in range(rounds + 1):
         for variant in variants[:: -1 if number % 2 else 1]:
-            taken = sample(variant)
+            taken = take(variant)
             if number:  # the first warms up
                 series[variant.name].append(taken)
     return series
@@ -167,7 +167,12 @@ class Measurement:
     samples: dict[str, Series]
 
 
-def measure(cases: Mapping[str, Sequence[Variant]], rounds: int, *baselines: str) -> Measurement:
+def measure(
+    cases: Mapping[str, Sequence[Variant]],
+    rounds: int,
+    *baselines: str,
+    take: Callable[[Variant], Sample] = sample,
+) -> Measurement:
     """Time the variants of each case, their claims checked first, against the variants named as baselines."""
     rows: list[Record] = []
     samples: dict[str, Series] = {}
@@ -177,7 +182,7 @@ def measure(cases: Mapping[str, Sequence[Variant]], rounds: int, *baselines: str
             if variant.claim is WARM:
                 sample(variant)  # fills its cache
         counts = {variant.name: check(variant) for variant in variants}
-        samples[case] = interleave(variants, rounds)
+        samples[case] = interleave(variants, rounds, take)
         rows += [_row(case, samples[case], name, baselines, counts[name]) for name in samples[case]]
     return Measurement({"median times, and medians of ratios (iqr: their quartiles)": rows}, samples)
 

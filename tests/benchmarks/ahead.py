@@ -1,0 +1,61 @@
+"""Cold starts with `compile_ahead`: helper processes compile what the modules met so far import.
+
+alone      ours, with an empty cache
+ahead      the same, with `compile_ahead = 1`; the processor time has the helper's too
+
+Nothing is read from any `__pycache__`, so the standard library's modules are compiled as well. Linux only: this
+process takes the helpers for its own children, to learn their processor time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from .applications import Application
+from .conditions import emptied
+from .environment import Environment
+from .measure import Measurement, Sample, Skipped, Variant, means, measure, sample
+
+DEFAULT = ("sympy", "sqlalchemy", "django", "flask", "boto3", "pandas")
+_ADOPT = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+
+
+def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
+    """Time cold starts with a helper against cold starts without."""
+    if not hasattr(os, "posix_spawn") or _adopt(1):
+        raise Skipped("the processor time of helpers is known on Linux alone")
+    try:
+        cases = {case: _variants(environment, each.code) for case, each in applications.items()}
+        timed = measure(cases, rounds, "alone", take=_with_helpers)
+    finally:
+        _adopt(0)
+    over = f"geometric means over {', '.join(cases)}"
+    return Measurement({**timed.tables, over: means(timed.samples, ["alone"])}, timed.samples)
+
+
+def _adopt(wish: int) -> int:
+    """Have orphaned descendants become children of this process, or not; return 0 if that is so."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    return -1 if prctl is None else int(prctl(_ADOPT, wish, 0, 0, 0))
+
+
+def _variants(environment: Environment, code: str) -> list[Variant]:
+    tree = environment.checked  # with `in_tree = "ignore"`
+    empty = partial(emptied, tree.cache)
+    alone = tree.variant("alone", code, condition=empty)
+    return [alone, replace(alone, name="ahead", environment={**alone.environment, "PYCACHEHOOK_COMPILE_AHEAD": "1"})]
+
+
+def _with_helpers(variant: Variant) -> Sample:
+    taken = sample(variant)
+    cpu = taken.cpu
+    with suppress(ChildProcessError):
+        while True:
+            _, _, usage = os.wait4(-1, 0)
+            cpu += usage.ru_utime + usage.ru_stime
+    return Sample(taken.wall, cpu)
