@@ -6,14 +6,14 @@ loaded, but `mmap`.
 
 import sys
 
-from ._compat import KEY, MAGIC_NUMBER, set_filename, setting, siphash, standard_module
+from ._compat import MAGIC_NUMBER, setting, siphash, standard_module
 from .archive_format import INDEX_KEY, TAIL_SIZE, hash_of_names, named_roots, read_tail, suffix_of
 from .cache_dir import distrust, fault_of, trusted_owners
-from .events import ABSENT, ARCHIVE, CORRUPT, OTHER_MODE, Miss
+from .events import ABSENT, ARCHIVE, CORRUPT, Miss
 from .paths import normalized
-from .pyc import CHECK_KEY, HEADER_SIZE, UNCHECKED_HASH, WARNED
-from .store import MOST, READ_FLAGS, check_source
-from .system import BUILTINS, is_foreign, system
+from .pyc import UNCHECKED_HASH, check_source, is_sealed
+from .pyc import load as load_pyc
+from .system import BUILTINS, READ_FLAGS, S_IFLNK, S_IFMT, S_IFREG, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,12 +34,9 @@ if not TYPE_CHECKING:
 __builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
 
 SEP = "\\" if system.windows else "/"
-_KIND, _REGULAR, _LINK = 0o170000, 0o100000, 0o120000  # of `st_mode`
 CHUNK = 20  # 2**20 bytes are mapped at once
 KEPT = 4  # so many parts stay mapped: of a recorded start, which uses them in their order, none is mapped twice
 MADV_POPULATE_READ = 22  # Linux 5.14; `mmap` does not name it
-
-_CODE_TYPE = type((lambda: None).__code__)
 
 
 class Unusable(Exception):  # noqa: N818 -- no error: the archive is passed over
@@ -196,45 +193,30 @@ class Archive:
                 return f"{self.path_name}/{root.name}/{inside.removesuffix('.py')}{self.member_suffix}"
         return self.path_name
 
-    def find(self, path: str, _location: str | None = None, _source: bytes | None = None) -> "CodeType":
-        """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read."""
+    def find(self, path: str, _location: str | None = None, source: bytes | None = None) -> "CodeType":
+        """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read.
+
+        `source` are its bytes, if they have been read already.
+        """
         directory, _, name = path.rpartition(SEP)
         listing = self._listings[directory]
         record = None if listing is None else listing.get(name[:-3])
         if type(record) is not tuple or record[2] or name[-3:] != ".py":
             raise Miss(ABSENT, self._why_absent(path))
-        return self.load(record[0], record[1], path)
+        return self.load(record[0], record[1], path, source)
 
-    def load(self, offset: int, size: int, path: str) -> "CodeType":
+    def load(self, offset: int, size: int, path: str, source: bytes | None = None) -> "CodeType":
         """Return the code of the entry that is there, for the source at `path`; raises Miss or OSError as `find` does."""
         if offset >> CHUNK not in self._mapped:
             self._map_around(offset)
-        data = self._view[offset : offset + size]
-        if siphash(KEY, data[:-8]) != data[-8:]:
+        data = bytes(self._view[offset : offset + size])  # a copy, of which parts are compared faster
+        if not is_sealed(data):
             raise Miss(CORRUPT, "seal")
-        if data[-20] & WARNED and sys.warnoptions:
-            raise Miss(OTHER_MODE, "compiling the source emits warnings, and warning filters were given")
+        _, stamp, check, code = load_pyc(data, path)
         wish = setting("check_hash_based_pycs")
         if (self.mode != UNCHECKED_HASH and wish != "never") or wish == "always":
-            stamp, check = data[8:HEADER_SIZE], data[-16:-8]
-            opened: list[int] = []  # see `store.read_file`
-            try:
-                opened.extend(map(system.open, (path,), (READ_FLAGS,)))
-                text = system.read(opened[0], MOST)
-            finally:
-                if opened:
-                    system.close(opened[0])
-            if len(text) == MOST or siphash(KEY, text) != stamp or siphash(CHECK_KEY, text) != check:
-                check_source(path, bytes(stamp), bytes(check))  # all of it
-        try:
-            code = system.loads(data[HEADER_SIZE:])
-        except Exception as error:  # marshal raises EOFError, ValueError, TypeError and more
-            if is_foreign(error):
-                raise
-            raise Miss(CORRUPT, f"body: {error}") from None
-        if type(code) is not _CODE_TYPE:
-            raise Miss(CORRUPT, "body is not a code object")
-        return code if code.co_filename == path else set_filename(code, path)
+            check_source(path, stamp, check, source)
+        return code
 
     def _map_around(self, offset: int) -> None:
         """Have the kernel map, and read if need be, the part of the file that `offset` is in: else it does so page by page."""
@@ -341,7 +323,7 @@ def _map(path: str, owners: tuple[int, ...]) -> "tuple[mmap.mmap, bytes]":
             fault = fault_of(status, owners)
             if fault is not None:
                 raise Unusable(f"The archive {path} is not trusted: it {fault}.")
-            if status.st_mode & _KIND != _REGULAR or status.st_size < TAIL_SIZE:
+            if status.st_mode & S_IFMT != S_IFREG or status.st_size < TAIL_SIZE:
                 raise Unusable(f"The archive {path} is damaged, or is no archive of this format.")
             how: dict[str, Any] = {"trackfd": False} if not system.windows and sys.version_info >= (3, 13) else {}
             mapping = mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ, **how)
@@ -357,7 +339,7 @@ def _map(path: str, owners: tuple[int, ...]) -> "tuple[mmap.mmap, bytes]":
 
 def _is_link(path: str) -> bool:
     try:
-        return system.lstat(path).st_mode & _KIND == _LINK  # type: ignore[no-any-return]
+        return system.lstat(path).st_mode & S_IFMT == S_IFLNK  # type: ignore[no-any-return]
     except OSError:
         return False
 

@@ -19,9 +19,9 @@ from .paths import (
     missing_home,
     why_no_default_cache_dir,
 )
-from .system import BUILTINS, is_foreign, system
-from .trust import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, examine
+from .system import BUILTINS, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, is_foreign, system
 from .trust import distrust as distrust
+from .trust import examine
 from .trust import fault_of as fault_of
 from .trust import trusted_owners as trusted_owners
 

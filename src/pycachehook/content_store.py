@@ -21,8 +21,8 @@ from ._compat import (
 from .cache_dir import DISABLED, CacheDir, fault_of
 from .events import CORRUPT, OTHER_MODE, UNTRUSTED, Miss, Stats
 from .paths import Layout
-from .store import ENTRY_FLAGS, MOST_OF_ENTRY, READ_FLAGS, Store, read_code_file, read_file, unread
-from .system import BUILTINS
+from .store import MOST_OF_ENTRY, Store, unread
+from .system import BUILTINS, ENTRY_FLAGS, READ_FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,12 +104,11 @@ class SharedStore(Store):
         """
         if self.directory.status == DISABLED:
             raise Miss(UNTRUSTED, self.directory.reason or "")
-        read = read_code_file if self._open_code else read_file
         if source is None:
-            source = read(path, READ_FLAGS)[0]
+            source = self._read(path, READ_FLAGS)[0]
         entry = self._names.entry(self._root, source)
         try:
-            data, status = read(entry, ENTRY_FLAGS, MOST_OF_ENTRY)
+            data, status = self._read(entry, ENTRY_FLAGS, MOST_OF_ENTRY)
         except (OSError, MemoryError) as error:
             raise unread(error) from None
         fault = fault_of(status, self._owners)

@@ -6,6 +6,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from os import stat_result
 
 ABSENT = "absent"
 STALE_SOURCE = "stale-source"
@@ -34,12 +35,18 @@ EVENTS = (HIT, MISS, COMPILED, STORED, FAULT)
 
 
 class Miss(Exception):  # noqa: N818 -- the word of the field: no error, but a place's answer
-    """A place's answer when it has no valid entry: `reason` is one of `REASONS`, `detail` a few words more."""
+    """A place's answer when it has no valid entry: `reason` is one of `REASONS`, `detail` a few words more.
+
+    `source` are the bytes of the source and its status, if they have been read; `location` is where the entry would
+    lie, if that has been computed from them. Who compiles the source then needs neither a second time.
+    """
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
+        self.source: tuple[bytes, stat_result] | None = None
+        self.location: str | None = None
 
 
 class Event:

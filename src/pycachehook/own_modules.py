@@ -13,10 +13,9 @@ import sys
 
 from ._compat import ModuleSpec, SourceFileLoader, is_initializing, reify, set_filename
 from .events import Miss
-from .pyc import CHECK_SOURCE, HASH_BASED, timestamp_stamp
+from .pyc import CHECK_SOURCE, HASH_BASED, check_source, compare, timestamp_stamp
 from .pyc import load as load_pyc
-from .store import READ_FLAGS, check_source, compare, read_file
-from .system import BUILTINS, is_foreign, system
+from .system import BUILTINS, READ_FLAGS, is_foreign, read_file, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

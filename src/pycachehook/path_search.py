@@ -6,7 +6,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import sys
 
 from ._compat import ExtensionFileLoader, FileFinder, ModuleSpec, PathFinder, SourceFileLoader
-from .system import BUILTINS, is_foreign, system
+from .system import BUILTINS, S_IFDIR, S_IFMT, S_IFREG, is_foreign, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ _PLAIN_PATH_HOOKS = (
 )
 _UNKNOWN = object()
 NOWHERE: "Any" = object()  # instead of a spec
-_KIND, _REGULAR, _DIRECTORY = 0o170000, 0o100000, 0o040000  # of `st_mode`
 
 
 def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
@@ -125,13 +124,13 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
             for suffix, loader in finder._loaders:
                 if package is not None:
                     try:
-                        if system.stat(base + suffix).st_mode & _KIND != _REGULAR:
+                        if system.stat(base + suffix).st_mode & S_IFMT != S_IFREG:
                             continue
                     except OSError:
                         continue
                 elif name + suffix not in names or (
                     (known is None or loader is not SourceFileLoader or not known(base + suffix))
-                    and system.stat(base + suffix).st_mode & _KIND != _REGULAR
+                    and system.stat(base + suffix).st_mode & S_IFMT != S_IFREG
                 ):
                     continue
                 spec = ModuleSpec(fullname, loader(fullname, base + suffix), origin=base + suffix)
@@ -170,7 +169,7 @@ def _new_finder(path: str) -> "Any":
 
     The hooks are asked in their order, but for zipimport's, which refuses every directory, at some length.
     """
-    if system.stat(path).st_mode & _KIND == _DIRECTORY:
+    if system.stat(path).st_mode & S_IFMT == S_IFDIR:
         for hook in sys.path_hooks:
             if hook is not _zipimporter:
                 try:

@@ -6,7 +6,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import os
 import sys
 
-from .system import BUILTINS, builtin_module, is_foreign, system
+from .system import BUILTINS, S_IFDIR, S_IFMT, builtin_module, is_foreign, system
 
 __builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
 
@@ -196,7 +196,6 @@ def _default() -> tuple[str | None, str | None]:  # noqa: PLR0911 -- a chain of 
     return f"{base}/pycachehook", None
 
 
-_KIND, _DIRECTORY = 0o170000, 0o040000  # as S_IFMT and S_IFDIR in `stat`
 _CACHES = "Library/Caches" if sys.platform == "darwin" else ".cache"
 
 
@@ -224,7 +223,7 @@ def _owner_of_directory(path: str) -> int | None:
         if is_foreign(error):
             raise
         return None
-    return status.st_uid if status.st_mode & _KIND == _DIRECTORY else None
+    return status.st_uid if status.st_mode & S_IFMT == S_IFDIR else None
 
 
 def _home(user: str = "") -> str | None:

@@ -22,8 +22,17 @@ from _io import BytesIO
 from marshal import load as _marshal_load
 
 from ._compat import KEY, MAGIC_NUMBER, set_filename, siphash, source_hash
-from .events import CORRUPT, OTHER_MODE, WRONG_MAGIC, Miss
-from .system import BUILTINS, is_foreign, system
+from .events import CORRUPT, OTHER_MODE, STALE_SOURCE, WRONG_MAGIC, Miss
+from .system import (
+    BUILTINS,
+    READ_FLAGS,
+    S_IFMT,
+    S_IFREG,
+    is_foreign,
+    read_code_file,
+    rest_of_file,
+    system,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +46,7 @@ SEAL_MAGIC = SEAL_NAME + b"2"
 SEAL_SIZE = 28
 CHECK_KEY = int.from_bytes(b"PYCHOOKS", "little")
 WARNED = 1  # the seal's flag: compiling the source emitted warnings
+MOST = 1 << 17  # bytes of a source to read at once, without asking how many there are: few have more
 
 TIMESTAMP = "timestamp"
 UNCHECKED_HASH = "unchecked-hash"
@@ -120,6 +130,52 @@ def load(data: bytes, path: str) -> "tuple[int, bytes, bytes | None, CodeType]":
     if not sealed and _seems_broken_seal(data) and _has_trailing_bytes(data):
         raise _trailing(data)
     return flags, data[8:16], check, code if code.co_filename == path else set_filename(code, path)
+
+
+def compare(stamp: bytes, found: bytes) -> None:
+    """Raise Miss if what an entry has of its source is not what was found."""
+    if stamp != found:
+        raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {found.hex()}")
+
+
+def check_source(
+    path: str, stamp: bytes, check: bytes | None, source: bytes | None = None, *, hooked: bool = False
+) -> None:
+    """Raise Miss unless the source at `path` has the hash `stamp` and, where there is one, the second hash `check`.
+
+    `source` are its bytes, if they have been read already; `hooked` reads them by `io.open_code`. What has been read
+    in vain is in the Miss, as its `source`. Raises OSError.
+    """
+    status = None
+    if source is None and hooked:
+        source, status = read_code_file(path, READ_FLAGS)
+    elif source is None:
+        opened: list[int] = []  # see `system.read_file`
+        try:
+            opened.extend(map(system.open, (path,), (READ_FLAGS,)))
+            source = system.read(opened[0], MOST)
+            if (
+                len(source) < MOST
+                and siphash(KEY, source) == stamp
+                and (check is None or siphash(CHECK_KEY, source) == check)
+            ):
+                return
+            status = system.fstat(opened[0])
+            if status.st_mode & S_IFMT != S_IFREG:
+                raise OSError(None, "not a regular file", path)
+            if len(source) != status.st_size:
+                source = rest_of_file(opened[0], source)
+        finally:
+            if opened:
+                system.close(opened[0])
+    try:
+        compare(stamp, siphash(KEY, source))
+        if check is not None and siphash(CHECK_KEY, source) != check:
+            raise Miss(STALE_SOURCE, "another source with the same source_hash")
+    except Miss as miss:
+        if status is not None:
+            miss.source = source, status
+        raise
 
 
 def is_sealed(data: "bytes | memoryview") -> bool:

@@ -8,7 +8,7 @@ import atexit
 import sys
 
 from .events import Stats
-from .system import is_foreign, system
+from .system import S_IFMT, S_IFREG, is_foreign, system
 from .terminal import visible
 
 TYPE_CHECKING = False
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 STDERR = "stderr"  # the target that is a stream and not a file
 
 _VERSION = sys.version.split()[0]
-_REGULAR, _TYPE = 0o100000, 0o170000  # stat.S_IFREG, and the mask of a mode's file type
 _constants = system.os_module
 
 # No link is followed, no FIFO waited for, and what is made is private: lines hold paths and names of programs.
@@ -121,7 +120,7 @@ def _append(target: str, text: str) -> None:
             return
         descriptor = system.open(target, _FLAGS, _MODE)
         try:
-            if system.fstat(descriptor).st_mode & _TYPE == _REGULAR:
+            if system.fstat(descriptor).st_mode & S_IFMT == S_IFREG:
                 system.write(descriptor, data)
         finally:
             system.close(descriptor)

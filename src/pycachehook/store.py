@@ -7,12 +7,12 @@ Start-up module: imports nothing at module level that the interpreter has not al
 """
 
 from . import pyc
-from ._compat import KEY, setting, siphash
+from ._compat import setting
 from .cache_dir import DISABLED, CacheDir, fault_of, link_detail
 from .events import ABSENT, IN_TREE, IO_ERROR, OTHER_MODE, STALE_SOURCE, STORE, UNTRUSTED, Miss
 from .paths import Layout
-from .pyc import CHECK_KEY, CHECK_SOURCE, HASH_BASED
-from .system import BUILTINS, is_foreign, system
+from .pyc import CHECK_SOURCE, HASH_BASED, check_source, compare
+from .system import BUILTINS, ENTRY_FLAGS, READ_FLAGS, is_foreign, read_code_file, read_file, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,74 +23,13 @@ if TYPE_CHECKING:
 __builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
 
 DAY = 86400.0  # seconds: how long an entry's mtime, which says when it was last used, may lag behind
-
-_flag = vars(system.os_module).get
-# A FIFO must not be waited for, and a link not be followed out of the cache.
-READ_FLAGS: int = _flag("O_RDONLY", 0) | _flag("O_BINARY", 0) | _flag("O_NOINHERIT", 0) | _flag("O_NONBLOCK", 0)
-ENTRY_FLAGS: int = READ_FLAGS | _flag("O_NOFOLLOW", 0)
-MOST = 1 << 17  # bytes of a source to read at once, without asking how many there are: few have more
 MOST_OF_ENTRY = 1 << 27  # bytes: an entry that claims to be larger is refused unread
-_KIND, _REGULAR = 0o170000, 0o100000  # of `st_mode`
-
-
-def read_file(path: str, flags: int, limit: int | None = None) -> "tuple[bytes, stat_result]":
-    """Return a file's bytes and its status; raises OSError, also for what is no regular file or exceeds `limit` bytes."""
-    # The descriptor goes into the list inside one instruction: an exception of a signal handler cannot lose it.
-    opened: list[int] = []
-    try:
-        opened.extend(map(system.open, (path,), (flags,)))
-        status = system.fstat(opened[0])
-        if status.st_mode & _KIND != _REGULAR:
-            raise OSError(None, "not a regular file", path)
-        if limit is not None and status.st_size > limit:
-            raise OSError(None, f"{status.st_size} bytes are too many", path)
-        size = status.st_size + 1  # one more than there should be, so that one read also finds the end
-        data = system.read(opened[0], size)
-        if len(data) != status.st_size:
-            data = _rest(opened[0], data)
-    finally:
-        if opened:
-            system.close(opened[0])
-    return data, status
-
-
-def read_code_file(path: str, _flags: int, limit: int | None = None) -> "tuple[bytes, stat_result]":
-    """As `read_file`, through `io.open_code`, so that an embedder's hook (PEP 578) sees and decides what is read."""
-    status = system.lstat(path) if _flags & _flag("O_NOFOLLOW", 0) else system.stat(path)
-    if status.st_mode & _KIND != _REGULAR:
-        raise OSError(None, "not a regular file", path)
-    if limit is not None and status.st_size > limit:
-        raise OSError(None, f"{status.st_size} bytes are too many", path)
-    with system.open_code(path) as file:
-        return file.read(), status
-
-
-def _rest(descriptor: int, data: bytes) -> bytes:
-    """Read on to the end of a file that changed its size, or of which one read gave less than all."""
-    parts = [data]
-    while parts[-1]:
-        parts.append(system.read(descriptor, 1 << 20))
-    return b"".join(parts)
-
-
-def check_source(
-    path: str, stamp: bytes, check: bytes | None, source: bytes | None = None, *, hooked: bool = False
-) -> None:
-    """Raise Miss unless the source at `path` has the hash `stamp` and, where there is one, the second hash `check`.
-
-    `source` are its bytes, if they have been read already; `hooked` reads them by `io.open_code`. Raises OSError.
-    """
-    if source is None:
-        source = (read_code_file if hooked else read_file)(path, READ_FLAGS)[0]
-    compare(stamp, siphash(KEY, source))
-    if check is not None and siphash(CHECK_KEY, source) != check:
-        raise Miss(STALE_SOURCE, "another source with the same source_hash")
 
 
 class InTree:
     """The source's own `__pycache__`: read as CPython would, never written."""
 
-    __slots__ = ("_layout", "_open_code", "_timestamps")
+    __slots__ = ("_hooked", "_layout", "_read", "_timestamps")
 
     name = IN_TREE
     heals = False
@@ -100,7 +39,8 @@ class InTree:
     ) -> None:
         self._layout = layout
         self._timestamps = timestamps  # whether a timestamp pyc is read for the source at a path; None: for every one
-        self._open_code = open_code
+        self._hooked = open_code
+        self._read = read_code_file if open_code else read_file
 
     def path(self, source_path: str) -> str:
         """Return where the pyc of the source would lie."""
@@ -113,15 +53,14 @@ class InTree:
         source. CPython compares whole seconds and runs old code after two edits within one of them (gh-75953).
         """
         try:
-            read = read_code_file if self._open_code else read_file
-            data, status = read(self.path(path), READ_FLAGS, MOST_OF_ENTRY)
+            data, status = self._read(self.path(path), READ_FLAGS, MOST_OF_ENTRY)
         except (OSError, MemoryError) as error:
             raise unread(error) from None
         flags, stamp, check, code = pyc.load(data, path)
         if flags & HASH_BASED:
             wish = setting("check_hash_based_pycs")
             if (flags & CHECK_SOURCE and wish != "never") or wish == "always":
-                check_source(path, stamp, check, source, hooked=self._open_code)
+                check_source(path, stamp, check, source, hooked=self._hooked)
             return code
         if self._timestamps is not None and not self._timestamps(path):
             raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
@@ -142,12 +81,13 @@ class Store:
     __slots__ = (
         "_checked",
         "_layout",
-        "_open_code",
         "_owners",
+        "_read",
         "_root",
         "_yesterday",
         "directory",
         "mode",
+        "open_code",
         "prefetched",
         "prefix",
         "read_only",
@@ -163,7 +103,8 @@ class Store:
         self.mode = mode
         self.read_only = read_only
         self.prefetched: tuple[str, bytes, stat_result] | None = None
-        self._open_code = open_code
+        self.open_code = open_code
+        self._read = read_code_file if open_code else read_file
         self._checked = mode != pyc.UNCHECKED_HASH  # an entry of that mode proves too little for the other two
         self._yesterday = system.time() - DAY
         self._layout = layout
@@ -220,13 +161,12 @@ class Store:
                 raise
             return None
 
-    def find(  # noqa: C901, PLR0912, PLR0915 -- see below
+    def find(  # noqa: C901 -- a chain of conditions
         self, path: str, location: str | None = None, source: bytes | None = None
     ) -> "CodeType":
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read.
 
-        `location` is what `path` gives for it, and `source` are its bytes, where these are known already. This runs for
-        nearly every import, and is long for the reason that `path_search.find_in_listings` gives.
+        `location` is what `path` gives for it, and `source` are its bytes, where these are known already.
         """
         if self.directory.status == DISABLED:
             raise Miss(UNTRUSTED, self.directory.reason or "")
@@ -235,24 +175,9 @@ class Store:
         read, self.prefetched = self.prefetched, None
         if read is not None and read[0] == location:
             _, data, status = read
-        elif self._open_code:
-            try:
-                data, status = read_code_file(location, ENTRY_FLAGS, MOST_OF_ENTRY)
-            except (OSError, MemoryError) as error:
-                raise unread(error) from None
         else:
-            opened: list[int] = []  # see `read_file`
             try:
-                try:
-                    opened.extend(map(system.open, (location,), (ENTRY_FLAGS,)))
-                    status = system.fstat(opened[0])
-                    size = status.st_size
-                    data = system.read(opened[0], size + 1) if size <= MOST_OF_ENTRY else b""
-                finally:
-                    if opened:
-                        system.close(opened[0])
-                if len(data) != size or status.st_mode & _KIND != _REGULAR:
-                    data, status = read_file(location, ENTRY_FLAGS, MOST_OF_ENTRY)  # reads on, or says what is wrong
+                data, status = self._read(location, ENTRY_FLAGS, MOST_OF_ENTRY)
             except (OSError, MemoryError) as error:
                 raise unread(error) from None
         if status.st_mode & 0o022 or status.st_uid not in self._owners:  # a few of these are all right
@@ -264,22 +189,7 @@ class Store:
             checked = flags & CHECK_SOURCE or self._checked or path[-3:] != ".py" or "/../" in path
             wish = setting("check_hash_based_pycs")
             if (checked and wish != "never") or wish == "always":
-                if source is not None or self._open_code:
-                    check_source(path, stamp, check, source, hooked=self._open_code)
-                else:
-                    opened = []
-                    try:
-                        opened.extend(map(system.open, (path,), (READ_FLAGS,)))
-                        text = system.read(opened[0], MOST)
-                    finally:
-                        if opened:
-                            system.close(opened[0])
-                    if (
-                        len(text) == MOST
-                        or siphash(KEY, text) != stamp
-                        or (check is not None and siphash(CHECK_KEY, text) != check)
-                    ):
-                        check_source(path, stamp, check)  # all of it
+                check_source(path, stamp, check, source, hooked=self.open_code)
         elif self.mode == pyc.TIMESTAMP:
             found = system.stat(path)
             compare(stamp, pyc.timestamp_stamp(found.st_mtime, found.st_size))
@@ -297,12 +207,6 @@ class Store:
             except OSError as error:
                 if is_foreign(error):
                     raise
-
-
-def compare(stamp: bytes, found: bytes) -> None:
-    """Raise Miss if what an entry has of its source is not what was found."""
-    if stamp != found:
-        raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {found.hex()}")
 
 
 def unread(error: "OSError | MemoryError") -> Miss:

@@ -18,6 +18,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from os import stat_result
     from typing import Any
 
 # The start-up file executes this module with the builtins of its own load, which no program could have patched yet.
@@ -138,6 +139,13 @@ def _unpatched(name: str) -> "Any":
 
 system = System()
 
+_flag = vars(system.os_module).get
+_NO_LINKS: int = _flag("O_NOFOLLOW", 0)
+# A FIFO must not be waited for, and a link not be followed out of the cache.
+READ_FLAGS: int = _flag("O_RDONLY", 0) | _flag("O_BINARY", 0) | _flag("O_NOINHERIT", 0) | _flag("O_NONBLOCK", 0)
+ENTRY_FLAGS: int = READ_FLAGS | _NO_LINKS
+S_IFMT, S_IFDIR, S_IFREG, S_IFLNK = 0o170000, 0o040000, 0o100000, 0o120000  # of `st_mode`, as in `stat`
+
 
 def is_foreign(error: BaseException) -> bool:
     """Return whether `error` was raised by code outside this package, although a `try` block here has caught it.
@@ -153,3 +161,43 @@ def is_foreign(error: BaseException) -> bool:
             return True
         traceback = traceback.tb_next
     return False
+
+
+def read_file(path: str, flags: int, limit: int | None = None) -> "tuple[bytes, stat_result]":
+    """Return a file's bytes and its status; raises OSError, also for what is no regular file or exceeds `limit` bytes."""
+    # The descriptor goes into the list inside one instruction: an exception of a signal handler cannot lose it.
+    opened: list[int] = []
+    try:
+        opened.extend(map(system.open, (path,), (flags,)))
+        status = system.fstat(opened[0])
+        if status.st_mode & S_IFMT != S_IFREG:
+            raise OSError(None, "not a regular file", path)
+        if limit is not None and status.st_size > limit:
+            raise OSError(None, f"{status.st_size} bytes are too many", path)
+        size = status.st_size + 1  # one more than there should be, so that one read also finds the end
+        data = system.read(opened[0], size)
+        if len(data) != status.st_size:
+            data = rest_of_file(opened[0], data)
+    finally:
+        if opened:
+            system.close(opened[0])
+    return data, status
+
+
+def read_code_file(path: str, _flags: int, limit: int | None = None) -> "tuple[bytes, stat_result]":
+    """As `read_file`, through `io.open_code`, so that an embedder's hook (PEP 578) sees and decides what is read."""
+    status = system.lstat(path) if _flags & _NO_LINKS else system.stat(path)
+    if status.st_mode & S_IFMT != S_IFREG:
+        raise OSError(None, "not a regular file", path)
+    if limit is not None and status.st_size > limit:
+        raise OSError(None, f"{status.st_size} bytes are too many", path)
+    with system.open_code(path) as file:
+        return file.read(), status
+
+
+def rest_of_file(descriptor: int, data: bytes) -> bytes:
+    """Return `data`, which has been read from an open file, with what follows it up to the end."""
+    parts = [data]
+    while parts[-1]:
+        parts.append(system.read(descriptor, 1 << 20))
+    return b"".join(parts)

@@ -9,7 +9,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 import sys
 
-from .system import BUILTINS, is_foreign, system
+from .system import BUILTINS, S_IFLNK, S_IFMT, is_foreign, system
 
 __builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import os
 
 # As in `stat`, whose functions a program may replace.
-S_IFMT, S_IFDIR, S_IFREG, S_IFLNK = 0o170000, 0o040000, 0o100000, 0o120000
 S_ISVTX, S_IWGRP, S_IWOTH = 0o1000, 0o020, 0o002
 
 _LINKS_FOLLOWED = 40  # as many as Linux follows before ELOOP

@@ -26,8 +26,8 @@ from pycachehook.events import Miss, Stats
 from pycachehook.finder import CachingFinder
 from pycachehook.loader import CachingLoader, Policies, Policy
 from pycachehook.path_search import NOWHERE, find_in_listings
+from pycachehook.pyc import MOST
 from pycachehook.runtime import listings_of
-from pycachehook.store import MOST
 from pycachehook.system import system
 
 if TYPE_CHECKING:

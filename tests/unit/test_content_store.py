@@ -537,14 +537,17 @@ def test_what_a_hit_costs(python: Python, cache: Path, tmp_path: Path) -> None:
     tmp_path.joinpath("m.py").write_text(TEXT)
     program = f"""
 import json, sys
-import pycachehook, pycachehook.on_miss.compiling, pycachehook.store, pycachehook.content_store
+import pycachehook, pycachehook.on_miss.compiling, pycachehook.pyc, pycachehook.content_store
 hook = pycachehook.install({str(cache)!r}, layout="shared")
 made = []
 digest = pycachehook.content_store.Names.digest
 pycachehook.content_store.Names.digest = lambda names, source: made.append("digest") or digest(names, source)
-for module in (pycachehook.store, pycachehook.on_miss.compiling):
-    siphash = module.siphash
-    module.siphash = lambda *arguments, siphash=siphash: made.append("siphash") or siphash(*arguments)
+siphash = pycachehook.pyc.siphash
+def counting(key, data):
+    if bytes(data) == {TEXT.encode()!r}:
+        made.append("siphash")
+    return siphash(key, data)
+pycachehook.pyc.siphash = pycachehook.on_miss.compiling.siphash = counting
 sys.addaudithook(lambda event, arguments: made.append(arguments[0]) if event == "open" else None)
 import m
 print(json.dumps(made))

@@ -18,7 +18,9 @@ from pycachehook.cache_dir import CacheDir
 from pycachehook.events import Miss
 from pycachehook.on_miss.compiling import encode, read_source
 from pycachehook.paths import Layout
-from pycachehook.store import DAY, MOST, InTree, Store, read_file
+from pycachehook.pyc import MOST
+from pycachehook.store import DAY, InTree, Store
+from pycachehook.system import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

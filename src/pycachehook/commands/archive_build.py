@@ -19,7 +19,7 @@ from pycachehook.archive_format import INDEX_KEY, INDEX_NAME, hash_of_names, nam
 from pycachehook.errors import PycacheHookError
 from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pycachehook.pyc import CHECKED_HASH
-from pycachehook.store import READ_FLAGS, read_file
+from pycachehook.system import READ_FLAGS, read_file
 
 from .archive_entries import compiled
 from .precompile import FAILED, SKIPPED, seldom

@@ -8,7 +8,7 @@ from typing import Any
 
 from pycachehook import pyc
 from pycachehook._compat import note_warnings, source_hash, source_to_code
-from pycachehook.store import READ_FLAGS, read_file
+from pycachehook.system import READ_FLAGS, read_file
 
 from .cached_code import CachedCode, normalized
 from .precompile import FAILED, NOT_COMPILED, no_source, warnings_as_text, what_is_wrong, word_for

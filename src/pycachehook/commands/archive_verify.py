@@ -11,7 +11,7 @@ from pycachehook.cache_dir import trusted_owners
 from pycachehook.errors import PycacheHookError
 from pycachehook.events import CORRUPT, STALE_SOURCE, Miss
 from pycachehook.pyc import read_header
-from pycachehook.store import READ_FLAGS, read_file
+from pycachehook.system import READ_FLAGS, read_file
 
 from .archive_build import digest_of
 from .verify import NOT_BAD, ORPHANED, SOUND, UNKNOWN, Verified

@@ -18,7 +18,7 @@ from pycachehook.errors import PycacheHookError
 from pycachehook.on_miss.writer import TAG
 from pycachehook.paths import IGNORE_FILE, OWN_DIR, SHARED_DIR, TAG_FILE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pycachehook.pyc import HEADER_SIZE, is_sealed, read_header
-from pycachehook.store import ENTRY_FLAGS, read_file
+from pycachehook.system import ENTRY_FLAGS, read_file
 
 IN_TREE = "__pycache__"  # the name of directories that a cache has none of
 

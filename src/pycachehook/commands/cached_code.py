@@ -10,7 +10,7 @@ from pycachehook.cache_dir import DISABLED, fault_of
 from pycachehook.events import Miss, Stats
 from pycachehook.loader import Policies
 from pycachehook.runtime import compose
-from pycachehook.store import ENTRY_FLAGS, read_file
+from pycachehook.system import ENTRY_FLAGS, read_file
 
 
 class CachedCode:

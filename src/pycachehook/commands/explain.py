@@ -15,7 +15,8 @@ from pycachehook.finder import asks_for_its_type
 from pycachehook.loader import CachingLoader, Policy
 from pycachehook.on_miss.single_flight import being_compiled
 from pycachehook.paths import SHARED, Layout, why_no_default_cache_dir
-from pycachehook.store import READ_FLAGS, Store, read_file
+from pycachehook.store import Store
+from pycachehook.system import READ_FLAGS, read_file
 
 from .inspect import find_module
 from .prospect import options_of_a_start, state_of_a_start

@@ -18,7 +18,7 @@ from pycachehook.errors import PycacheHookError
 from pycachehook.paths import SHARED, Layout
 from pycachehook.patterns import matcher
 from pycachehook.pyc import HASH_BASED, HEADER_SIZE
-from pycachehook.store import READ_FLAGS, read_file
+from pycachehook.system import READ_FLAGS, read_file
 from pycachehook.terminal import visible
 
 # The first magic number of each version's development, newest first. From 3.12 on, 3.N begins at 2900 + 50 N

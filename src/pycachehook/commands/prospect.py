@@ -16,7 +16,7 @@ from pycachehook.content_store import SharedStore
 from pycachehook.events import ARCHIVE, IN_TREE, Miss, Stats
 from pycachehook.paths import Layout, missing_home, why_no_default_cache_dir
 from pycachehook.pyc import CHECK_SOURCE, HASH_BASED, HEADER_SIZE
-from pycachehook.store import READ_FLAGS, read_file
+from pycachehook.system import READ_FLAGS, read_file
 from pycachehook.trust import distrust, trusted_owners
 
 from .enable import FILES, recorded_options

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pycachehook.cache_dir import is_marked
 from pycachehook.events import Miss
-from pycachehook.store import ENTRY_FLAGS, read_file
+from pycachehook.system import ENTRY_FLAGS, read_file
 
 from .cache_walk import (
     ENTRY,

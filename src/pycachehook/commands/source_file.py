@@ -7,7 +7,7 @@ import os
 from pycachehook import pyc
 from pycachehook._compat import KEY, siphash
 from pycachehook.pyc import HASH_BASED
-from pycachehook.store import READ_FLAGS, read_file
+from pycachehook.system import READ_FLAGS, read_file
 
 
 class SourceFile:

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from pycachehook.store import READ_FLAGS
+from pycachehook.system import READ_FLAGS
 
 SHOWN_RUNS = 10
 LONGEST_LINE = 1 << 16  # bytes, for all that can be expected

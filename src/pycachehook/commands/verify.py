@@ -17,7 +17,7 @@ from pycachehook.content_store import Names
 from pycachehook.errors import PycacheHookError
 from pycachehook.events import ABSENT, CORRUPT, IO_ERROR, OTHER_MODE, STALE_SOURCE, UNTRUSTED, WRONG_MAGIC, Miss
 from pycachehook.paths import Layout
-from pycachehook.store import ENTRY_FLAGS, read_file
+from pycachehook.system import ENTRY_FLAGS, read_file
 from pycachehook.trust import unmapped
 
 from .cache_walk import (
@@ -45,7 +45,7 @@ import json, sys
 sys.path.append(json.loads(sys.stdin.readline()))
 from pycachehook import pyc
 from pycachehook.events import Miss
-from pycachehook.store import READ_FLAGS, read_file
+from pycachehook.system import READ_FLAGS, read_file
 for line in sys.stdin:
     try:
         pyc.load(read_file(json.loads(line), READ_FLAGS)[0], "")

@@ -9,8 +9,7 @@ from pycachehook.events import LOCK_TIMEOUT
 from pycachehook.on_miss.single_flight import SingleFlight
 from pycachehook.on_miss.writer import write_entry
 from pycachehook.pyc import CHECKED_HASH, HASH_BASED
-from pycachehook.store import READ_FLAGS, read_code_file, read_file
-from pycachehook.system import is_foreign
+from pycachehook.system import READ_FLAGS, is_foreign, read_code_file, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def compile_and_store(
     """
     path = loader.path
     try:  # while there is a file descriptor for it: the lock will take one
-        source = read_source(path, open_code=store._open_code)  # noqa: SLF001
+        source = read_source(path, open_code=store.open_code)
     except OSError as error:
         if is_foreign(error):
             raise

@@ -13,8 +13,8 @@ from pycachehook.cache_dir import SHARED_MODE, CacheDir, make_directories, make_
 from pycachehook.events import Stats
 from pycachehook.paths import FORMAT as FORMAT
 from pycachehook.paths import IGNORE_FILE, OWN_DIR, TAG_FILE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX
-from pycachehook.system import BUILTINS, is_foreign, system
-from pycachehook.trust import S_IFLNK, S_IFMT, fault_of, unmapped
+from pycachehook.system import BUILTINS, S_IFLNK, S_IFMT, is_foreign, system
+from pycachehook.trust import fault_of, unmapped
 
 __builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
 
