@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import importlib.util
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import venv
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import filelock
 import hypothesis
 import pytest
 
@@ -109,12 +111,17 @@ class Python:
         )
 
 
-def run_tests_module(name: str, *arguments: str | Path, timeout: float = 900) -> subprocess.CompletedProcess[str]:
-    """Run one of the project's own programs, `python -m tests.NAME`, for `timeout` seconds at most; return it, ended."""
+def run_tests_module(
+    name: str, *arguments: str | Path, timeout: float = 900, wheel: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run one of the project's own programs, `python -m tests.NAME`, for `timeout` seconds at most; return it, ended.
+
+    Given a wheel, it installs that one into its environments, else one that it builds.
+    """
     return subprocess.run(
         [sys.executable, "-m", f"tests.{name}", *map(str, arguments)],
         cwd=PROJECT,
-        env=clean_environment(),
+        env=clean_environment(**({} if wheel is None else {"TESTS_WHEEL": str(wheel)})),
         capture_output=True,
         text=True,
         check=False,
@@ -190,30 +197,80 @@ def pip_install(executable: Path, *requirements: str) -> None:
     )
 
 
+MakeOnce = Callable[[str, Callable[[Path], None]], Path]
+
+
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Return a function that has a directory filled once in a run, whichever of xdist's workers comes first."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, done = root / name, root / f"{name}.done"
+        with filelock.FileLock(root / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what a worker that failed has left
+                fill(folder)
+                done.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def wheel(make_once: MakeOnce) -> Path:
     """Return a wheel of this project."""
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, PROJECT],
-        env=clean_environment(),
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return next(folder.glob("*.whl"))
+
+    return next(make_once("wheel", lambda folder: build_wheel(PROJECT, folder)).glob("*.whl"))
+
+
+def build_wheel(source: Path, folder: Path) -> None:
+    """Build a wheel, in an environment of its own only where this one has not what that takes."""
+    isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        *isolation,
+        "--wheel-dir",
+        folder,
+        source,
+    ]
+    subprocess.run(command, env=clean_environment(), check=True, capture_output=True, text=True)
+
+
+def make_bare_environment(folder: Path) -> None:
+    """Make a virtual environment with pip."""
+    venv.EnvBuilder(with_pip=True, symlinks=True).create(folder)
+
+
+def copy_environment(template: Path, folder: Path) -> None:
+    """Copy a virtual environment, so that its scripts start the copy's interpreter: takes a tenth of making another."""
+    shutil.copytree(template, folder, symlinks=True, dirs_exist_ok=True)
+    for path in (folder / "pyvenv.cfg", *(folder / "bin").iterdir()):
+        if not path.is_symlink():
+            text = path.read_bytes()
+            path.write_bytes(text.replace(os.fsencode(template), os.fsencode(folder)))
 
 
 @pytest.fixture(scope="session")
-def make_environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Python]:
+def make_environment(
+    wheel: Path, make_once: MakeOnce, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Python]:
     """Return a function that makes a virtual environment with this project's wheel and the named requirements."""
 
     def make(*requirements: str) -> Python:
+        def install(folder: Path) -> None:
+            copy_environment(make_once("environment", make_bare_environment), folder)
+            pip_install(folder / "bin" / "python", str(wheel), *requirements)
+
         folder = tmp_path_factory.mktemp("environment")
-        venv.EnvBuilder(with_pip=True, symlinks=True).create(folder)
-        executable = folder / "bin" / "python"
-        pip_install(executable, str(wheel), *requirements)
-        return Python(executable)
+        copy_environment(make_once("-".join(["environment-with-wheel", *requirements]), install), folder)
+        return Python(folder / "bin" / "python")
 
     return make
 

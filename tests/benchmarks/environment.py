@@ -220,7 +220,12 @@ def _install_project(*trees: Tree) -> None:
 
 @functools.cache
 def _wheel() -> Path:
-    """Return this project's wheel, made once, in a directory that is gone when this process ends."""
+    """Return this project's wheel, made once, in a directory that is gone when this process ends.
+
+    `TESTS_WHEEL` may name one that is there already.
+    """
+    if given := os.environ.get("TESTS_WHEEL"):
+        return Path(given)
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
     _python(Path(sys.executable), "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, PROJECT)

@@ -233,7 +233,7 @@ except Skipped as reason:
 
 
 @pytest.mark.full
-def test_the_command_measures_a_tiny_application(tmp_path: Path) -> None:
+def test_the_command_measures_a_tiny_application(tmp_path: Path, wheel: Path) -> None:
     """One round of everything, on one small package, prints every table and writes every sample.
 
     But for the slow disk and the million entries, which take their time.
@@ -249,7 +249,7 @@ def test_the_command_measures_a_tiny_application(tmp_path: Path) -> None:
         "--only",
         *QUICK,
     ]
-    done = run_tests_module("benchmarks", *options, "--json", report, timeout=600)
+    done = run_tests_module("benchmarks", *options, "--json", report, timeout=600, wheel=wheel)
     assert done.returncode == 0, done.stdout + done.stderr
     measurements = json.loads(report.read_text())["measurements"]
     assert set(measurements) == QUICK

@@ -288,10 +288,10 @@ def test_table_in_the_documentation_is_up_to_date() -> None:
 
 @pytest.mark.full
 @needs_suite
-def test_quick_part(tmp_path: Path) -> None:
+def test_quick_part(tmp_path: Path, wheel: Path) -> None:
     """In the modules that say most in little time nothing differs but what is listed."""
     report = tmp_path / "report.json"
-    done = run_tests_module("conformance.cpython", "--quick", "--json", report)
+    done = run_tests_module("conformance.cpython", "--quick", "--json", report, wheel=wheel)
     assert done.returncode == 0, done.stdout + done.stderr
     (figures,) = json.loads(report.read_text(encoding="utf-8"))
     assert set(figures["modules"]) == set(QUICK)

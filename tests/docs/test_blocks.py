@@ -8,13 +8,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import PROJECT, clean_environment
+from conftest import PROJECT, MakeOnce, build_wheel, clean_environment, copy_environment, make_bare_environment
 
 from .blocks import COMMANDS, Block, blocks, dockerfile_script, pages, script, sessions
 
@@ -43,29 +42,33 @@ def test_most_blocks_are_run() -> None:
 
 
 @pytest.fixture(scope="session")
-def wheels(wheel: Path) -> Path:
+def wheels(wheel: Path, make_once: MakeOnce) -> Path:
     """Return a directory with the wheels of this project: the package, and its plugin for pytest."""
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--wheel-dir",
-        wheel.parent,
-        PLUGIN,
-    ]
-    subprocess.run(command, env=clean_environment(), check=True, capture_output=True, text=True)
-    return wheel.parent
+
+    def build(folder: Path) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            str(folder),
+            str(PLUGIN),
+        ]
+        subprocess.run(command, env=clean_environment(), check=True, capture_output=True, text=True)
+        shutil.copy(wheel, folder)
+
+    return make_once("wheels", build)
 
 
 @pytest.fixture
-def environment(tmp_path: Path, wheels: Path) -> Iterator[dict[str, str]]:
+def environment(tmp_path: Path, wheels: Path, make_once: MakeOnce) -> Iterator[dict[str, str]]:
     """Return the variables of a shell in a new virtual environment, whose installers find this project's wheel."""
     home, folder = tmp_path / "home", tmp_path / "environment"
     home.mkdir()
-    venv.EnvBuilder(with_pip=True, symlinks=True).create(folder)
+    copy_environment(make_once("environment", make_bare_environment), folder)
     links = f"{wheels} {os.environ.get('PIP_FIND_LINKS', '')}".strip()
     found = clean_environment(HOME=str(home), PATH=f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
     found = {name: value for name, value in found.items() if not name.startswith(("VIRTUAL_ENV", "XDG_"))}

@@ -157,7 +157,7 @@ def test_another_environment_at_another_path(
 ) -> None:
     """One archive serves both, and the code of each names its own sources."""
     folder = tmp_path / "second"
-    venv.EnvBuilder(with_pip=True, symlinks=True).create(folder)
+    venv.EnvBuilder(symlinks=True).create(folder)
     second = type(shared)(folder / "bin" / "python")
     shutil.rmtree(purelib(second))
     shutil.copytree(purelib(shared), purelib(second), ignore=shutil.ignore_patterns("__pycache__"))

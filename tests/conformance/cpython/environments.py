@@ -11,6 +11,7 @@ moves it. `plain` tells those from tests that fail on this machine in any case. 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -80,7 +81,9 @@ def about(python: Path, modules: tuple[str, ...]) -> dict[str, Any]:
 
 
 def make_wheel(folder: Path) -> Path:
-    """Return a wheel of this project, made in `folder`."""
+    """Return a wheel of this project: the one that `TESTS_WHEEL` names, else one made in `folder`."""
+    if given := os.environ.get("TESTS_WHEEL"):
+        return Path(given)
     run(Path(sys.executable), "-m", "pip", "wheel", *QUIETLY, "--no-deps", "--wheel-dir", folder, PROJECT)
     return next(folder.glob("*.whl"))
 

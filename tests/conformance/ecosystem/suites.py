@@ -78,10 +78,10 @@ class Side:
         for place in self._own.values():
             place.mkdir(parents=True)
         shutil.copytree(source, self.tree)
-        venv.EnvBuilder(with_pip=True, symlinks=True).create(folder / "environment")
-        own = (str(sides.PROJECT),) if hooked else ()
-        pip_install = (self._python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        run(*pip_install, "pytest", *suite.requirements, *own, str(source))
+        venv.EnvBuilder(symlinks=True).create(folder / "environment")
+        own = (os.environ.get("TESTS_WHEEL", str(sides.PROJECT)),) if hooked else ()
+        pip = (sys.executable, "-m", "pip", "--python", self._python)
+        run(*pip, "install", "--quiet", "--disable-pip-version-check", "pytest", *suite.requirements, *own, str(source))
         purelib = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder / "environment")}))
         shutil.copy(PLUGIN, purelib)
         if hooked:

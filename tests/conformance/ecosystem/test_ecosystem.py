@@ -42,9 +42,9 @@ def test_worst_phase_counts(phases: tuple[str, ...], outcome: str, monkeypatch: 
 
 
 @pytest.mark.full
-def test_pluggy(tmp_path: Path) -> None:
+def test_pluggy(tmp_path: Path, wheel: Path) -> None:
     """Pluggy's own tests come out the same with the hook and without it."""
-    done = run_tests_module("conformance.ecosystem", "pluggy", "--json", tmp_path / "found.json")
+    done = run_tests_module("conformance.ecosystem", "pluggy", "--json", tmp_path / "found.json", wheel=wheel)
     if "Retrying (" in done.stderr:
         pytest.skip("needs packages from an index that cannot be reached")
     assert done.returncode == 0, done.stdout + done.stderr
