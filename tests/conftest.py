@@ -221,7 +221,6 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
 @pytest.fixture(scope="session")
 def wheel(make_once: MakeOnce) -> Path:
     """Return a wheel of this project."""
-
     return next(make_once("wheel", lambda folder: build_wheel(PROJECT, folder)).glob("*.whl"))
 
 

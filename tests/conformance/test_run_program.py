@@ -259,10 +259,11 @@ ENDINGS = {
     ),
     "interrupt_handled": (
         """
-        import os, signal, time
+        import os, signal
         try:
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5)
+            while True:
+                pass
         except KeyboardInterrupt:
             sys.exit(11)
         """,
@@ -291,9 +292,9 @@ ENDINGS = {
     ),
     "thread_outlives_main": (
         """
-        import threading, time
+        import threading
         def f():
-            time.sleep(0.1)
+            threading.main_thread().join()
             print('thread')
         threading.Thread(target=f).start()
         """,

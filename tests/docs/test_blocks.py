@@ -46,18 +46,7 @@ def wheels(wheel: Path, make_once: MakeOnce) -> Path:
     """Return a directory with the wheels of this project: the package, and its plugin for pytest."""
 
     def build(folder: Path) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--wheel-dir",
-            str(folder),
-            str(PLUGIN),
-        ]
-        subprocess.run(command, env=clean_environment(), check=True, capture_output=True, text=True)
+        build_wheel(PLUGIN, folder)
         shutil.copy(wheel, folder)
 
     return make_once("wheels", build)

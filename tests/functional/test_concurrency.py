@@ -88,6 +88,26 @@ def on_compiling(name, act):
     compiling.source_to_code = source_to_code
 
 
+def on_waiting(act):
+    "Have `act` called when this process first waits for a lock."
+    system = sys.modules["pycachehook.system"].system
+    sleep = system.sleep
+
+    def first(seconds):
+        system.sleep = sleep
+        act()
+        sleep(seconds)
+
+    system.sleep = first
+
+
+def wait_for_locks():
+    "Return when each lock has been free."
+    for name in held():
+        with open(f"{CACHE}/.pycachehook/locks/{name}", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
 def wait_at_the_gate():
     tell(ready=True)
     with open(GATE) as file:
@@ -259,14 +279,14 @@ def test_uncached_filelock(count: int, team: Team) -> None:
 
 def test_followers_wait_for_the_entry(team: Team) -> None:
     """A process that needs what another one is compiling waits for its entry, and does not load filelock."""
-    leader_does = ("on_compiling('slow', lambda: (tell(compiling=True), time.sleep(0.5)))", "tell(**get('slow'))")
-    with team.closed_gate():
-        follower = team.start(
-            "wait_at_the_gate(); tell(**get('slow'), loaded='filelock' in sys.modules)", prelude=UNPREPARED
-        )
-        assert team.hear(follower) == {"ready": True}
-        leader = team.start(*leader_does)
-        assert team.hear(leader) == {"compiling": True}
+    leader = stopped(team)
+    follower = team.start(
+        "on_waiting(lambda: tell(waiting=True)); tell(**get('slow'), loaded='filelock' in sys.modules)",
+        prelude=UNPREPARED,
+        lock_timeout=LONG,
+    )
+    assert team.hear(follower) == {"waiting": True}
+    leader.send_signal(signal.SIGCONT)
     (report,) = team.finish(follower)
     assert (report["values"], report["compiled"], report["loaded"]) == (["slow"], 0, False)
     assert f"slow: hit (store) {team.root / 'slow.py'}" in team.lines()
@@ -275,30 +295,35 @@ def test_followers_wait_for_the_entry(team: Team) -> None:
     assert team.compiled()["slow"] == 1
 
 
-def test_following_costs_no_patience(team: Team) -> None:
+def test_following_costs_no_patience(team: Team, tmp_path: Path) -> None:
     """However long a process has followed another one, it still waits for the next compilation that takes long."""
     timeout = 3.5
-    modules = ("other", *PACK[1:5])
-    leader_does = (
-        f"for name in {modules}: on_compiling(name.replace('.', '/'), lambda: time.sleep(0.8))",
-        "on_compiling('slow', lambda: time.sleep(2.5))",  # others count as at work for a shorter time than that
-        f"on_compiling('pack/__init__', lambda: tell(compiling=True)); get('pack', *{modules}); tell(**get('slow'))",
+    modules = ("pack", "other", *PACK[1:5])
+    for name in ("compiling", "waiting"):
+        os.mkfifo(tmp_path / name)
+    fifos = f"compiling, waiting = (os.open(f'{tmp_path}/{{name}}', os.O_RDWR) for name in ('compiling', 'waiting'))"
+    leader = team.start(
+        fifos,
+        "def compile_for(seconds): os.write(compiling, b'.'); os.read(waiting, 1); time.sleep(seconds)",
+        "on_compiling('pack/__init__', lambda: compile_for(0.8))",
+        f"for name in {modules[1:]}: on_compiling(name.replace('.', '/'), lambda: compile_for(0.8))",
+        "on_compiling('slow', lambda: compile_for(2.5))",  # others count as at work for a shorter time than that
+        f"tell(**get(*{modules}, 'slow'))",
     )
-    with team.closed_gate():
-        follower = team.start(
-            f"wait_at_the_gate(); tell(**get('pack', *{modules})); tell(**get('slow'))",
-            prelude=UNPREPARED,
-            lock_timeout=timeout,
-        )
-        assert team.hear(follower) == {"ready": True}
-        leader = team.start(*leader_does)
-        assert team.hear(leader) == {"compiling": True}
-    followed, waited = team.finish(follower)
-    assert followed["took"] > timeout
-    assert (followed["compiled"], followed["misses"]) == (0, {})
+    follower = team.start(
+        fifos,
+        "def follow(name):",
+        "    os.read(compiling, 1); on_waiting(lambda: os.write(waiting, b'.')); return get(name)",
+        f"for name in (*{modules}, 'slow'): tell(**follow(name))",
+        prelude=UNPREPARED,
+        lock_timeout=timeout,
+    )
+    *followed, waited = team.finish(follower)
+    assert sum(report["took"] for report in followed) > timeout
+    assert [(report["compiled"], report["misses"]) for report in followed] == [(0, {})] * len(modules)
     assert (waited["values"], waited["compiled"], waited["misses"]) == (["slow"], 0, {})
     (report,) = team.finish(leader)
-    assert report["stored"] == 1
+    assert report["stored"] == len(modules) + 1
 
 
 STOPPED = "on_compiling('slow', lambda: (tell(compiling=True), os.kill(os.getpid(), signal.SIGSTOP)))"
@@ -335,9 +360,9 @@ def test_stopped_holder(team: Team) -> None:
 
 def test_several_stuck_locks(team: Team) -> None:
     """However many locks are stuck, a process waits for them `lock_timeout` in all, and takes those that are free."""
-    holder = team.start("get('other'); files = hold_all(); tell(held=len(files)); time.sleep(100)")
+    holder = team.start("get('other'); files = hold_all(); tell(held=len(files)); signal.pause()")
     assert team.hear(holder)["held"] > 1
-    stuck = team.start(f"tell(**get(*{PACK}))", "while held(): time.sleep(0.05)", "tell(**get('slow'))", lock_timeout=2)
+    stuck = team.start(f"tell(**get(*{PACK}))", "wait_for_locks(); tell(**get('slow'))", lock_timeout=2)
     report = team.hear(stuck)
     assert (report["values"], report["misses"]) == (PACK, {"lock-timeout": len(PACK)})
     assert (report["stored"], report["errors"]) == (0, 0)
@@ -352,9 +377,8 @@ def test_killed_holder(waiting: bool, team: Team) -> None:
     """The lock of a process that is killed while it compiles is free at once, also for one that waits already."""
     holder = stopped(team)
     if waiting:
-        other = team.start("tell(waiting=True); tell(**get('slow'))", lock_timeout=LONG)
+        other = team.start("on_waiting(lambda: tell(waiting=True)); tell(**get('slow'))", lock_timeout=LONG)
         assert team.hear(other) == {"waiting": True}
-        time.sleep(0.3)
         holder.kill()
         (report,) = team.finish(other)
     else:
@@ -376,17 +400,17 @@ FORKS = {
 def test_holder_that_forks(fork: str, team: Team) -> None:
     """A child that is forked while its parent compiles, and lives on, keeps no lock that the parent has let go of."""
     holder = team.start(
-        "parent = os.getpid()",
+        "alive = os.pipe()",
         "def fork():",
         f"    child = {fork}",
         "    if not child:",
-        "        for number in range(3): os.close(number)",
-        "        while os.getppid() == parent: time.sleep(0.1)",
+        "        for number in (0, 1, 2, alive[1]): os.close(number)",
+        "        os.read(alive[0], 1)",  # until the parent ends
         "        os._exit(0)",
         "    tell(child=child)",
         "on_compiling('slow', fork)",
         "tell(**get('slow'), held=held())",
-        "time.sleep(200)",
+        "signal.pause()",
     )
     child = team.hear(holder)["child"]
     try:
@@ -424,8 +448,7 @@ def test_fork_in_the_middle_of_a_compilation(team: Team) -> None:
         "on_compiling('slow', lambda: children.append(os.fork())); children = []",
         "slow = get('slow')",
         "if children[0]: os.waitpid(children[0], 0)",
-        "until = time.monotonic() + 30",
-        "while held() and time.monotonic() < until: time.sleep(0.01)",  # the other side may still be at it
+        "wait_for_locks()",  # the other side may still be at it
         "tell(slow=slow, other=get('other'), held=held())",
         "if not children[0]: os._exit(0)",
     )
@@ -439,16 +462,13 @@ def test_fork_in_the_middle_of_a_compilation(team: Team) -> None:
 
 def test_no_lock_while_a_body_runs(team: Team) -> None:
     """A module whose body takes its time keeps nobody else from importing it, or anything."""
-    (team.root / "slow.py").write_text("import time\nif RUN: time.sleep(200)\nVALUE = 'slow'\n", encoding="utf-8")
+    (team.root / "slow.py").write_text("if RUN: RUN()\nVALUE = 'slow'\n", encoding="utf-8")
     runs = "import builtins; builtins.RUN = {0}"
     holder = team.start(
-        runs.format(True),
-        "threading.Thread(target=get, args=['slow'], daemon=True).start()",
-        "while 'slow' not in sys.modules or not hook.stats.stored: time.sleep(0.01)",
-        "tell(held=held()); time.sleep(200)",
+        runs.format("lambda: (tell(stored=hook.stats.stored, held=held()), signal.pause())"), "get('slow')"
     )
-    assert team.hear(holder) == {"held": []}
-    report = team.run(runs.format(False), f"tell(**get('slow', *{PACK}))", lock_timeout=LONG)
+    assert team.hear(holder) == {"stored": 1, "held": []}
+    report = team.run(runs.format(None), f"tell(**get('slow', *{PACK}))", lock_timeout=LONG)
     assert (report["hits"], report["stored"], report["errors"]) == (1, len(PACK), 0)
     assert report["took"] < SOON
 
@@ -504,17 +524,17 @@ def test_nested_imports(team: Team) -> None:
 
 def test_nested_imports_in_opposite_order(team: Team) -> None:
     """Two processes that each compile a module, and meanwhile import the other's, do not wait for each other."""
-    for here, there in ("left", "right"), ("right", "left"):
+    for here in ("left", "right"):
         (team.root / f"{here}.py").write_text(f"# coding: {here}_codec\nVALUE = {here!r}\n", encoding="utf-8")
-        (team.root / f"{there}_done").write_text("", encoding="utf-8")
+        os.mkfifo(team.root / f"{here}_in")
     meet = "meet(); import {}"
     processes = []
     for here, there in ("left", "right"), ("right", "left"):
         marks = f"{team.root}/{here}_in", f"{team.root}/{there}_in"
         processes.append(
             team.start(
-                f"def meet():\n    open({marks[0]!r}, 'w').close()\n"
-                f"    while not os.path.exists({marks[1]!r}): time.sleep(0.01)",
+                f"fifos = [os.open(path, os.O_RDWR) for path in {marks}]",
+                "def meet(): os.write(fifos[0], b'.'); os.read(fifos[1], 1)",
                 CODEC.format(name=f"{here}_codec", act=meet.format(there)),
                 CODEC.format(name=f"{there}_codec", act="pass"),
                 f"tell(**get({here!r}, {there!r}))",
@@ -551,9 +571,10 @@ def test_lock_and_import_lock(team: Team) -> None:
     """A thread that compiles, and for that imports what another thread does under the same lock, delays neither."""
     outer, inner = sharing(team)
     (team.root / f"{outer}.py").write_text(f"# coding: outer_codec\nVALUE = {outer!r}\n", encoding="utf-8")
-    act = f"thread.start(); time.sleep(0.5); import {inner}"
+    act = f"thread.start(); there.wait(20); import {inner}"
     report = team.run(
-        f"thread = threading.Thread(target=get, args=[{inner!r}])",
+        f"thread = threading.Thread(target=get, args=[{inner!r}]); there = threading.Event()",
+        f"on_waiting(there.set); on_compiling({inner!r}, there.set)",
         CODEC.format(name="outer_codec", act=act),
         f"report = get({outer!r}); thread.join(); tell(**report, held=held())",
         lock_timeout=20,

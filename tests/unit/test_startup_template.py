@@ -526,10 +526,11 @@ def test_first_imports_in_threads(start: Callable[..., str], purelib: Path) -> N
     for number in range(8):
         (tree / f"many{number}.py").write_text("LOADER = type(__spec__.loader).__name__\n")
     program = """
-import _thread, time
+import _thread
 sys.setswitchinterval(1e-6)
-found, go = [], _thread.allocate_lock()
-go.acquire()
+found, go, *done = [], *(_thread.allocate_lock() for _ in range(9))
+for lock in (go, *done):
+    lock.acquire()
 def first(number):
     with go:
         pass
@@ -537,11 +538,12 @@ def first(number):
         found.append(__import__(f"many{number}").LOADER)
     except BaseException as error:
         found.append(repr(error))
+    done[number].release()
 for number in range(8):
     _thread.start_new_thread(first, (number,))
 go.release()
-while len(found) < 8:
-    time.sleep(0.001)
+for lock in done:
+    lock.acquire()
 print(set(found))
 """
     for _ in range(5):
