@@ -118,7 +118,7 @@ def registry(folder: Path, *, login: bool = False) -> Iterator[tuple[str, dict[s
 @contextlib.contextmanager
 def moto(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Run moto's S3; yield a place in a new bucket."""
-    pytest.importorskip("moto.server", reason="needs moto[server]")
+    pytest.importorskip("moto.server", reason="needs moto[s3], flask and flask-cors")
     port = free_port()
     environment = _aws(port)
     command: list[str | Path] = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
