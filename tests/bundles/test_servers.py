@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import Python
+
 from . import servers
 from .conftest import assert_imports_from, digest, left_beside
 
 if TYPE_CHECKING:
-    from conftest import Python
-
     from .conftest import Keys
 
 pytestmark = pytest.mark.full
 pytest.importorskip("obstore", reason="needs the extra `remote`: obstore")
 pytest.importorskip("oras", reason="needs the extra `remote`: oras")
 
+HEAVY = {"oras", "requests", "minisign", "zstandard", "rich", "filelock", "dataclasses", "subprocess", "tarfile"}
+HEAVY |= {"hashlib", "shutil", "importlib_metadata", "pycachehook.commands", "pycachehook.runtime"}
 COMMAND = ("-m", "pycachehook", "archive")
 STARTS: dict[str, servers.Start] = {
     "registry": servers.registry,
@@ -68,6 +70,33 @@ def test_without_credentials(kind: str, archive: Path, tmp_path: Path, dest: Pat
                 assert failed.returncode == 1
                 assert failed.stderr.count("\n") == 1, failed.stderr
                 assert "secret" not in failed.stderr
+
+
+def test_nothing_to_do_costs_one_request(
+    pushed: Path, archive: Path, tmp_path: Path, dest: Path, keys: Keys, python: Python
+) -> None:
+    """A pull that finds nothing to do makes one request, and loads none of what a transfer needs."""
+    with servers.nginx(tmp_path) as (web, _), servers.registry(tmp_path, login=True) as (tag, environment):
+        shutil.copytree(pushed, tmp_path / "files" / "env")
+        client = Python(python.executable, **{**python.environment, **environment})
+        client(*COMMAND, "push", archive, tag, "--sign", keys.secret)
+        for place, log in ((pushed, None), (web, tmp_path / "access.log"), (tag, tmp_path / "registry.log")):
+            words = (*COMMAND, "pull", place, dest, "--key", keys.public)
+            client(*words)
+            before = requests(log)
+            again = client("-X", "importtime", *words, "--if-changed")
+            assert "unchanged" in again.stdout
+            assert len(requests(log)) - len(before) == (log is not None)
+            loaded = {line.rpartition("|")[2].strip() for line in again.stderr.splitlines()}
+            assert "pycachehook.bundles.pull" in loaded
+            assert loaded.isdisjoint(HEAVY)
+            dest.unlink()
+
+
+def requests(log: Path | None) -> list[str]:
+    """Return the lines of a server's log that tell of a request."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log is not None else []
+    return [line for line in lines if line.startswith("127.0.0.1 - ")]
 
 
 def test_nginx(

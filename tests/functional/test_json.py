@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -97,8 +96,8 @@ def test_keys_of_bundles() -> None:
     from pycachehook.bundles.pull import Pulled
     from pycachehook.bundles.push import Pushed
 
-    assert {each.name for each in dataclasses.fields(Pushed)} == BUNDLES["archive push"]
-    assert {each.name for each in dataclasses.fields(Pulled)} == BUNDLES["archive pull"]
+    assert set(Pushed._fields) == BUNDLES["archive push"]
+    assert set(Pulled._fields) == BUNDLES["archive pull"]
 
 
 @pytest.mark.alone

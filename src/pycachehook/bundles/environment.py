@@ -2,7 +2,6 @@
 
 import os
 import sys
-from importlib.machinery import EXTENSION_SUFFIXES
 
 from pycachehook._compat import MAGIC_NUMBER
 from pycachehook.archive_format import hash_of_names, named_roots
@@ -25,6 +24,8 @@ def _platform() -> str:
     multiarch: str | None = getattr(sys.implementation, "_multiarch", None)
     if multiarch:
         return multiarch
+    from importlib.machinery import EXTENSION_SUFFIXES
+
     name = EXTENSION_SUFFIXES[0].split(".")[1]  # `cpython-312-x86_64-linux-gnu`, `cp312-win_amd64`
     return name.split("-", 2)[-1] if name.startswith("cpython-") else name.partition("-")[2] or sys.platform
 

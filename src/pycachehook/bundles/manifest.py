@@ -6,8 +6,7 @@ Whatever is decoded here may come from anybody: decoding checks every type and b
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import BundleError
 
@@ -20,16 +19,14 @@ _WORD = re.compile(r"[A-Za-z0-9_.+-]{1,80}")  # becomes a part of file names
 _MOST = 1 << 62
 
 
-@dataclass(frozen=True)
-class Blob:
+class Blob(NamedTuple):
     """The SHA-256 digest, in hexadecimal, and the size in bytes of a file."""
 
     sha256: str
     size: int
 
 
-@dataclass(frozen=True)
-class Interpreter:
+class Interpreter(NamedTuple):
     """What bytecode is made for: `magic_number` in hexadecimal, `platform` the multiarch triplet, `abiflags` "t" or ""."""
 
     cache_tag: str
@@ -48,8 +45,7 @@ class Interpreter:
         return f"{self.cache_tag}{self.abiflags}{level} (magic number {self.magic_number}) on {self.platform}"
 
 
-@dataclass(frozen=True)
-class Root:
+class Root(NamedTuple):
     """A directory that the archive covers, as the archive's index has it; `listing_hash` in hexadecimal."""
 
     name: str
@@ -57,16 +53,14 @@ class Root:
     listing_hash: str
 
 
-@dataclass(frozen=True)
-class Distribution:
+class Distribution(NamedTuple):
     """An installed distribution that the archive has bytecode of."""
 
     name: str
     version: str
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """A bundle: `archive` as it is used, `payload` as it travels, `created` in seconds since 1970."""
 
     archive: Blob
@@ -83,12 +77,12 @@ def encode(manifest: Manifest) -> bytes:
     document = {
         "format": FORMAT,
         "created": manifest.created,
-        "archive": asdict(manifest.archive),
-        "payload": {**asdict(manifest.payload), "compression": "zstd"},
-        **asdict(manifest.interpreter),
+        "archive": manifest.archive._asdict(),
+        "payload": {**manifest.payload._asdict(), "compression": "zstd"},
+        **manifest.interpreter._asdict(),
         "invalidation_mode": manifest.invalidation_mode,
-        "roots": [asdict(each) for each in manifest.roots],
-        "distributions": [asdict(each) for each in manifest.distributions],
+        "roots": [each._asdict() for each in manifest.roots],
+        "distributions": [each._asdict() for each in manifest.distributions],
     }
     return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode()
 

@@ -5,14 +5,12 @@ the big transfer under the bounds that the signed part set, then everything abou
 any point leaves what was there.
 """
 
-import hashlib
 import os
 import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import record as records
 from .deadline import Deadline
@@ -27,8 +25,7 @@ MAX_SIZE = 4 << 30
 TIMEOUT = 600.0
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """What may be pulled: `keys` as base64 lines, of which one must have signed; `pin` the archive's SHA-256 digest."""
 
     keys: tuple[str, ...] = ()
@@ -50,8 +47,7 @@ def policy(keys: "tuple[str, ...] | list[str]" = (), pin: str | None = None, **m
     return made
 
 
-@dataclass(frozen=True)
-class Pulled:
+class Pulled(NamedTuple):
     """The outcome: `changed` says whether the archive was replaced, `received` how many bytes of payload came."""
 
     path: str
@@ -65,7 +61,7 @@ class Pulled:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain data, as `archive pull --json` prints it."""
-        return asdict(self)
+        return self._asdict()
 
 
 def pull(
@@ -89,7 +85,7 @@ class _Pull:
 
     def run(self, progress: Callable[[int, int], object]) -> Pulled:
         variant = this_interpreter().variant
-        offered = self.deadline.call(lambda: self.transport.digest(variant))
+        offered = None if self.record is None else self.deadline.call(lambda: self.transport.digest(variant))
         if offered is not None and self._is_settled(offered):
             return self._outcome(self.record, changed=False)
         data = fetch_manifest(self.transport, variant, self.public, self.deadline)
@@ -153,6 +149,8 @@ class _Pull:
 
 def file_digest(path: str, size: int, deadline: Deadline) -> str | None:
     """Return the SHA-256 digest of a file that has this size; None for any other, and for what cannot be read."""
+    import hashlib
+
     digest = hashlib.sha256()
     try:
         with open(path, "rb", buffering=0) as file:

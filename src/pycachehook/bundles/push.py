@@ -3,8 +3,7 @@
 import hashlib
 import os
 import tempfile
-from dataclasses import asdict, dataclass
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from pycachehook.archive import Archive
 from pycachehook.archive_format import hash_of_names
@@ -23,8 +22,7 @@ TIMEOUT = 3600.0
 _INSTALLED = ("purelib", "platlib")  # roots whose distributions the manifest names
 
 
-@dataclass(frozen=True)
-class Pushed:
+class Pushed(NamedTuple):
     """The outcome: the place, the variant there, the archive's digest for `--pin`, and sizes in bytes."""
 
     destination: str
@@ -37,7 +35,7 @@ class Pushed:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same as plain data, as `archive push --json` prints it."""
-        return asdict(self)
+        return self._asdict()
 
 
 def push(archive: str, dest: str, key: str | None = None, timeout: float = TIMEOUT) -> Pushed:

@@ -2,11 +2,9 @@
 
 import json
 import os
-import re
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
@@ -14,15 +12,10 @@ SUFFIX = ".bundle.json"
 LIMIT = 1 << 16
 
 _ABANDONED = 86400  # seconds
-_TEMPORARY = re.compile(
-    re.escape(TEMPORARY_PREFIX)
-    + r"bundle-([0-9a-f]{32})-([0-9a-f]{8})-(\d{1,20})-[0-9a-f]{16}\.(part|whole|record)"
-    + re.escape(TEMPORARY_SUFFIX)
-)
+_TEMPORARY = r"bundle-([0-9a-f]{32})-([0-9a-f]{8})-(\d{1,20})-[0-9a-f]{16}\.(part|whole|record)"
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One pull: the archive's digest, its size and mtime in nanoseconds then, and where it came from.
 
     `created` and `pulled` are seconds since 1970; `signer` is the id of the key that signed the manifest, None where it
@@ -43,7 +36,7 @@ def read(archive: str) -> Record | None:
     try:
         with open(archive + SUFFIX, "rb") as file:
             document = json.loads(file.read(LIMIT))
-        record = Record(**{name: document[name] for name in Record.__dataclass_fields__})
+        record = Record(**{name: document[name] for name in Record._fields})
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     numbers = (record.size, record.mtime_ns, record.created, record.pulled)
@@ -57,7 +50,7 @@ def write(archive: str, record: Record) -> None:
     temporary = temporary_path(os.path.dirname(archive), record.sha256, "record")
     try:
         with open(temporary, "x", encoding="utf-8") as file:
-            json.dump(asdict(record), file, indent=1)
+            json.dump(record._asdict(), file, indent=1)
             file.write("\n")
         os.replace(temporary, archive + SUFFIX)
     except BaseException:
@@ -87,8 +80,7 @@ def _host() -> str:
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
-@dataclass(frozen=True)
-class Temporary:
+class Temporary(NamedTuple):
     """A file that a process left that is no more: its path, its size, and what its name says."""
 
     path: str
@@ -102,11 +94,14 @@ def abandoned(folder: str) -> list[Temporary]:
 
     Process ids say nothing of other machines: their files are nobody's after a day without a write.
     """
+    import re
+
+    name = re.compile(re.escape(TEMPORARY_PREFIX) + _TEMPORARY + re.escape(TEMPORARY_SUFFIX))
     found = []
     now = time.time()
     with os.scandir(folder) as files:
         for each in files:
-            match = _TEMPORARY.fullmatch(each.name)
+            match = name.fullmatch(each.name)
             if match is None or not each.is_file(follow_symlinks=False):
                 continue
             digest, host, process, kind = match.groups()

@@ -1,10 +1,7 @@
 """Commands that are about another environment than the one that runs them."""
 
-import json
 import os
-import subprocess
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 from pycachehook.errors import ConfigError, PycacheHookError
 
@@ -36,6 +33,9 @@ def report_on(prefix: str, arguments: Sequence[str]) -> int:
 
     The environment's own copy of this package does it, or if there is none this one, which is not installed there.
     """
+    import json
+    import subprocess
+
     interpreter = interpreter_of(prefix)
     probe = f"import sys; print(sys.version_info >= ({_OLDEST.replace('.', ', ')}))\nimport pycachehook"
     tried = subprocess.run([interpreter, "-I", "-c", probe], capture_output=True, text=True, check=False)
@@ -55,5 +55,7 @@ def without_prefix(arguments: Sequence[str]) -> list[str]:
 
 
 def _own_directories() -> list[str]:
+    from importlib.util import find_spec
+
     origins = [spec.origin for spec in map(find_spec, _NEEDED) if spec is not None and spec.origin is not None]
     return list(dict.fromkeys(os.path.dirname(os.path.dirname(each)) for each in origins))

@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from pycachehook import hook, runtime
-from pycachehook.config.options import Options
 from pycachehook.errors import ConfigError, PycacheHookError
 from pycachehook.paths import why_no_default_cache_dir
 from pycachehook.terminal import visible
 
-from . import printing, reports
-from .arguments import flags, parse, show_help
+from . import printing
+from .arguments import parse, show_help
+from .flags import flags
 from .printing import DONE, FAILED, INTERRUPTED, USAGE, complain, say, say_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycachehook.config.options import Options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +86,7 @@ def _complain(error: object, code: int) -> int:
     return code
 
 
-def _refuse_file(options: Options) -> None:
+def _refuse_file(options: "Options") -> None:
     path, origin = options.cache_dir, options.origin("cache_dir")
     if path is None:
         raise ConfigError(why_no_default_cache_dir())
@@ -92,6 +95,8 @@ def _refuse_file(options: Options) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> Callable[[], None]:
+    from pycachehook import hook, runtime
+
     given = flags(parsed)
     if given["force_write"] is None:
         given["force_write"] = True  # whoever says `run` means it, whatever PYTHONDONTWRITEBYTECODE says
@@ -115,6 +120,8 @@ def _run(parsed: argparse.Namespace) -> Callable[[], None]:
 
 
 def _enable(parsed: argparse.Namespace) -> int:
+    from pycachehook import runtime
+
     if parsed.prefix is not None:
         return _in_environment(parsed)
     options = runtime.resolve(flags(parsed), "flag", parsed.config)
@@ -182,8 +189,10 @@ def _in_environment(parsed: argparse.Namespace) -> int:
     return subprocess.run(command, check=False).returncode
 
 
-def _existing_cache(parsed: argparse.Namespace) -> Options:
+def _existing_cache(parsed: argparse.Namespace) -> "Options":
     """Return the options in force, of which `cache_dir` is the directory that the command is about."""
+    from pycachehook import runtime
+
     options = runtime.resolve({"cache_dir": parsed.cache_dir}, "flag", parsed.config)
     _refuse_file(options)
     if not os.path.isdir(options.cache_dir):
@@ -258,6 +267,7 @@ def _help(parsed: argparse.Namespace) -> int:
 
 
 def _precompile(parsed: argparse.Namespace) -> int:
+    from pycachehook import runtime
     from pycachehook.commands import precompile
 
     given = flags(parsed)
@@ -285,18 +295,24 @@ def _archive(parsed: argparse.Namespace) -> int:
     return archive.COMMANDS[parsed.verb](parsed)
 
 
+def _report(parsed: argparse.Namespace) -> int:
+    from . import reports
+
+    return reports.COMMANDS[parsed.command](parsed)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | Callable[[], None]]] = {
     "run": _run,
     "enable": _enable,
     "disable": _disable,
-    "status": reports.show_status,
+    "status": _report,
     "precompile": _precompile,
-    "explain": reports.show_explain,
-    "inspect": reports.show_inspect,
+    "explain": _report,
+    "inspect": _report,
     "verify": _verify,
     "prune": _prune,
     "clear": _clear,
     "help": _help,
-    "doctor": reports.show_doctor,
+    "doctor": _report,
     "archive": _archive,
 }

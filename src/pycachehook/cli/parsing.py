@@ -1,15 +1,13 @@
 """A parser with short errors that say what was meant, and the part of `run`'s arguments that is the program's."""
 
 import argparse
-import shutil
 import sys
-import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from pycachehook.terminal import visible
 
-from .printing import USAGE, complain
+from .printing import USAGE, columns, complain
 
 _NARROWEST = 40  # columns: below that, lines are left to the terminal
 
@@ -18,7 +16,7 @@ class HelpFormatter(argparse.HelpFormatter):
     """Wraps between words only, however narrow the terminal is."""
 
     def __init__(self, prog: str, **more: Any) -> None:
-        width = max(shutil.get_terminal_size().columns - 2, _NARROWEST)
+        width = max(columns() - 2, _NARROWEST)
         super().__init__(prog, max_help_position=24, width=width, **more)
 
     def _split_lines(self, text: str, width: int) -> list[str]:
@@ -29,6 +27,8 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    import textwrap
+
     return textwrap.wrap(
         text,
         width,

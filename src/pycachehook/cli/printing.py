@@ -5,10 +5,8 @@ All output of the commands goes through this module: file names, code and messag
 (https://no-color.org).
 """
 
-import json
-import shutil
+import os
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO
@@ -18,6 +16,7 @@ from pycachehook.terminal import visible
 KIBI = 1024
 DONE, FAILED, USAGE = 0, 1, 2  # exit codes
 INTERRUPTED = 130  # as a shell tells of SIGINT
+_COLUMNS = 80  # where nothing tells how many
 _NARROWEST = 20  # columns that lines are wrapped for
 
 
@@ -28,6 +27,20 @@ def human(size: float) -> str:
         size /= KIBI
         del units[0]
     return f"{size:.0f} {units[0]}" if units[0] == "bytes" else f"{size:.1f} {units[0]}"
+
+
+def columns() -> int:
+    """Return the width of the terminal as `shutil` does, whose import costs as much as a short command."""
+    try:
+        found = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        found = 0
+    if found <= 0:
+        try:
+            found = os.get_terminal_size(sys.__stdout__.fileno()).columns if sys.__stdout__ else 0
+        except (OSError, ValueError):
+            found = 0
+    return found or _COLUMNS
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
@@ -53,8 +66,10 @@ def say_wrapped(text: str, indent: str = "") -> None:
     if not sys.stdout.isatty():
         say(indent + text)
         return
+    import textwrap
+
     hanging = indent + ("       " if indent else "  ")
-    width = max(shutil.get_terminal_size().columns, _NARROWEST)
+    width = max(columns(), _NARROWEST)
     for line in textwrap.wrap(
         visible(text),
         width,
@@ -68,6 +83,8 @@ def say_wrapped(text: str, indent: str = "") -> None:
 
 def say_json(value: object) -> None:
     """Print plain data on standard output as one line of JSON, in ASCII."""
+    import json
+
     print(json.dumps(value))
 
 
@@ -132,7 +149,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     say()
     widths = [max(len(row[place]) for row in (list(header), *cells)) for place in range(len(header))]
     least = sum(widths[1:]) + len(header[0]) + 2 * len(header)
-    if sys.stdout.isatty() and least <= shutil.get_terminal_size().columns:
+    if sys.stdout.isatty() and least <= columns():
         try:
             from rich import box
             from rich.console import Console

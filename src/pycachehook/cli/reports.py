@@ -2,11 +2,12 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from typing import Any
 
 from . import printing
-from .arguments import flags
 from .environment import report_on
+from .flags import flags
 from .printing import DONE, FAILED, say, say_json
 
 _SHOWN = 12  # distributions, without --verbose
@@ -159,3 +160,11 @@ def _say_finding(each: Any, before: str = "") -> None:
     printing.say_wrapped(f"{before}{each.what}")
     printing.say_wrapped(f"costs: {each.costs}", "    ")
     printing.say_wrapped(f"mend:  {each.mend}", "    ")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "status": show_status,
+    "explain": show_explain,
+    "inspect": show_inspect,
+    "doctor": show_doctor,
+}

@@ -6,7 +6,6 @@ transport takes credentials by its library's own conventions; none are in our op
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 from pycachehook.bundles.errors import BundleError, printable
 from pycachehook.bundles.manifest import Manifest
@@ -69,9 +68,8 @@ def public(url: str) -> str:
     """Return a place as it may be printed and recorded: without user, password and query."""
     if "://" not in url:
         return printable(url, 1000)
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        return printable(urlunsplit((parts.scheme, host, parts.path, "", "")), 1000)
-    except ValueError:
-        return printable(url.partition("://")[0] + "://...")
+    scheme, _, rest = url.partition("://")
+    for mark in "#?":
+        rest = rest.partition(mark)[0]
+    host, slash, path = rest.partition("/")
+    return printable(f"{scheme}://{host.rpartition('@')[2]}{slash}{path}", 1000)

@@ -1,11 +1,9 @@
 """`file://` and paths: a directory, on this machine or on a file system that is shared."""
 
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from typing import IO
-from urllib.parse import unquote, urlsplit
 
 from pycachehook.bundles.errors import BundleError, NotFoundAtSourceError, TransferError
 from pycachehook.bundles.manifest import LIMIT, Manifest
@@ -21,6 +19,8 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 def path_of(url: str) -> str:
     """Return the path of a `file://` URL; raises `BundleError` if it names another host."""
+    from urllib.parse import unquote, urlsplit
+
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -112,6 +112,8 @@ class FileTransport(Transport):
                 if isinstance(content, bytes):
                     file.write(content)
                 else:
+                    import shutil
+
                     shutil.copyfileobj(content, file, PART)
             os.replace(temporary, path)
         except BaseException:

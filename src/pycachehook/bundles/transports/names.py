@@ -4,8 +4,6 @@ The manifest has the variant's name and is replaced by a push. The two others ar
 name never changes, and who reads while somebody pushes gets all of one bundle.
 """
 
-import hashlib
-
 from pycachehook.bundles.manifest import Manifest
 
 MANIFEST_SUFFIX = ".json"
@@ -18,6 +16,8 @@ def manifest_name(variant: str) -> str:
 
 def signature_name(manifest: bytes) -> str:
     """Return the name of the signature of a manifest."""
+    import hashlib
+
     return hashlib.sha256(manifest).hexdigest() + ".minisig"
 
 

@@ -6,7 +6,6 @@ and workload identities.
 
 import os
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 from pycachehook.bundles.errors import (
@@ -30,6 +29,8 @@ class ObjectStoreTransport(Transport):
     """A prefix with bundles below it, or one manifest."""
 
     def __init__(self, url: str, timeout: float) -> None:
+        from datetime import timedelta
+
         try:
             import obstore
             from obstore import exceptions, store

@@ -9,24 +9,25 @@ Credentials are those of `docker login`, or in `REGISTRY_AUTH_FILE`. A registry 
 without TLS, as docker does.
 """
 
-import hashlib
-import io
 import json
-import tarfile
 from collections.abc import Iterator
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from pycachehook.bundles.compression import compress, decompress
 from pycachehook.bundles.errors import BundleError, NotFoundAtSourceError, RangeIgnoredError, TransferError
 from pycachehook.bundles.manifest import LIMIT, Manifest
 
 from . import PART, Transport
-from .oci_client import Client
+from .oci_index import quick_index
+
+if TYPE_CHECKING:
+    from .oci_client import Client
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+zstd"
+_ACCEPTED = f"{INDEX_TYPE}, {MANIFEST_TYPE}"
 PREFIX = "io.pycachehook."
 MEMBER = "archive.pyca"
 
@@ -38,17 +39,28 @@ class OciTransport(Transport):
     """One tag of one repository."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        self._client = Client(url, timeout)
+        self._url = url
+        self._timeout = timeout
         self._index: dict[str, Any] | None = None
         self._image: dict[str, Any] = {}
 
+    @cached_property
+    def _client(self) -> "Client":
+        from .oci_client import Client
+
+        return Client(self._url, self._timeout)
+
     def digest(self, variant: str) -> str | None:
+        if self._index is None:
+            self._index = quick_index(self._url, _ACCEPTED, self._timeout)
         found = self._entry(variant)["annotations"].get(PREFIX + "sha256")
         return found if isinstance(found, str) else None
 
     def manifest(self, variant: str) -> bytes:
         digest = _text(self._entry(variant), "digest")
         data = self._client.read("manifests/" + digest, LIMIT, accept=MANIFEST_TYPE)
+        import hashlib
+
         if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
             raise BundleError(f"The image manifest in {self._client.public} is damaged: its digest is another one.")
         self._image = _annotated(_parse(data))
@@ -81,6 +93,8 @@ class OciTransport(Transport):
         raise TransferError(f"{self._client.public} ended before the end of the layer.")
 
     def publish(self, manifest: Manifest, data: bytes, signature: bytes | None, payload: str) -> None:
+        import hashlib
+
         layer = payload + ".layer"
         with open(payload, "rb") as source, open(layer, "x+b") as target:
             target.write(_header(manifest))
@@ -128,8 +142,7 @@ class OciTransport(Transport):
 
     def _entries(self) -> list[dict[str, Any]]:
         if self._index is None:
-            accept = f"{INDEX_TYPE}, {MANIFEST_TYPE}"
-            self._index = _parse(self._client.read("manifests/" + self._client.reference, LIMIT, accept=accept))
+            self._index = _parse(self._client.read("manifests/" + self._client.reference, LIMIT, accept=_ACCEPTED))
         listed = self._index.get("manifests")
         if not isinstance(listed, list):
             raise BundleError(f"{self._client.public} is no index of bundles.")
@@ -169,12 +182,16 @@ def _canonical(document: dict[str, Any]) -> bytes:
 
 
 def _tar_header(manifest: Manifest) -> bytes:
+    import tarfile
+
     member = tarfile.TarInfo(MEMBER)
     member.size, member.mtime, member.mode = manifest.archive.size, manifest.created, 0o644
     return member.tobuf(tarfile.PAX_FORMAT)
 
 
 def _tar_end(manifest: Manifest) -> bytes:
+    import tarfile
+
     return bytes(-manifest.archive.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
 
 
@@ -183,6 +200,10 @@ def _header(manifest: Manifest) -> bytes:
 
 
 def _end(manifest: Manifest) -> bytes:
+    import io
+
+    from pycachehook.bundles.compression import compress
+
     target = io.BytesIO()
     compress(io.BytesIO(_tar_end(manifest)), target)
     return target.getvalue()
@@ -196,6 +217,10 @@ def _raw_frame(data: bytes) -> bytes:
 
 def _config(manifest: Manifest, payload: str) -> dict[str, Any]:
     """Return the configuration of an image with this one layer, which it names by the digest of the tar file."""
+    import hashlib
+
+    from pycachehook.bundles.compression import decompress
+
     digest = hashlib.sha256(_tar_header(manifest))
     with open(payload, "rb") as file:
         decompress(file, digest.update, manifest.archive.size)

@@ -1,0 +1,37 @@
+"""What a number, a size and an age look like on the command line; each raises `ArgumentTypeError` for what is none."""
+
+import argparse
+
+from .printing import KIBI
+
+
+def _number_and_unit(text: str, units: dict[str, int], what: str) -> int:
+    number, unit = text.rstrip("BbiI" if "K" in units else ""), ""
+    if number[-1:].upper() in units or number[-1:] in units:
+        number, unit = number[:-1], number[-1]
+    if not number.isascii() or not number.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+    return int(number) * units.get(unit, units.get(unit.upper(), 1))
+
+
+def size(text: str) -> int:
+    """Return the bytes that a size such as `500M` is."""
+    return _number_and_unit(text, {"K": KIBI, "M": KIBI**2, "G": KIBI**3, "T": KIBI**4}, "a size, such as 500M")
+
+
+def count(text: str) -> int:
+    """Return a number of files."""
+    return _number_and_unit(text, {}, "a number of files")
+
+
+def jobs(text: str) -> int:
+    """Return a number of processes, at least 1."""
+    number = _number_and_unit(text, {}, "a number of processes")
+    if number == 0:
+        raise argparse.ArgumentTypeError("'0' is not a number of processes: at least 1 is needed")
+    return number
+
+
+def age(text: str) -> int:
+    """Return the seconds that a time such as `30d` is."""
+    return _number_and_unit(text, {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}, "a time, such as 30d")
