@@ -180,10 +180,10 @@ class CacheDir:
             make_directories(self.path, self._mode)
             made = True
             fault, status, unsteady = examine(self.path, owners)
+        if status.st_mode & S_IFMT not in (S_IFDIR, S_IFLNK):
+            return f"The cache directory {self.path} is not a directory."
         if fault is not None:
             return fault
-        if status.st_mode & S_IFMT != S_IFDIR:
-            return f"The cache directory {self.path} is not a directory."
         self._identity, self._unsteady = (status.st_dev, status.st_ino), unsteady
         if self.status != WRITABLE:
             return None
@@ -210,8 +210,19 @@ class CacheDir:
 
     def _unusable(self, error: OSError) -> str:
         if isinstance(error, NotADirectoryError):
-            return f"The cache directory {self.path} cannot be used: {error.filename} is not in a directory."
+            return f"The cache directory {self.path} cannot be used: {error.filename} {_what_is_no_directory(error)}."
         return f"The cache directory {self.path} cannot be used: {error.filename}: {error.strerror}."
+
+
+def _what_is_no_directory(error: OSError) -> str:
+    """Return what is wrong where a directory was expected, in a few words that follow the error's path."""
+    try:
+        kind = system.lstat(error.filename).st_mode & S_IFMT
+    except OSError as unseen:
+        if is_foreign(unseen):
+            raise
+        return "is not in a directory"
+    return "is a link that leads nowhere" if kind == S_IFLNK else "is not a directory"
 
 
 def is_marked(path: str) -> bool:

@@ -356,3 +356,35 @@ def test_prefix(patient: Patient, python: Python, tmp_path: Path) -> None:
     state = json.loads(command("status", "--json", "--prefix", empty).stdout)
     assert (state["active"], state["enabled"]) == (False, None)
     assert command("status", "--prefix", tmp_path, check=False).returncode == 2
+
+
+def test_directory_of_other_data(patient: Patient, tmp_path: Path) -> None:
+    """Nothing below a directory that is no cache is looked at, however much there is; it is said what it holds."""
+    project = tmp_path / "project"
+    folder = project / "__pycache__"
+    folder.mkdir(parents=True)
+    (project / "data.txt").touch()
+    for number in range(3):
+        (folder / f"m{number}.cpython-311.pyc").write_bytes(b"damaged")
+    findings = patient.findings(PYCACHEHOOK_CACHE_DIR=str(project))
+    (what,) = (each["what"] for each in findings if str(project) in each["what"])
+    assert f"{project} holds something else than a cache, {project / 'data.txt'}, so nothing is stored" in what
+    said = json.loads(patient.python("-m", "pycachehook", "status", "--json", "--cache-dir", project).stdout)
+    assert (said["start"]["status"], said["entries"], said["distributions"]) == ("disabled", 0, {})
+
+
+@pytest.mark.parametrize("name", [".pycachehook", ".pycachehook/locks"])
+def test_something_in_the_way_of_our_own_files(name: str, patient: Patient, tmp_path: Path) -> None:
+    """What is no directory where pycachehook has one of its own is a finding, which says what it is; so is a link out."""
+    for kind in ("fifo", "link"):
+        cache = tmp_path / kind
+        way = cache / name
+        way.parent.mkdir(parents=True)
+        if kind == "fifo":
+            os.mkfifo(way)
+        else:
+            way.symlink_to("/usr")
+        finding = patient.the_finding(PYCACHEHOOK_CACHE_DIR=str(cache))
+        assert finding["what"].startswith(f"Nothing can be stored in {cache}: {way} is ")
+        patient.mend(finding)
+        assert patient.findings(PYCACHEHOOK_CACHE_DIR=str(cache)) == []

@@ -511,3 +511,16 @@ assert directory.status == "writable", directory.reason
     begin, end = (next(at for at, line in enumerate(lines) if f'"/{mark}"' in line) for mark in ("begin", "end"))
     components = len((tmp_path / "cache").parts)
     assert end - begin - 1 <= components + 4, lines[begin:end]
+
+
+def test_what_is_not_a_directory(tmp_path: Path) -> None:
+    """The reason says what is there in place of a directory, and advises nothing for a device."""
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for name, complaint in (
+        ("dangling", f"cannot be used: {tmp_path / 'dangling'} is a link that leads nowhere."),
+        ("device", "is not a directory."),
+    ):
+        directory = CacheDir(str(tmp_path / name))
+        assert directory.reason == f"The cache directory {tmp_path / name} {complaint}"
+        assert directory.status == "disabled"

@@ -96,7 +96,9 @@ def test_wrong_value(name: str, value: object, allowed: str) -> None:
         PARSERS[name](name, value, "its origin")
     assert isinstance(caught.value, ValueError)
     message = str(caught.value)
-    assert message.startswith(f"{name} = {value!r} (its origin) is not valid: ")
+    shown = repr(value)
+    assert message.startswith(f"{name} = {shown[:200]}")
+    assert len(shown) > 200 or f"{shown} (its origin) is not valid: " in message
     assert allowed in message
 
 
@@ -144,3 +146,12 @@ def test_unknown_option() -> None:
     """What is no option is no attribute."""
     with pytest.raises(AttributeError, match="nonesuch"):
         make_options().nonesuch  # noqa: B018
+
+
+def test_long_value() -> None:
+    """Of a wrong value that is long a message shows the beginning."""
+    with pytest.raises(ConfigError) as caught:
+        PARSERS["layout"]("layout", "x" * 100_000, "its origin")
+    assert str(caught.value) == (
+        f"layout = '{'x' * 199}... (100002 characters) (its origin) is not valid: it must be mirror or shared."
+    )

@@ -76,13 +76,27 @@ def test_no_directory_is_left_as_it_is(value: str, file: Path) -> None:
         (b"a = 1\na = 2\n", "is not valid TOML: "),
         (b"a = '\xff'\n", "is not valid TOML: "),
         (b"a = " + b"[" * 5000, "is not valid TOML"),
+        (b"a = " + b"1" * 5000, "is not valid TOML"),
         (b"", "has no table [tool.pycachehook]."),
         (b"[tool.other]\n", "has no table [tool.pycachehook]."),
         (b"tool = 3\n", "has no table [tool.pycachehook]."),
         (b"[tool]\npycachehook = 3\n", "has no table [tool.pycachehook]."),
         (b"[[tool.pycachehook]]\n", "has no table [tool.pycachehook]."),
     ],
-    ids=["missing", "directory", "cut", "twice", "no UTF-8", "too deep", "empty", "other", "no tool", "value", "array"],
+    ids=[
+        "missing",
+        "directory",
+        "cut",
+        "twice",
+        "no UTF-8",
+        "too deep",
+        "digits",
+        "empty",
+        "other",
+        "no tool",
+        "value",
+        "array",
+    ],
 )
 def test_faulty_file(content: bytes | str | None, complaint: str, file: Path) -> None:
     """A file that cannot be read, is no TOML, or lacks our table, is a ConfigError that names it and what is wrong."""
@@ -93,3 +107,17 @@ def test_faulty_file(content: bytes | str | None, complaint: str, file: Path) ->
     with pytest.raises(ConfigError) as caught:
         read_config_file(file)
     assert str(caught.value).startswith(f"The configuration file {file} {complaint}")
+
+
+def test_byte_order_mark(file: Path) -> None:
+    """Editors of Windows put one in front of a file; it is passed over."""
+    file.write_bytes(b"\xef\xbb\xbf[tool.pycachehook]\nlayout = 'shared'\n")
+    assert read_config_file(file)[1] == {"layout": "shared"}
+
+
+def test_huge_file(file: Path) -> None:
+    """A file out of all proportion is refused before anything of it is read."""
+    with file.open("wb") as opened:
+        opened.truncate(1 << 40)
+    with pytest.raises(ConfigError, match="cannot be read: it has more than"):
+        read_config_file(file)

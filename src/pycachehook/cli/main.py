@@ -110,7 +110,9 @@ def _run(parsed: argparse.Namespace) -> Callable[[], None]:
     from pycachehook.commands import run
 
     if parsed.record is not None:
-        run.record_at_exit(parsed.record)
+        from pycachehook.commands.recording import record_at_exit
+
+        record_at_exit(parsed.record)
     first, *arguments = chosen[0]
     if parsed.module:
         return run.prepare_module(first, arguments)

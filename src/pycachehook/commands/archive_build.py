@@ -23,6 +23,7 @@ from pycachehook.system import READ_FLAGS, read_file
 
 from .archive_entries import compiled
 from .precompile import FAILED, SKIPPED, seldom
+from .recording import lines
 
 LEFT_OUT = ("__pycache__", "site-packages", "dist-packages")  # roots of their own, below another
 ALIGNMENT = 16
@@ -157,7 +158,7 @@ def _is_archive(path: str) -> bool:
 def read_profile(path: str) -> list[str]:
     """Return the sources that `run --record` wrote to `path`; raises `PycacheHookError` if it cannot be read."""
     try:
-        return read_file(path, READ_FLAGS)[0].decode("utf-8", "surrogateescape").splitlines()
+        return lines(read_file(path, READ_FLAGS)[0])
     except (OSError, ValueError) as error:
         raise PycacheHookError(f"The profile {path} cannot be read: {getattr(error, 'strerror', error)}.") from None
 

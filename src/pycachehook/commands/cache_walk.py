@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from pycachehook.cache_dir import is_marked
+from pycachehook.cache_dir import is_marked, other_data
 from pycachehook.errors import PycacheHookError
 from pycachehook.on_miss.writer import TAG
 from pycachehook.paths import IGNORE_FILE, OWN_DIR, SHARED_DIR, TAG_FILE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX
@@ -56,6 +56,14 @@ def require_mark(cache_dir: str) -> None:
         raise PycacheHookError(
             f"{cache_dir} is no cache of this version's: it has no {TAG_FILE} or no {OWN_DIR}/format, so nothing is removed."
         )
+
+
+def may_be_cache(path: str) -> bool:
+    """Say whether the directory at `path` is a cache, or could be one: a look at all of any other one may take hours."""
+    try:
+        return is_marked(path) or other_data(path) is None
+    except OSError:
+        return False
 
 
 def _text(path: str) -> str:

@@ -17,11 +17,12 @@ from pycachehook.config import resolution
 from pycachehook.config.options import ALIASES, DEFAULT
 from pycachehook.events import OTHER_MODE, STALE_SOURCE, UNTRUSTED, WRONG_MAGIC
 from pycachehook.finder import CachingFinder
+from pycachehook.paths import OWN_DIR
 
 from . import status
-from .cache_walk import ENTRY, FOREIGN, SHARED, TEMPORARY, walk
+from .cache_walk import ENTRY, FOREIGN, SHARED, TEMPORARY, may_be_cache, walk
 from .enable import FILES, START_FILES_ALONE, STARTUP, activation_problems
-from .prospect import Coverage, is_stale
+from .prospect import NOTHING_IS_STORED, Coverage, is_stale
 from .verify import NOT_BAD, ORPHANED, verify
 
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "lustre", "gpfs", "ceph", "afs", "glusterfs", "fuse.sshfs")
@@ -78,7 +79,8 @@ def examine(config: object = None, given: Mapping[str, object] | None = None) ->
             found.findings.append(Finding(each["reason"], "What is in it comes from the cache, or is compiled.", mend))
     if state["cache_dir"] is not None and os.path.isdir(state["cache_dir"]):
         found.findings += _file_system(state["cache_dir"])
-        _entries(state, found)
+        if may_be_cache(state["cache_dir"]):
+            _entries(state, found)
     found.findings += _in_tree(coverage)
     return found
 
@@ -114,6 +116,10 @@ def _directory(state: dict[str, Any], coverage: Callable[[], Coverage]) -> Itera
     options = state["options"]
     wished = bool(options["read_only"]["value"]) or _told_not_to_write(state)
     if able != READ_ONLY or wished:
+        return
+    if reason.startswith(NOTHING_IS_STORED):
+        own = shlex.quote(os.path.join(state["cache_dir"], OWN_DIR))
+        yield Finding(reason, coverage().cost(), f"mv {own} {own}-old, so that it is made anew")
         return
     if options["cache_dir"]["origin"] == DEFAULT or (coverage().missing and not _is_filled(state)):
         mend = (

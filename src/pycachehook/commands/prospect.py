@@ -14,7 +14,8 @@ from pycachehook.config import resolution
 from pycachehook.config.options import Options
 from pycachehook.content_store import SharedStore
 from pycachehook.events import ARCHIVE, IN_TREE, Miss, Stats
-from pycachehook.paths import Layout, missing_home, why_no_default_cache_dir
+from pycachehook.on_miss.writer import check_inside
+from pycachehook.paths import OWN_DIR, SHARED_DIR, Layout, missing_home, why_no_default_cache_dir
 from pycachehook.pyc import CHECK_SOURCE, HASH_BASED, HEADER_SIZE
 from pycachehook.system import READ_FLAGS, read_file
 from pycachehook.trust import distrust, trusted_owners
@@ -23,6 +24,7 @@ from .enable import FILES, recorded_options
 from .source_file import SourceFile
 
 NO_WRITING = "Python was told to write no bytecode (PYTHONDONTWRITEBYTECODE or -B); force_write overrules that."
+NOTHING_IS_STORED = "Nothing can be stored in"
 
 
 def options_of_a_start(given: Mapping[str, object], config: object = None) -> Options:
@@ -64,13 +66,29 @@ def state_of_a_start(values: Mapping[str, Any]) -> tuple[str, str | None]:
     if os.path.exists(path):
         names = ("read_only", "allow_shared")
         found = CacheDir(path, **{name: values[name] for name in names})
-        directory = found.status, found.reason
+        fault = why_nothing_is_stored(found)
+        directory = (found.status, found.reason) if fault is None else (READ_ONLY, fault)
     else:
         fault = _cannot_be_made(path, values)
         directory = (WRITABLE, None) if fault is None else (DISABLED, fault)
     if directory[0] == WRITABLE and sys.dont_write_bytecode and not values["force_write"]:
         return READ_ONLY, NO_WRITING
     return directory
+
+
+def why_nothing_is_stored(directory: CacheDir) -> str | None:
+    """Return why nothing can be stored in a directory that may be written to: what is in the way of our own files."""
+    if directory.status != WRITABLE:
+        return None
+    for name in (OWN_DIR, f"{OWN_DIR}/locks", f"{OWN_DIR}/{SHARED_DIR}"):
+        folder = os.path.join(directory.path, name)
+        try:
+            check_inside(directory, folder)
+            if not os.path.isdir(folder) and os.path.lexists(folder):
+                return f"{NOTHING_IS_STORED} {directory.path}: {folder} is not a directory."
+        except OSError as error:
+            return f"{NOTHING_IS_STORED} {directory.path}: {error.strerror or error}."
+    return None
 
 
 def _cannot_be_made(path: str, values: Mapping[str, Any]) -> str | None:  # noqa: PLR0911 -- a chain of conditions

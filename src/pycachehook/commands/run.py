@@ -1,6 +1,5 @@
 """Running a program under the hook, as `python` itself would run it."""
 
-import atexit
 import builtins
 import importlib.machinery
 import importlib.util
@@ -23,7 +22,6 @@ from pycachehook.events import IN_TREE
 from pycachehook.hook import loader as loader_for
 from pycachehook.loader import CachingLoader, Policies, Policy
 from pycachehook.pyc import HEADER_SIZE
-from pycachehook.terminal import visible
 
 Program = Callable[[], None]
 
@@ -114,44 +112,6 @@ def _prepare_stdin() -> Program:
     get_code = partial(_compile_stream, file, "<stdin>")
     main = {"__file__": "<stdin>", "__loader__": importlib.machinery.BuiltinImporter}
     return partial(_execute, get_code, **main, __spec__=None, __package__=None)
-
-
-def record_at_exit(path: str) -> None:
-    """Write the sources of all that is imported to the file `path` when this process exits, one a line.
-
-    First come those of modules that were there before, then the others in the order in which their bodies began to run.
-    """
-    began: dict[str, None] = {}
-
-    def note(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "exec":  # which is what runs a module's body, too
-            began.setdefault(getattr(arguments[0], "co_filename", ""))
-
-    sys.addaudithook(note)  # PEP 578
-    atexit.register(_record, os.path.abspath(path), began)
-
-
-def _record(path: str, began: dict[str, None]) -> None:
-    origins = [getattr(_spec_of(module), "origin", None) for module in list(sys.modules.values())]
-    sources = dict.fromkeys(origin for origin in origins if isinstance(origin, str) and origin.endswith(".py"))
-    ordered = [
-        *(source for source in sources if source not in began),
-        *(source for source in began if source in sources),
-    ]
-    try:
-        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.writelines(f"{source}\n" for source in ordered)
-    except OSError as error:
-        warning = f"pycachehook: warning: the profile {visible(path)} cannot be written: {error.strerror}."
-        print(warning, file=sys.stderr)  # noqa: T201 -- at the end of the program that runs, without `cli`
-
-
-def _spec_of(module: object) -> object:
-    """Return the module's spec, or None, without a question to the module itself: a lazy one would run its body now."""
-    try:
-        return object.__getattribute__(module, "__spec__")
-    except AttributeError:
-        return None
 
 
 def _absolute(path: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pycachehook import __version__, hook, runtime
 from pycachehook.cache_dir import DISABLED, WRITABLE
 
-from .cache_walk import ENTRY, SHARED, TEMPORARY, walk
+from .cache_walk import ENTRY, SHARED, TEMPORARY, may_be_cache, walk
 from .prospect import activation_file, options_of_a_start, state_of_a_start
 from .stats_file import read_stats_file
 
@@ -86,8 +86,10 @@ def _archives(active: "hook.Hook | None", options: Any) -> list[dict[str, Any]]:
 
 def _by_distribution(cache_dir: str) -> dict[str, dict[str, int]]:
     """Return the number of entries and the sum of their bytes for each distribution, the largest first."""
-    owner = _owners()
     found: dict[str, dict[str, int]] = {}
+    if not may_be_cache(cache_dir):
+        return found
+    owner = _owners()
     with suppress(OSError):  # there is no cache yet, or it is not ours to read
         for each in walk(cache_dir):
             if each.kind == TEMPORARY:

@@ -29,6 +29,7 @@ OPEN_CODE = ("auto", "always", "never")
 
 _DAY = 86400.0
 _MOST_PROCESSES = 64
+_LONGEST_SHOWN = 200  # characters of a wrong value, in a message
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
@@ -93,8 +94,14 @@ class Options:
         return {name: {"value": each.value, "origin": each.origin} for name, each in self._options.items()}
 
 
+def shown(value: object) -> str:
+    """Return a value as a message shows it: its `repr`, of which a long one is cut short."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text)} characters)"
+
+
 def _wrong(name: str, value: object, origin: str, allowed: str) -> ConfigError:
-    return ConfigError(f"{name} = {value!r} ({origin}) is not valid: it must be {allowed}.")
+    return ConfigError(f"{name} = {shown(value)} ({origin}) is not valid: it must be {allowed}.")
 
 
 def boolean(name: str, value: object, origin: str) -> bool:

@@ -20,6 +20,7 @@ from .options import (
     PREFIX_ORIGIN,
     Option,
     Options,
+    shown,
 )
 
 TYPE_CHECKING = False
@@ -45,7 +46,7 @@ NAMES = tuple(OPTIONS)
 def parse(name: str, value: object, origin: str) -> "Any":
     """Return the checked value of one option; raise `ConfigError` naming option, value, origin and what is allowed."""
     if name not in OPTIONS:
-        raise ConfigError(f"{name!r} ({origin}) is not an option: the options are {', '.join(NAMES)}.")
+        raise ConfigError(f"{shown(name)} ({origin}) is not an option: the options are {', '.join(NAMES)}.")
     return OPTIONS[name][1](name, value, origin)
 
 

@@ -7,16 +7,13 @@ or `distribution` (the name of an installed distribution, or a list), and what i
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pycachehook.errors import ConfigError
 
-from .options import PER_SOURCE, boolean
+from .options import PER_SOURCE, boolean, shown
 
 SELECTORS = ("match", "distribution")
-if TYPE_CHECKING:
-    pass
-
 OVERRIDES = ("enabled", *PER_SOURCE)
 
 
@@ -29,7 +26,7 @@ def parse_rules(name: str, value: object, origin: str) -> tuple[dict[str, Any], 
     if isinstance(value, str):
         value = _from_toml(name, value, origin)
     if not isinstance(value, (list, tuple)):
-        raise ConfigError(f"{name} ({origin}) is not valid: it must be a list of tables, not {value!r}.")
+        raise ConfigError(f"{name} ({origin}) is not valid: it must be a list of tables, not {shown(value)}.")
     return tuple(_rule(f"{name}[{number}]", each, origin) for number, each in enumerate(value))
 
 
@@ -37,19 +34,24 @@ def _from_toml(name: str, text: str, origin: str) -> object:
     import tomllib
 
     try:
-        return tomllib.loads(f"rules = {text}")["rules"]
-    except tomllib.TOMLDecodeError as error:
-        example = '[{match = "*/site-packages/*", invalidation_mode = "unchecked-hash"}]'
-        raise ConfigError(f"{name} = {text!r} ({origin}) is not a TOML array ({error}): write {example}.") from None
+        document = tomllib.loads(f"rules = {text}")
+    except (ValueError, RecursionError) as error:  # ValueError also for an integer of too many digits
+        why = str(error)
+    else:
+        if len(document) == 1:
+            return document["rules"]
+        why = "something follows the array"
+    example = '[{match = "*/site-packages/*", invalidation_mode = "unchecked-hash"}]'
+    raise ConfigError(f"{name} = {shown(text)} ({origin}) is not a TOML array ({why}): write {example}.")
 
 
 def _rule(name: str, rule: object, origin: str) -> dict[str, Any]:
     if not isinstance(rule, dict):
-        raise ConfigError(f"{name} ({origin}) is not valid: it must be a table, not {rule!r}.")
+        raise ConfigError(f"{name} ({origin}) is not valid: it must be a table, not {shown(rule)}.")
     unknown = [key for key in rule if key not in SELECTORS + OVERRIDES]
     if unknown:
         known = ", ".join(SELECTORS + OVERRIDES)
-        raise ConfigError(f"{name} ({origin}) has the unknown key {unknown[0]!r}: a rule's keys are {known}.")
+        raise ConfigError(f"{name} ({origin}) has the unknown key {shown(unknown[0])}: a rule's keys are {known}.")
     if not any(key in rule for key in SELECTORS):
         raise ConfigError(f"{name} ({origin}) says for no source what it changes: it needs `match` or `distribution`.")
     if not any(key in rule for key in OVERRIDES):
@@ -72,7 +74,7 @@ def _strings(name: str, rule: dict[str, Any], key: str, origin: str) -> list[str
     value = rule.get(key, [])
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, (list, tuple)) or not all(isinstance(each, str) and each for each in values):
-        raise ConfigError(f"{name}.{key} ({origin}) must be a string or a list of strings, not {value!r}.")
+        raise ConfigError(f"{name}.{key} ({origin}) must be a string or a list of strings, not {shown(value)}.")
     return list(values)
 
 

@@ -12,6 +12,7 @@ from pycachehook.trust import distrust, fault_of, trusted_owners
 # A FIFO must not be waited for.
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _CHUNK = 1 << 16
+_LARGEST = 1 << 24  # bytes: a file that claims to be larger is refused unread
 
 
 def read_config_file(path: object, *, allow_shared: bool = False) -> tuple[str, dict[str, object]]:
@@ -23,17 +24,17 @@ def read_config_file(path: object, *, allow_shared: bool = False) -> tuple[str, 
     """
     name = os.fsdecode(path)  # type: ignore[arg-type]
     try:
-        document = tomllib.loads(_read(name, () if allow_shared else trusted_owners()).decode())
-    except (OSError, ValueError) as error:
+        data = _read(name, () if allow_shared else trusted_owners())
+    except ConfigError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
         if isinstance(error, OSError) and is_foreign(error):
-            raise
-        if isinstance(error, (tomllib.TOMLDecodeError, UnicodeDecodeError)):
-            raise ConfigError(f"The configuration file {name} is not valid TOML: {error}.") from None
-        if isinstance(error, ConfigError):
             raise
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"The configuration file {name} cannot be read: {reason}.") from None
-    except RecursionError as error:
+    try:
+        document = tomllib.loads(data.decode("utf-8-sig"))  # editors of Windows put a byte order mark in front
+    except (ValueError, RecursionError) as error:  # ValueError also for an integer of too many digits
         raise ConfigError(f"The configuration file {name} is not valid TOML: {error}.") from None
     table = document.get("tool", {})
     table = table.get("pycachehook") if isinstance(table, dict) else None
@@ -58,6 +59,8 @@ def _read(name: str, owners: tuple[int, ...]) -> bytes:
         if fault is not None:
             reason = fault.replace("choose another cache_dir, or set", "or set")
             raise ConfigError(f"The configuration file {name} is not trusted: {reason}")
+        if status.st_size > _LARGEST:
+            raise ConfigError(f"The configuration file {name} cannot be read: it has more than {_LARGEST} bytes.")
         parts = [system.read(descriptor, _CHUNK)]
         while parts[-1]:
             parts.append(system.read(descriptor, _CHUNK))
