@@ -62,9 +62,11 @@ def named_roots() -> dict[str, str]:
 def hash_of_names(directory: str, archive_name: str) -> bytes:
     """Return the listing hash of a root, in which the archive itself may lie, or be being written; raises OSError.
 
-    The record of a pulled archive (`bundles.record`) may lie there as well.
+    The record of a pulled archive (`bundles.record`) and a statement on it (`bundles.attestation`) may lie there as well.
     """
-    names = {*system.listdir(directory)}.difference(_PASSING, (archive_name, archive_name + ".bundle.json"))
+    names = {*system.listdir(directory)}.difference(
+        _PASSING, (archive_name, archive_name + ".bundle.json", archive_name + ".intoto.json")
+    )
     text = "\0".join(sorted(names))
     if TEMPORARY_PREFIX in text:
         left = (name for name in names if not (name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)))

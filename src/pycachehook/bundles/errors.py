@@ -25,7 +25,9 @@ class DeadlineError(BundleError):
 
 def missing_library(name: str, extra: str = "remote") -> BundleError:
     """Return the error for a library that is not installed: it names the extra that brings it."""
-    return BundleError(f"This needs the library {name}: pip install 'pycachehook[{extra}]'.")
+    from pycachehook.commands.installer import install_command
+
+    return BundleError(f"This needs the library {name}: {install_command(f'pycachehook[{extra}]')}.")
 
 
 def printable(text: str, most: int = 300) -> str:

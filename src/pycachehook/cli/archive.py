@@ -15,6 +15,10 @@ def _build(parsed: argparse.Namespace) -> int:
     from pycachehook import runtime
     from pycachehook.commands import archive_build, precompile
 
+    if parsed.attest:
+        from pycachehook.bundles import attestation
+
+        attestation.require_library()
     files = precompile.sources(
         parsed.path, parsed.distribution, parsed.module, parsed.exclude, environment=parsed.environment
     )
@@ -33,14 +37,17 @@ def _build(parsed: argparse.Namespace) -> int:
             force=parsed.force,
             progress=advance,
         )
+    statement = {"attestation": attestation.attest(built.path)} if parsed.attest else {}
     if parsed.json:
-        say_json(built.as_dict())
+        say_json({**built.as_dict(), **statement})
     else:
         printing.troubles(built)
         failed = printing.troubles_counted(built)
         say(
             f"{built.path}: {printing.counted(built.entries, 'entry', 'entries')}, {printing.human(built.bytes)}{failed}"
         )
+        for path in statement.values():
+            say(f"{path}: an in-toto statement, not signed")
     return FAILED if built.failed else DONE
 
 

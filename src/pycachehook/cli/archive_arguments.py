@@ -26,6 +26,9 @@ def _add_build(command: _Command) -> argparse.ArgumentParser:
         default="checked-hash",
         help="whether an import looks at each source, or a start once at the names in each root (default: checked-hash)",
     )
+    build.add_argument(
+        "--attest", action="store_true", help="write an in-toto statement beside it: what it was built from"
+    )
     build.add_argument("--force", action="store_true", help="replace a file that is no archive")
     build.add_argument("--profile", metavar="PROFILE", help="what `run --record` wrote: these come first")
     add_selection(build)

@@ -68,6 +68,11 @@ def _add_enable(commands: Any, _words: Sequence[str]) -> None:
         "Turn the hook on in an environment. Options of an earlier `enable` that are not given again are kept. A cache "
         "directory or an archive that starts will refuse is a warning; with --strict it is an error, and nothing is written."
     )
+    enable.add_argument(
+        "--wheel",
+        metavar="DIR",
+        help="write a wheel that turns the hook on wherever it is installed, and nothing into this environment",
+    )
     _add_environment(enable)
 
 
@@ -230,10 +235,12 @@ class _PrintCompletion(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, _namespace: object, values: Any, _option: object = None
     ) -> None:
+        from pycachehook.commands.installer import install_command
+
         try:
             from shtab import complete
         except ImportError:
-            parser.error("--print-completion needs shtab: pip install 'pycachehook[cli]'")
+            parser.error(f"--print-completion needs shtab: {install_command('pycachehook[cli]')}")
         try:
             script = complete(parser, values)
         except (NotImplementedError, KeyError):  # of an earlier version

@@ -28,6 +28,16 @@ def interpreter_of(prefix: str) -> str:
     return interpreter
 
 
+def how_to_install(interpreter: str) -> str:
+    """Return a command that installs this package into another environment, by an installer that is there."""
+    import subprocess
+
+    probe = "import sys, importlib.util; sys.exit(importlib.util.find_spec('pip') is None)"
+    if subprocess.run([interpreter, "-I", "-c", probe], capture_output=True, check=False).returncode:
+        return f"uv pip install --python {interpreter} pycachehook"
+    return f"{interpreter} -m pip install pycachehook"
+
+
 def report_on(prefix: str, arguments: Sequence[str]) -> int:
     """Have the Python of the environment at `prefix` run a command that reports; return its exit code.
 

@@ -134,6 +134,8 @@ def _enable(parsed: argparse.Namespace) -> int:
     refused = enable.refusals(options)
     if refused and options.strict:
         return _complain(refused[0], FAILED)
+    if parsed.wheel is not None:
+        return _write_wheel(parsed, options, refused)
     kept, dropped = enable.compare(enable.recorded_options(purelib), options)
     try:
         written = enable.enable(purelib, options, dry_run=parsed.dry_run)
@@ -144,6 +146,27 @@ def _enable(parsed: argparse.Namespace) -> int:
     lines += [f"kept from the earlier `enable`: {each}" for each in kept]
     lines += [f"no longer: {each}" for each in dropped]
     for line in [] if parsed.quiet else [*lines, f"cache directory: {options.cache_dir}{own}"]:
+        say(line)
+    for reason in refused:
+        complain(f"pycachehook: warning: {reason}")
+    return DONE
+
+
+def _write_wheel(parsed: argparse.Namespace, options: "Options", refused: Sequence[str]) -> int:
+    from pathlib import Path
+
+    from pycachehook.commands import activation_wheel
+
+    folder = Path(parsed.wheel).absolute()
+    path = activation_wheel.wheel_path(folder)
+    if not parsed.dry_run:
+        try:
+            activation_wheel.write_wheel(folder, options)
+        except OSError as error:
+            return _complain(f"The wheel cannot be written to {folder}: {error.strerror}.", FAILED)
+    own = "" if "cache_dir" in options.chosen() else " (the default of whoever starts Python)"
+    lines = [f"{'would write' if parsed.dry_run else 'wrote'} {path}", f"cache directory: {options.cache_dir}{own}"]
+    for line in [] if parsed.quiet else lines:
         say(line)
     for reason in refused:
         complain(f"pycachehook: warning: {reason}")
@@ -163,6 +186,11 @@ def _disable(parsed: argparse.Namespace) -> int:
     lines = [f"{'would remove' if parsed.dry_run else 'removed'} {path}" for path in removed]
     for line in [] if parsed.quiet else lines or [f"nothing to remove in {purelib}"]:
         say(line)
+    from pycachehook.commands import activation_wheel
+
+    if activation_wheel.is_installed(purelib):
+        name = activation_wheel.DISTRIBUTION
+        complain(f"pycachehook: warning: {name} is still installed in {purelib}: uninstall it, too.")
     return DONE
 
 
@@ -180,12 +208,12 @@ def _in_environment(parsed: argparse.Namespace) -> int:
     """
     import subprocess
 
-    from .environment import interpreter_of, without_prefix
+    from .environment import how_to_install, interpreter_of, without_prefix
 
     interpreter = interpreter_of(parsed.prefix)
     probe = subprocess.run([interpreter, "-P", "-c", "import pycachehook"], capture_output=True, check=False)
     if probe.returncode:
-        mend = f"{interpreter} -m pip install pycachehook"
+        mend = how_to_install(interpreter)
         raise PycacheHookError(f"pycachehook cannot be imported in {parsed.prefix}: install it there with `{mend}`.")
     command = [interpreter, "-P", "-m", "pycachehook", *without_prefix(parsed.arguments)]
     return subprocess.run(command, check=False).returncode

@@ -22,6 +22,7 @@ from pycachehook.paths import OWN_DIR
 from . import status
 from .cache_walk import ENTRY, FOREIGN, SHARED, TEMPORARY, may_be_cache, walk
 from .enable import FILES, START_FILES_ALONE, STARTUP, activation_problems
+from .installer import install_command
 from .prospect import NOTHING_IS_STORED, Coverage, is_stale
 from .verify import NOT_BAD, ORPHANED, verify
 
@@ -103,7 +104,7 @@ def _lent() -> Iterator[Finding]:
         yield Finding(
             f"pycachehook is not installed in {sys.prefix}.",
             "Its programs cannot use a cache.",
-            f"{sys.executable} -m pip install pycachehook",
+            install_command("pycachehook", sys.executable),
         )
 
 

@@ -32,6 +32,7 @@ STARTUP = "_pycachehook_startup"
 PTH, START = "pycachehook.pth", "pycachehook.start"
 FILES = (f"{STARTUP}.py", START, PTH)  # of all versions; the one that the others need comes first
 _CALLS = {PTH: f"import {STARTUP}; {STARTUP}.activate()\n", START: f"{STARTUP}:activate\n"}
+WHEELS = "pycachehook_activation-*.dist-info"  # where a wheel of `enable --wheel` is installed
 START_FILES_ALONE = (3, 18)  # from this version on Python runs no code in `.pth` files (PEP 829)
 
 # What a start loads, in an order in which no module needs a later one.
@@ -196,9 +197,11 @@ def activation_problems(purelib: Path) -> list[str]:
         (other,) = _CALLS.keys() - {needed}
         problems.append(f"{python} does not need {other}, which makes starts slower: {again}.")
     version = recorded_version(purelib)
+    if any(purelib.glob(WHEELS)):
+        again = "make the wheel by `pycachehook enable --wheel` again, and install it"
     if version != __version__:
         problems.append(f"The activation files were written by version {version}, and this is {__version__}: {again}.")
-    elif _image_path(purelib) is not None and not _image_is_usable(purelib):
+    elif not any(purelib.glob(WHEELS)) and _image_path(purelib) is not None and not _image_is_usable(purelib):
         problems.append(f"The start-up image in {purelib} is missing or another one's, so starts are slower: {again}.")
     return problems
 

@@ -1,0 +1,114 @@
+"""`archive build --attest`: what an archive was built from, as an in-toto statement (https://in-toto.io/Statement/v1).
+
+The subject is the archive by its SHA-256 digest; the predicate is SLSA provenance, whose materials (`resolvedDependencies`)
+are the interpreter and each installed distribution, by its version and by the digest of its RECORD, which has the digests
+of its files. Nothing in it depends on when or where the archive was built. It is not signed: `minisign` and other tools do.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pycachehook import __version__
+from pycachehook.archive import Archive
+from pycachehook.commands import archive_verify
+
+from .environment import this_interpreter
+from .errors import BundleError, missing_library
+from .record import remove
+
+SUFFIX = ".intoto.json"
+PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
+BUILD_TYPE = "https://pycachehook.github.io/pycachehook/how-to/bundles/#attestation"
+BUILDER = "https://github.com/pycachehook/pycachehook"
+_INSTALLED = ("purelib", "platlib")  # roots in which distributions are installed
+
+
+def require_library() -> None:
+    """Raise `BundleError` if the extra `attest` is not installed: before anything is built."""
+    _library()
+
+
+def _library() -> tuple[Any, ...]:
+    try:
+        from google.protobuf.json_format import MessageToDict
+        from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
+        from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
+        from in_toto_attestation.v1.statement import Statement
+    except ImportError:
+        raise missing_library("in-toto-attestation", "attest") from None
+    return MessageToDict, Provenance, ResourceDescriptor, Statement
+
+
+def attest(path: str) -> str:
+    """Write the statement on the archive at `path` beside it, by rename, and return its path; raises `BundleError`."""
+    path = os.path.abspath(path)
+    archive = archive_verify.open_archive(path)
+    document = statement(archive, _sha256(path))
+    out, temporary = path + SUFFIX, f"{path}{SUFFIX}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "x", encoding="utf-8") as file:
+            json.dump(document, file, indent=1, sort_keys=True)
+            file.write("\n")
+        os.replace(temporary, out)
+    except OSError as error:
+        remove(temporary)
+        raise BundleError(f"The statement {out} cannot be written: {error.strerror or error}.") from None
+    return out
+
+
+def statement(archive: Archive, sha256: str) -> dict[str, Any]:
+    """Return the statement on an archive that has this digest, as plain data."""
+    to_dict, provenance, descriptor, whole = _library()
+    interpreter = this_interpreter()
+    predicate = provenance()
+    definition = predicate.build_definition
+    definition.build_type = BUILD_TYPE
+    definition.external_parameters.update(
+        {
+            "invalidation_mode": archive.mode,
+            "roots": [{"name": each.name, "listing_hash": each.listing_hash.hex()} for each in archive.roots],
+        }
+    )
+    definition.internal_parameters.update(interpreter._asdict())
+    version = ".".join(map(str, sys.version_info[:3]))
+    python = f"pkg:generic/{sys.implementation.name}@{version}"
+    definition.resolved_dependencies.append(descriptor(name=sys.implementation.name, uri=python).pb)
+    places = dict.fromkeys(each.place for each in archive.roots if each.name in _INSTALLED)
+    for name, uri, digest in sorted(each for place in places for each in _materials(place)):
+        definition.resolved_dependencies.append(
+            descriptor(name=name, uri=uri, digest=None if digest is None else {"sha256": digest}).pb
+        )
+    predicate.run_details.builder.id = BUILDER
+    predicate.run_details.builder.version["pycachehook"] = __version__
+    subject = descriptor(name=os.path.basename(archive.path_name), digest={"sha256": sha256}).pb
+    made = whole([subject], PREDICATE_TYPE, to_dict(predicate))
+    made.validate()
+    found: dict[str, Any] = to_dict(made.pb)
+    return found
+
+
+def _materials(place: str) -> Iterator[tuple[str, str, str | None]]:
+    """Yield for each distribution in a directory its RECORD's name, its package URL, and the RECORD's SHA-256 digest."""
+    from importlib.metadata import PathDistribution
+    from pathlib import Path
+
+    for folder in Path(place).glob("*.dist-info"):
+        metadata = PathDistribution(folder).metadata
+        name, version = metadata["Name"], metadata["Version"]
+        if not name or not version:
+            continue
+        record = folder / "RECORD"  # Debian's packages have none
+        digest = _sha256(str(record)) if record.is_file() else None
+        yield f"{folder.name}/RECORD", f"pkg:pypi/{name.lower().replace('_', '-')}@{version}", digest
+
+
+def _sha256(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}.") from None

@@ -1,0 +1,113 @@
+"""A wheel with the activation files: installed, it activates an environment; uninstalled, it does no more.
+
+`pycachehook enable --wheel DIR` makes it. Named in a lock file or an index it survives what makes environments anew. It
+depends on the version of this package that made it, and has the start-up image for the interpreter that made it; the
+others start without one, a little slower.
+"""
+
+import base64
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pycachehook
+from pycachehook import __version__, pyc
+from pycachehook.config.options import Options
+from pycachehook.paths import Layout
+
+from .enable import START_FILES_ALONE, STARTUP, WHEELS, build_image, files
+
+DISTRIBUTION = "pycachehook-activation"
+STEM = DISTRIBUTION.replace("-", "_")
+
+_TIME = (1980, 1, 1, 0, 0, 0)  # the same bytes for the same options
+_MODE = (stat.S_IFREG | 0o644) << 16
+
+
+def wheel_path(directory: Path) -> Path:
+    """Return the path of the wheel in `directory`."""
+    return directory / f"{STEM}-{__version__}-py3-none-any.whl"
+
+
+def write_wheel(directory: Path, options: Options) -> Path:
+    """Write the wheel into `directory`, which is made, by rename; return its path. Raises OSError."""
+    path = wheel_path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(suffix=".tmp", prefix=f".{STEM}-", dir=directory)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            _write(file, options)
+            if hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), 0o644 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def is_installed(purelib: Path) -> bool:
+    """Say whether such a wheel is installed in the directory `purelib`."""
+    return any(purelib.glob(WHEELS))
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+def _write(file: IO[bytes], options: Options) -> None:
+    folder = f"{STEM}-{__version__}.dist-info"
+    record = []
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as wheel:
+        for name, data in [*_contents(options), *_metadata(folder)]:
+            wheel.writestr(_member(name), data)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+            record.append(f"{name},sha256={digest},{len(data)}\n")
+        wheel.writestr(_member(f"{folder}/RECORD"), "".join([*record, f"{folder}/RECORD,,\n"]))
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name, _TIME)
+    member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, _MODE
+    return member
+
+
+def _contents(options: Options) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the bytes of each activation file, and of the image."""
+    beside = Path(pycachehook.__file__).resolve().parent.parent  # as if the package were installed beside them
+    for name, text in files(options, beside):
+        yield name, text.encode()
+    layout = Layout.current()
+    if layout is not None:
+        # Checked by the sources, whatever the mode: what an installer has noted of them differs between environments.
+        image = build_image({**options.values(), "invalidation_mode": pyc.CHECKED_HASH})
+        yield f"__pycache__/{Path(layout.in_tree(f'{STARTUP}.py')).with_suffix('.image').name}", image
+
+
+def _metadata(folder: str) -> Iterator[tuple[str, bytes]]:
+    bound = ".".join(map(str, START_FILES_ALONE))
+    python = f">={bound}" if sys.version_info >= START_FILES_ALONE else f">=3.11,<{bound}"
+    metadata = [
+        "Metadata-Version: 2.1",
+        f"Name: {DISTRIBUTION}",
+        f"Version: {__version__}",
+        "Summary: Turns pycachehook on in every environment that it is installed in.",
+        f"Requires-Python: {python}",
+        f"Requires-Dist: pycachehook=={__version__}",
+    ]
+    yield f"{folder}/METADATA", ("\n".join(metadata) + "\n").encode()
+    wheel = [
+        "Wheel-Version: 1.0",
+        f"Generator: pycachehook {__version__}",
+        "Root-Is-Purelib: true",
+        "Tag: py3-none-any",
+    ]
+    yield f"{folder}/WHEEL", ("\n".join(wheel) + "\n").encode()
