@@ -11,7 +11,7 @@ from steps import stop
 
 
 def is_root() -> bool:
-    """Say whether this process may do what root may: permissions do not stop it from writing."""
+    """Return whether this process may do what root may: permissions do not stop it from writing."""
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
@@ -50,5 +50,5 @@ def own_mounts(*programs: str) -> list[str]:
 
 
 def works(command: list[str]) -> bool:
-    """Say whether a program can be started under `command`."""
+    """Return whether a program can be started under `command`."""
     return subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""What the tests share: clean environments, real child processes, real virtual environments."""
+"""Fixtures of all tests: clean environments, real child processes, real virtual environments."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ import pytest
 
 import pycachehook
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
+hypothesis.settings.register_profile("untimed", deadline=None)  # generous, because the machine may be busy
 hypothesis.settings.load_profile("untimed")
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what is in its background, children included
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts background processes; children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -34,17 +34,17 @@ IN_FRONT = "TESTS_ARCHIVE"  # the variable that holds the archive of `--with-arc
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what runs everything once more with an archive in front."""
+    """Add the option that runs all tests with an archive in front of the cache."""
     parser.addoption(
         "--with-archive", action="store_true", help="have an archive of the test environment in front, in every child"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Build that archive, before there are workers."""
+    """Build that archive before any worker starts."""
     if config.getoption("--with-archive") and IN_FRONT not in os.environ:
         folder = Path(tempfile.mkdtemp(prefix="archive-"))
-        folder.chmod(0o755)  # other users are to read it, too
+        folder.chmod(0o755)  # readable for other users, too
         out = folder / "tests.pyca"
         command: list[str | Path] = [
             sys.executable,
@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """Return this process's environment without what steers Python or us, so that a child starts from defaults."""
+    """Return this process's environment without variables that configure Python or pycachehook."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYCACHEHOOK_"))}
     if IN_FRONT in os.environ:
         kept["PYCACHEHOOK_ARCHIVES"] = os.environ[IN_FRONT]
@@ -85,7 +85,7 @@ class Python:
     def __call__(
         self, *arguments: str | Path, check: bool = True, cwd: Path | None = None, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run to the end, with the output captured as text; with `check` a failure shows the child's output."""
+        """Run a process to its end and capture its output as text; with `check`, a failure shows the output."""
         process = subprocess.run(
             [self.executable, *map(str, arguments)],
             env=clean_environment(**{**self.environment, **environment}),
@@ -100,7 +100,7 @@ class Python:
         return process
 
     def start(self, *arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
-        """Start without waiting."""
+        """Start a process without waiting for it."""
         return subprocess.Popen(
             [self.executable, *map(str, arguments)],
             env=clean_environment(**{**self.environment, **environment}),
@@ -114,10 +114,7 @@ class Python:
 def run_tests_module(
     name: str, *arguments: str | Path, timeout: float = 900, wheel: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run one of the project's own programs, `python -m tests.NAME`, for `timeout` seconds at most; return it, ended.
-
-    Given a wheel, it installs that one into its environments, else one that it builds.
-    """
+    """Run the project's program `python -m tests.NAME` for at most `timeout` seconds; return the process."""
     return subprocess.run(
         [sys.executable, "-m", f"tests.{name}", *map(str, arguments)],
         cwd=PROJECT,
@@ -131,21 +128,21 @@ def run_tests_module(
 
 @pytest.fixture(autouse=True)
 def _alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no archive in front of a test that is about what is there without one."""
+    """Remove the archive of `--with-archive` for a test about the behaviour without one."""
     if request.node.get_closest_marker("alone") is not None:
         monkeypatch.delenv(IN_FRONT, raising=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _bytecode_of_our_own() -> None:
-    """Have the package's own modules compiled, as an installer does: children count what they compile."""
+def _bytecode_of_the_package() -> None:
+    """Compile the package's own modules, as an installer does, because children count what they compile."""
     for level in (0, 1, 2):
         assert compileall.compile_dir(Path(pycachehook.__file__).parent, quiet=1, optimize=level)
 
 
 @pytest.fixture
 def python(tmp_path: Path) -> Python:
-    """Return the interpreter that runs the tests, with a home of its own."""
+    """Return the interpreter that runs the tests, with a separate home directory."""
     home = tmp_path / "home"
     home.mkdir()
     return Python(sys.executable, HOME=str(home))
@@ -153,13 +150,13 @@ def python(tmp_path: Path) -> Python:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    """Return a place for a cache directory, which does not exist yet."""
+    """Return a path for a cache directory that does not exist yet."""
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """Return an empty directory that every user can reach: those of pytest are for their owner alone."""
+    """Return an empty directory that every user can reach, unlike pytest's own directories."""
     folder = Path(tempfile.mkdtemp(prefix="public-"))
     folder.chmod(0o755)
     yield folder
@@ -187,7 +184,7 @@ def read_stats(path: Path) -> list[dict[str, object]]:
 
 
 def pip_install(executable: Path, *requirements: str) -> None:
-    """Install into the environment of `executable`, without bytecode, so that there is something to compile."""
+    """Install packages into the environment of `executable` without bytecode, so that there is work to compile."""
     subprocess.run(
         [executable, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", *requirements],
         env=clean_environment(),
@@ -276,7 +273,7 @@ def make_environment(
 
 @pytest.fixture
 def import_state() -> Iterator[None]:
-    """Restore all of `sys` that an import or the hook may change."""
+    """Restore every attribute of `sys` that an import or the hook may change."""
     names = ("meta_path", "path", "path_hooks")
     kept = {name: list(getattr(sys, name)) for name in names}
     modules, prefix, silent = dict(sys.modules), sys.pycache_prefix, sys.dont_write_bytecode
@@ -293,7 +290,7 @@ def import_state() -> Iterator[None]:
 
 @pytest.fixture
 def no_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start with no option in the environment."""
+    """Start without any option in the environment."""
     for name in list(os.environ):
         if name.startswith("PYCACHEHOOK_"):
             monkeypatch.delenv(name)
@@ -303,7 +300,7 @@ def no_options(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_hook(import_state: None, no_options: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start from defaults, with an empty home, and leave no hook behind."""
+    """Start from defaults with an empty home directory, and leave no hook installed."""
     for name in list(os.environ):
         if name.startswith("XDG_"):
             monkeypatch.delenv(name)

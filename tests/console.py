@@ -1,4 +1,4 @@
-"""Console sessions in a text: ```` ```console ```` blocks of commands and what they print.
+"""Console sessions in a text: ```` ```console ```` blocks of commands and their output.
 
 `python -m tests.console FILE` runs them and writes the output into the file; the tests run them and compare.
 """
@@ -15,13 +15,13 @@ from pathlib import Path
 
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
 
-# What differs between Pythons and days, and what is written in its place before two outputs are compared.
+# Parts of outputs that vary, with the text by which they are replaced before a comparison.
 VARIABLE = (
     (r"cpython-3\d+", "cpython-TAG"),
     (r"^(python|magic) +\S+$", r"\1 VERSION"),
     (r"\b[0-9a-f]{16}\b", "HASH"),
     (r"\b\d+ bytes of code", "N bytes of code"),
-    (r"constants: None, ", "constants: "),  # what is returned at the end, which newer Pythons count no more
+    (r"constants: None, ", "constants: "),  # the implicit return, which newer versions no longer count
     (r"^ +constants: None\n", ""),
     (r"^bytes +\d+$", "bytes N"),
     (r"\d{4}-\d\d-\d\dT[\d:+]+", "DATE"),
@@ -33,7 +33,7 @@ VARIABLE = (
 
 
 class Console:
-    """A shell in a new directory, with one Python first on its path."""
+    """A shell in a new directory, with a given Python first on its path."""
 
     def __init__(self, folder: Path, executable: str) -> None:
         commands = folder / "bin"
@@ -47,7 +47,7 @@ class Console:
         self._folder.mkdir()
 
     def run(self, command: str) -> str:
-        """Return what a command prints, errors included; `cd` lasts."""
+        """Return the output of a command, including errors; `cd` stays in effect."""
         done = subprocess.run(
             ["sh", "-c", f'{command}\nstatus=$?; pwd > "$HOME/where"; exit $status'],
             cwd=self._folder,
@@ -62,21 +62,21 @@ class Console:
 
 
 def commands(block: str) -> Iterator[tuple[str, str]]:
-    """Yield each command of a block, with what the text says that it prints."""
+    """Yield each command of a block with its expected output."""
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         command, _, output = part.partition("\n")
         yield command, output
 
 
 def normalized(output: str) -> str:
-    """Return an output with all that varies replaced."""
+    """Return an output in which everything that varies has been replaced."""
     for pattern, replacement in VARIABLE:
         output = re.sub(pattern, replacement, output, flags=re.MULTILINE)
     return output
 
 
 def update(path: Path) -> None:
-    """Run all commands of a text and write what they print into it."""
+    """Run all commands of a text and write their output into it."""
     with tempfile.TemporaryDirectory() as folder:
         console = Console(Path(folder).resolve(), sys.executable)
 

@@ -49,7 +49,7 @@ class Environment:
         return len(compiled_by_cpython(done.stderr, self.site)), 0, done.stdout
 
     def own(self, said: str) -> str:
-        """Say whether a path is this environment's."""
+        """Return whether a path is this environment's."""
         return "yes" if said.strip() == str(self.site / "rich" / "console.py") else "no"
 
 

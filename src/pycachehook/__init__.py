@@ -1,4 +1,4 @@
-"""A bytecode cache for Python: in directories of your choosing, validated by source hash, compiled once.
+"""A bytecode cache for CPython that validates by source hash and compiles each file once.
 
 import pycachehook
 pycachehook.install()
@@ -43,9 +43,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> "Any":
-    """Load what is asked for (PEP 562): start-up needs none of it.
+    """Load an attribute of the API when it is first used (PEP 562), because a start needs none of them.
 
-    The activation files may have loaded the submodules before this module, which then does not know them.
+    The activation files may load submodules before this module exists, so those are looked up in `sys.modules`.
     """
     if name in _HOME:
         return getattr(__import__(f"{__name__}.{_HOME[name]}", fromlist=["*"]), name)
@@ -56,13 +56,13 @@ def __getattr__(name: str) -> "Any":
 
 
 def __dir__() -> list[str]:
-    """Return the names of the API, whether they have been loaded or not."""
+    """Return the names of the API, whether or not they have been loaded."""
     return [*__all__, "__version__"]
 
 
 def disabled_by_environment() -> bool:
-    """Say whether `PYCACHEHOOK_DISABLE`, the kill switch, is set: to anything but an empty string, 0, false, no, off.
+    """Return whether the kill switch `PYCACHEHOOK_DISABLE` is set to anything but "", 0, false, no or off.
 
-    It is here so that it can be asked before any other module of the package is loaded.
+    The function is defined here so that it can be called before any other module of the package is loaded.
     """
     return os.environ.get("PYCACHEHOOK_DISABLE", "").lower() not in ("", "0", "false", "no", "off")

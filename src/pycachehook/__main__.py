@@ -1,15 +1,15 @@
-"""What the command `pycachehook` and `python -m pycachehook` start with."""
+"""The entry point of the command `pycachehook` and of `python -m pycachehook`."""
 
 import gc
 import signal
 import sys
 
-_THRESHOLD = 100_000  # objects: commands that take no longer than a start collect nothing
+_THRESHOLD = 100_000  # objects: more than a short command creates, so that it runs without collections
 
 
 def start() -> int:
-    """Run one command and return its exit code; an interruption while it is loaded is one line, too."""
-    runs_program = sys.argv[1:2] == ["run"]  # then the interpreter goes on after it as after any program
+    """Run one command and return its exit code; Ctrl-C while it is being loaded prints one line, not a traceback."""
+    runs_program = sys.argv[1:2] == ["run"]  # afterwards the interpreter exits as after any program
     if not runs_program:
         gc.set_threshold(_THRESHOLD)
     try:
@@ -19,7 +19,7 @@ def start() -> int:
         return 130
     code = main()
     if not runs_program:
-        gc.freeze()  # so that the interpreter's exit does not visit all that was imported
+        gc.freeze()  # so that the interpreter's exit does not visit all imported objects
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     return code
 

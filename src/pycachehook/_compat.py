@@ -1,7 +1,7 @@
-"""The one place that touches CPython's private names, each with a fallback.
+"""CPython's private names, each with a fallback; no other module uses any.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
-(`importlib.machinery` is not among those: from Python 3.12 on it loads `warnings`, 1 to 4 ms.)
+(`importlib.machinery` is not one of those: from Python 3.12 on it loads `warnings`, which takes 1 to 4 ms.)
 """
 
 import _imp
@@ -30,7 +30,7 @@ else:
         import _frozen_importlib_external as _external
 
         MAGIC_NUMBER = _external.MAGIC_NUMBER
-    except (ImportError, AttributeError):  # the documented names, which are slower to load
+    except (ImportError, AttributeError):  # the documented modules, which load more slowly
         import importlib.machinery as _external
         from importlib.util import MAGIC_NUMBER
     SourceFileLoader = _external.SourceFileLoader
@@ -41,16 +41,17 @@ else:
 
 EXTENSION_SUFFIXES: "tuple[str, ...]" = tuple(_imp.extension_suffixes())
 
-# The integer that keys source hashes: public in none of the versions, the same number in all of them.
+# The key of source hashes (PEP 552) as an integer: CPython has had different names for it, but it is always this
+# number.
 KEY = int.from_bytes(MAGIC_NUMBER, "little")
 
-siphash = _imp.source_hash  # the C function behind `importlib.util.source_hash`, which would have to be loaded
-# What `setting("check_hash_based_pycs")` returns is the interpreter's `--check-hash-based-pycs`, "default", "always" or
-# "never" (PEP 552), or None; asked at every import, as importlib does.
-setting = vars(_imp).get
+siphash = _imp.source_hash  # the C function behind `importlib.util.source_hash`; importing that would cost time
+# `imp_attribute("check_hash_based_pycs")` returns the value of `--check-hash-based-pycs`, "default", "always" or
+# "never" (PEP 552), or None. importlib reads it at every import, so callers do the same.
+imp_attribute = vars(_imp).get
 _fix_filename = getattr(_imp, "_fix_co_filename", None)
 
-# The steps of the stock loader as they were when this module was loaded; see `replaced_step`.
+# The steps of the stock loader at the time when this module was loaded; see `replaced_step`.
 _compile: "Any" = builtins.compile
 _METHODS: "dict[str, Any]" = {
     name: getattr(SourceFileLoader, name, None)
@@ -94,7 +95,7 @@ _GET_DATA, _PATH_STATS, _EXEC_MODULE = (_METHODS[name] for name in ("get_data", 
 _SET_DATA, _CACHE_BYTECODE = _METHODS["set_data"], _METHODS["_cache_bytecode"]
 _CACHE_FROM_SOURCE, _COMPILE_BYTECODE = _FUNCTIONS["cache_from_source"], _FUNCTIONS["_compile_bytecode"]
 _IO = _FUNCTIONS["_io"]
-# A step that somebody had replaced before this module was loaded, or that this CPython does not have.
+# A step that had been replaced before this module was loaded, or that this version of CPython does not have.
 _UNKNOWN_STEP = next(
     (
         name
@@ -115,35 +116,35 @@ get_ident = builtin_module("_thread").get_ident
 
 
 def source_hash(data: "bytes | memoryview", key: int = KEY) -> bytes:
-    """Return the 8 bytes of SipHash that PEP 552 writes for a source; `key` is the writer's magic number."""
+    """Return the 8-byte SipHash of a source (PEP 552); `key` is the magic number of the writing interpreter."""
     return siphash(key, data)
 
 
 def set_filename(code: "CodeType", path: str) -> "CodeType":
-    """Return `code` with `path` as `co_filename` in it and in all that it contains, as the stock loader does."""
+    """Set `co_filename` of `code` and of all code objects nested in it to `path`, as the stock loader does."""
     if _fix_filename is not None:
         _fix_filename(code, path)
         return code
     if code.co_filename == path:
         return code
     kind = type(code)
-    constants = tuple(set_filename(each, path) if isinstance(each, kind) else each for each in code.co_consts)
+    constants = tuple(set_filename(item, path) if isinstance(item, kind) else item for item in code.co_consts)
     return code.replace(co_filename=path, co_consts=constants)
 
 
 def hidden_from_tracebacks(function: "Function") -> "Function":
-    """Give `function` importlib's own file name, so that CPython leaves its frame out of tracebacks too.
+    """Give `function` importlib's file name, so that CPython removes its frame from tracebacks.
 
-    CPython cuts runs of importlib's frames out of the traceback of a failed import (`remove_importlib_frames`
-    in Python/import.c); one frame of ours among them would keep them all in sight of whoever mistyped a line.
+    CPython removes runs of importlib's frames from the traceback of a failed import (`remove_importlib_frames` in
+    Python/import.c). A frame of this package among them would leave all of them in the user's traceback.
     """
-    theirs = SourceFileLoader.get_code.__code__.co_filename
-    function.__code__ = function.__code__.replace(co_filename=theirs)
+    importlib_file = SourceFileLoader.get_code.__code__.co_filename
+    function.__code__ = function.__code__.replace(co_filename=importlib_file)
     return function
 
 
 class _Probe:
-    """An object in the place of a warning filter's message pattern: it matches no warning, and notes that there was one."""
+    """A substitute for a warning filter's message pattern that matches no warning but records that there was one."""
 
     __slots__ = ("seen", "thread")
 
@@ -152,7 +153,7 @@ class _Probe:
         self.thread = get_ident()
 
     def match(self, _text: str) -> bool:
-        """Note a warning of this thread, and match none, so that the other filters decide."""
+        """Record a warning of this thread, and return False, so that the other filters decide what happens to it."""
         if get_ident() == self.thread:
             self.seen = True
         return False
@@ -160,23 +161,23 @@ class _Probe:
 
 @hidden_from_tracebacks
 def note_warnings(compilation: "Callable[..., CodeType]", *arguments: "Any") -> "tuple[CodeType, bool]":
-    """Return what `compilation(*arguments)` returns, and whether it emitted a warning, shown or ignored.
+    """Return the result of `compilation(*arguments)`, and whether it emitted a warning, even an ignored one.
 
-    The warnings themselves go their usual way. A filter that matches nothing stands first in the list while it runs.
+    The warnings are handled as usual. While the function runs, a filter that matches nothing is first in the list.
     """
     module = sys.modules.get("warnings")
     filters = getattr(module, "filters", None) if module is not None else getattr(_warnings, "filters", None)
-    context = getattr(_warnings, "_warnings_context", None)  # 3.14: filters of a context come before these
+    context = getattr(_warnings, "_warnings_context", None)  # 3.14: filters of a context precede these
     if type(filters) is not list or (context is not None and context.get(None) is not None):
-        return compilation(*arguments), True  # unknown counts as "warned": such an entry costs more, and is never wrong
+        return compilation(*arguments), True  # cannot be observed: "warned" is slower to load, but never wrong
     probe = _Probe()
     entry: Any = ("default", probe, Warning, None, 0)
     filters.insert(0, entry)
     try:
         code = compilation(*arguments)
     finally:
-        for index, each in enumerate(filters):
-            if each is entry:
+        for index, candidate in enumerate(filters):
+            if candidate is entry:
                 del filters[index]
                 break
     return code, probe.seen
@@ -184,7 +185,7 @@ def note_warnings(compilation: "Callable[..., CodeType]", *arguments: "Any") -> 
 
 @hidden_from_tracebacks
 def source_to_code(loader: "Any", data: bytes, path: str, fullname: str) -> "CodeType":
-    """Compile as `loader` does; from Python 3.15 on it is told the module's name. Raises SyntaxError and its like."""
+    """Compile as `loader` does, with the module's name from Python 3.15 on. Raises SyntaxError and the like."""
     if sys.version_info >= (3, 15):
         return loader.source_to_code(data, path, fullname)  # type: ignore[no-any-return]
     return loader.source_to_code(data, path)  # type: ignore[no-any-return]
@@ -193,9 +194,9 @@ def source_to_code(loader: "Any", data: bytes, path: str, fullname: str) -> "Cod
 def replaced_step(loader: "Any") -> str | None:  # noqa: C901, PLR0911 -- one comparison for each step
     """Return the name of a step of CPython's `SourceFileLoader` that a tool has replaced in this process, or None.
 
-    Macro expanders, instrumenting profilers and the like replace methods of the class, functions and modules that it
-    calls in `importlib._bootstrap_external`, or `builtins.compile`. What such a process compiles is not what
-    CPython would compile, so that nothing of it may be cached, nor answered from a cache.
+    Macro expanders, instrumenting profilers and similar tools replace methods of the class, functions and modules that
+    it uses in `importlib._bootstrap_external`, or `builtins.compile`. The code that such a process compiles differs
+    from what CPython would compile, so it must neither be cached nor be taken from a cache.
     """
     if _UNKNOWN_STEP is not None:
         return _UNKNOWN_STEP
@@ -234,7 +235,7 @@ def replaced_step(loader: "Any") -> str | None:  # noqa: C901, PLR0911 -- one co
 
 
 def _same(steps: "tuple[tuple[Any, Any], ...]") -> bool:
-    """Return whether each function still has the code object that it had."""
+    """Return whether each function still has its original code object."""
     for function, code in steps:
         if function.__code__ is not code:
             return False
@@ -242,21 +243,21 @@ def _same(steps: "tuple[tuple[Any, Any], ...]") -> bool:
 
 
 def records_columns() -> bool:
-    """Say whether this interpreter compiles columns into code, as it does without `-X no_debug_ranges`."""
+    """Return whether this interpreter records columns in code objects, which `-X no_debug_ranges` prevents."""
     return next(_compile("0", "", "exec").co_positions())[2] is not None
 
 
 def is_standard_codec(name: str) -> bool:
-    """Say whether Python itself brings the codec of this name; the codecs that come after those can be any tool's."""
+    """Return whether the codec `name` is part of Python; other tools can register any other codec."""
     search = getattr(sys.modules.get("encodings"), "search_function", None)
     return search is not None and search(name.lower()) is not None
 
 
 def standard_module(name: str) -> "Any":
-    """Return a module of the standard library that is written in C; None where there is none.
+    """Return a C extension module of the standard library, or None if it does not exist.
 
-    It is looked for in the interpreter's own directories, never on `sys.path`, and is not put into `sys.modules`: a
-    program sees the same modules after a miss and after a hit.
+    The file is searched for in the interpreter's own directories, never on `sys.path`. The module is not stored in
+    `sys.modules`, so that a program sees the same modules after a miss and after a hit.
     """
     if name in sys.modules:
         return sys.modules[name]
@@ -271,18 +272,18 @@ def standard_module(name: str) -> "Any":
                 try:
                     module = _imp.create_dynamic(spec)
                     _imp.exec_dynamic(module)
-                except ImportError as error:  # no such file, or not for this subinterpreter
+                except ImportError as error:  # a missing file, or a module that subinterpreters cannot load
                     if is_foreign(error):
                         raise
                     continue
-                if sys.modules.get(name) is module:  # a module of the older kind (before PEP 489) puts itself there
+                if sys.modules.get(name) is module:  # single-phase initialization (before PEP 489) stores it
                     del sys.modules[name]
                 return module
     return None
 
 
 def _blake2b() -> "Any":
-    """Return BLAKE2b; `_blake2` is what `hashlib` takes it from, which loads OpenSSL, too."""
+    """Return BLAKE2b from `_blake2`, because `hashlib` would load OpenSSL as well."""
     module = standard_module("_blake2")
     if module is None:
         import hashlib as module
@@ -290,19 +291,16 @@ def _blake2b() -> "Any":
 
 
 def new_digest(prefix: bytes, size: int) -> "Any":
-    """Return a BLAKE2b hash object for digests of `size` bytes that has been fed `prefix`.
-
-    `_blake2` is what `hashlib` takes it from, which loads OpenSSL, too.
-    """
+    """Return a BLAKE2b hash object with digests of `size` bytes, already fed with `prefix`."""
     return _blake2b()(prefix, digest_size=size)
 
 
 def reify(module: "ModuleType") -> None:
-    """Resolve every lazy import (PEP 810) in a module of this package, so that none is left for later."""
+    """Resolve every lazy import (PEP 810) in a module of this package, so that none is resolved during an import."""
     for name in list(vars(module)):
         getattr(module, name)
 
 
 def is_initializing(module: "Any") -> bool:
-    """Return whether an import statement has found this module and has not finished its body."""
+    """Return whether an import statement has started to load this module and has not finished executing its body."""
     return getattr(getattr(module, "__spec__", None), "_initializing", False) is True

@@ -1,14 +1,14 @@
-"""The archive's reader: a place like the store, in one file that is mapped into memory. See `archive_format`.
+"""The reader of archives: a place like the store, in one file that is mapped into memory. See `archive_format`.
 
-Start-up module, where archives are configured: imports nothing at module level that the interpreter has not already
-loaded, but `mmap`.
+Start-up module where archives are configured: imports nothing at module level that the interpreter has not already
+loaded, except `mmap`.
 """
 
 import sys
 
-from ._compat import MAGIC_NUMBER, setting, siphash, standard_module
+from ._compat import MAGIC_NUMBER, imp_attribute, siphash, standard_module
 from .archive_format import INDEX_KEY, TAIL_SIZE, hash_of_names, named_roots, read_tail, suffix_of
-from .cache_dir import distrust, fault_of, trusted_owners
+from .cache_dir import fault_of, trusted_owners, why_untrusted
 from .events import ABSENT, ARCHIVE, CORRUPT, Miss
 from .paths import normalized
 from .pyc import UNCHECKED_HASH, check_source, is_sealed
@@ -27,24 +27,26 @@ if TYPE_CHECKING:
     Position = tuple[int, int, bytes]
 
 if not TYPE_CHECKING:
-    mmap = standard_module("mmap")  # never a file of that name on the program's path
+    mmap = standard_module("mmap")  # never a file `mmap.py` on the program's `sys.path`
     if mmap is None:
         import mmap
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 SEP = "\\" if system.windows else "/"
-CHUNK = 20  # 2**20 bytes are mapped at once
-KEPT = 4  # so many parts stay mapped: of a recorded start, which uses them in their order, none is mapped twice
+WINDOW_BITS = 20  # 2**20 bytes are mapped at once
+MAPPED_WINDOWS = (
+    4  # so many parts stay mapped: of a recorded start, which uses them in their order, none is mapped twice
+)
 MADV_POPULATE_READ = 22  # Linux 5.14; `mmap` does not name it
 
 
-class Unusable(Exception):  # noqa: N818 -- no error: the archive is passed over
-    """Says in one sentence why an archive, or a part of it, is not used."""
+class Unusable(Exception):  # noqa: N818 -- not an error: the archive is skipped
+    """The reason, as one sentence, why an archive or a part of it is not used."""
 
 
 class Refused:
-    """An archive that is not used, and why."""
+    """An archive that is configured but not used, with the reason."""
 
     __slots__ = ("path_name", "reason")
 
@@ -56,23 +58,23 @@ class Refused:
 
 
 class Root:
-    """A directory with all below it, as the archive knows it: where it lies here, and why it is not used, if so."""
+    """A directory tree that the archive covers: where it is on this machine, and why it is not used, if so."""
 
-    __slots__ = ("branches", "fault", "listing_hash", "location", "name", "place")
+    __slots__ = ("branches", "directory", "fault", "listing_hash", "location", "name")
 
     def __init__(self, name: str, location: str, listing_hash: bytes, branches: "dict[str, Position]") -> None:
         self.name = name
         self.location = location
         self.listing_hash = listing_hash
-        self.branches: dict[str, Position | dict[str, Position] | None] = {**branches}  # loaded when first asked for
-        self.place = ""  # "" where there is no such root here
+        self.branches: dict[str, Position | dict[str, Position] | None] = {**branches}  # loaded when first used
+        self.directory = ""  # "" if this interpreter has no such directory
         self.fault: str | None = None
 
 
 class Archive:
-    """An archive, opened: a place like the store, but one that nothing is written to.
+    """An open archive: a place like the store, but read-only.
 
-    Raises `Unusable` for a file that cannot be opened, is damaged, not trusted, or another interpreter's.
+    Raises `Unusable` for a file that cannot be opened, is damaged, is not trusted, or belongs to another interpreter.
     """
 
     __slots__ = (
@@ -90,7 +92,7 @@ class Archive:
     )
 
     name = ARCHIVE
-    heals = False
+    may_write = False
     usable = True
 
     def __init__(self, path: str, owners: tuple[int, ...]) -> None:
@@ -106,7 +108,7 @@ class Archive:
             if siphash(INDEX_KEY, top) != expected:
                 raise ValueError
             magic, self.tag, self.optimization, self.mode, self.start, roots = system.loads(top)
-            self.roots = [Root(*each) for each in roots]
+            self.roots = [Root(*fields) for fields in roots]
         except (ValueError, TypeError, EOFError):
             raise Unusable(f"The archive {path} is damaged, or is no archive of this format.") from None
         if (magic, self.tag, self.optimization) != (MAGIC_NUMBER, sys.implementation.cache_tag, sys.flags.optimize):
@@ -118,7 +120,7 @@ class Archive:
                 else ""
             )
             raise Unusable(f"The archive {path} is for {self.tag}{level}, which this interpreter is not.")
-        if self.start:  # what a recorded start used is wanted soon
+        if self.start:  # a start is going to read this part
             _read_ahead(mapping, 0, self.start)
         places = named_roots()
         for root in self.roots:
@@ -127,69 +129,69 @@ class Archive:
                 place = normalized(
                     root.location if root.location[:1] == SEP else f"{path.rpartition(SEP)[0]}{SEP}{root.location}"
                 )
-            root.place = place or ""
-        self.roots.sort(key=lambda root: -len(root.place))  # one can lie in another
+            root.directory = place or ""
+        self.roots.sort(key=lambda root: -len(root.directory))  # the innermost root first, since roots can be nested
         self._listings = Listings((self,))
         self.check_roots()
-        self._mapped: dict[int, None] = {}  # numbers of the file's parts that are mapped, the oldest first
+        self._mapped: dict[int, None] = {}  # numbers of the mapped windows, oldest first
         self._can_populate = sys.platform == "linux"
 
     @property
     def member_suffix(self) -> str:
-        """The end of every entry's name, after the module's."""
+        """The end of every member's name, after the module's name."""
         return suffix_of(self.tag, self.optimization)
 
     def check_roots(self) -> None:
-        """Look once whether each root is still what it was, where nobody looks at its sources (`unchecked-hash`)."""
+        """Compare the names in each root with the archive, if its sources are not checked (`unchecked-hash`)."""
         for root in self.roots:
             if self.mode == UNCHECKED_HASH and root.fault is None:
                 root.fault = _changed(root, self.path_name.rpartition(SEP)[2])
                 if root.fault is not None:
-                    self._listings.clear()  # what `find` remembers
+                    self._listings.clear()  # the cache of `find`
                     self.reason = f"The archive {self.path_name} is not used for {root.name}: {root.fault}."
 
     def listing(self, directory: str) -> "Listing | None":
-        """Return what the archive knows of an absolute directory; None: nothing, or nothing that holds here."""
-        if directory[-1:] == SEP:  # the path finder has names of its own for what is in there
+        """Return the archive's listing of an absolute directory; None if it has none, or none that is valid here."""
+        if directory[-1:] == SEP:  # PathFinder builds different paths for such an entry
             return None
         for root in self.roots:
-            place = root.place
+            place = root.directory
             if root.fault is None and place and (directory == place or directory.startswith(place + SEP)):
                 inside = directory[len(place) + 1 :].replace(SEP, "/")
                 positions = self.positions(root, inside.partition("/")[0])
                 if inside in positions:
                     listing: Listing | None = self.read(*positions[inside])
                     if listing is not None:
-                        listing["."] = self  # whose it is; no module's last name has a dot or a slash in it
+                        listing["."] = self  # no module's last name contains a dot or a slash
                         if not inside:
-                            listing["/"] = True  # a root, whose names have been compared
+                            listing["/"] = True  # a root, whose names have been compared with the disk
                     return listing
         return None
 
     def positions(self, root: Root, branch: str) -> "dict[str, Position]":
-        """Return where the listings of a root are whose directories' paths begin with the name `branch`."""
-        found = root.branches.get(branch)
-        if type(found) is tuple:
-            found = root.branches[branch] = self.read(*found)
-        return found or {}  # type: ignore[return-value]
+        """Return the positions of a root's listings for all directories below its subdirectory `branch`."""
+        branch_positions = root.branches.get(branch)
+        if type(branch_positions) is tuple:
+            branch_positions = root.branches[branch] = self.read(*branch_positions)
+        return branch_positions or {}  # type: ignore[return-value]
 
     def read(self, offset: int, size: int, expected: bytes) -> "Any":
-        """Return the object in the index that is there, or None if it does not have its hash, which `reason` tells then."""
+        """Return the object at `offset` in the index; None, with a `reason`, if it does not have the `expected` hash."""
         data = self._view[offset : offset + size]
         if siphash(INDEX_KEY, data) != expected:
-            self.reason = f"The archive {self.path_name} is damaged: what its index has at {offset} is not what it was."
+            self.reason = f"The archive {self.path_name} is damaged: the index entry at offset {offset} does not have its recorded hash."
             return None
         return system.loads(data)
 
     def data(self, offset: int, size: int) -> memoryview:
-        """Return the bytes there, not copied."""
+        """Return the bytes of an entry as a view, not a copy."""
         return self._view[offset : offset + size]
 
     def path(self, source_path: str) -> str:
-        """Return the archive's path with, behind it, the name of the member that the source's entry has or would have."""
+        """Return the archive's path followed by the member name of the source's entry, whether or not it exists."""
         for root in self.roots:
-            if root.place and source_path.startswith(root.place + SEP):
-                inside = source_path[len(root.place) + 1 :].replace(SEP, "/")
+            if root.directory and source_path.startswith(root.directory + SEP):
+                inside = source_path[len(root.directory) + 1 :].replace(SEP, "/")
                 return f"{self.path_name}/{root.name}/{inside.removesuffix('.py')}{self.member_suffix}"
         return self.path_name
 
@@ -207,58 +209,58 @@ class Archive:
 
     def load(self, offset: int, size: int, path: str, source: bytes | None = None) -> "CodeType":
         """Return the code of the entry that is there, for the source at `path`; raises Miss or OSError as `find` does."""
-        if offset >> CHUNK not in self._mapped:
-            self._map_around(offset)
+        if offset >> WINDOW_BITS not in self._mapped:
+            self._map_window(offset)
         data = bytes(self._view[offset : offset + size])  # a copy, of which parts are compared faster
         if not is_sealed(data):
             raise Miss(CORRUPT, "seal")
         _, stamp, check, code = load_pyc(data, path)
-        wish = setting("check_hash_based_pycs")
-        if (self.mode != UNCHECKED_HASH and wish != "never") or wish == "always":
+        validation = imp_attribute("check_hash_based_pycs")
+        if (self.mode != UNCHECKED_HASH and validation != "never") or validation == "always":
             check_source(path, stamp, check, source)
         return code
 
-    def _map_around(self, offset: int) -> None:
-        """Have the kernel map, and read if need be, the part of the file that `offset` is in: else it does so page by page."""
-        self._mapped[offset >> CHUNK] = None
+    def _map_window(self, offset: int) -> None:
+        """Have the kernel map the window that contains `offset` at once; otherwise every page would cause a fault."""
+        self._mapped[offset >> WINDOW_BITS] = None
         if self._can_populate:
             mapping: Any = self._view.obj
-            begin = offset >> CHUNK << CHUNK
-            end = begin + (1 << CHUNK)
-            if offset < self.start < end:  # what comes after would be read, and far more around it
+            begin = offset >> WINDOW_BITS << WINDOW_BITS
+            end = begin + (1 << WINDOW_BITS)
+            if offset < self.start < end:  # do not read the part behind `start`
                 end = self.start
             try:
                 mapping.madvise(MADV_POPULATE_READ, begin, end - begin)
-                if len(self._mapped) > KEPT:  # what was loaded from there is in memory of its own
+                if len(self._mapped) > MAPPED_WINDOWS:  # loaded code objects are copies, not views
                     oldest = next(iter(self._mapped))
                     self._mapped.pop(oldest, None)
-                    mapping.madvise(mmap.MADV_DONTNEED, oldest << CHUNK, 1 << CHUNK)
-            except (OSError, ValueError):  # an old kernel, or the file's end
+                    mapping.madvise(mmap.MADV_DONTNEED, oldest << WINDOW_BITS, 1 << WINDOW_BITS)
+            except (OSError, ValueError):  # an old kernel, or beyond the end of the file
                 self._can_populate = False
 
     def _why_absent(self, path: str) -> str:
         for root in self.roots:
-            if root.fault is not None and root.place and path.startswith(root.place + SEP):
+            if root.fault is not None and root.directory and path.startswith(root.directory + SEP):
                 return f"{root.name} is not used: {root.fault}"
         return ""
 
 
-class Listings(dict):  # type: ignore[type-arg]  # "dict[str, Listing | None]", which costs something
-    """What archives know of directories, each looked up once: `listings[directory]` is None where they know nothing.
+class Listings(dict):  # type: ignore[type-arg]  # a dict[str, Listing | None]; the subscript would cost time
+    """The listings that archives have of directories, each read once; None for a directory without a listing.
 
-    For the finder they know nothing of directories that are to be looked at, since the archive checks sources. There is
-    also how to make a `loader`, whose `policies` decide, for all modules but those whose last name is in `left_alone`;
-    and of what the path of a source's entry in the store is put together.
+    With `for_finder`, directories of archives that check their sources have no listing, because they must be searched
+    on disk. `loader` and `policies` make the loader of a module, unless the module's last name is in `excluded_names`.
+    `prefix` and `suffix` are those of a `Store`, from which the path of an entry is composed.
     """
 
-    __slots__ = ("archives", "for_finder", "left_alone", "loader", "policies", "prefix", "suffix")
+    __slots__ = ("archives", "excluded_names", "for_finder", "loader", "policies", "prefix", "suffix")
 
     def __init__(self, archives: "Iterable[Archive]", *, for_finder: bool = False) -> None:
         self.archives = tuple(archives)
         self.for_finder = for_finder
         self.loader: Any = None
         self.policies: Any = None
-        self.left_alone: tuple[str, ...] = ()
+        self.excluded_names: tuple[str, ...] = ()
         self.prefix = ""
         self.suffix: str | None = None
 
@@ -274,14 +276,14 @@ class Listings(dict):  # type: ignore[type-arg]  # "dict[str, Listing | None]", 
         return listing
 
     def check(self) -> None:
-        """Look at the roots again, as after `importlib.invalidate_caches()`: something may have been installed."""
+        """Check the roots again after `importlib.invalidate_caches()`, because something may have been installed."""
         for archive in self.archives:
             archive.check_roots()
         self.clear()
 
 
 def open_all(paths: "Iterable[str]", *, allow_shared: bool, strict: bool) -> "tuple[Archive | Refused, ...]":
-    """Return the archives at `paths`, opened or refused; raises `CacheDirError` under `strict` only."""
+    """Return the archives at `paths`, each opened or refused; raises `CacheDirError` under `strict` only."""
     owners = () if allow_shared else trusted_owners()
     opened: list[Archive | Refused] = []
     for path in paths:
@@ -297,24 +299,25 @@ def open_all(paths: "Iterable[str]", *, allow_shared: bool, strict: bool) -> "tu
 
 
 def _changed(root: Root, archive_name: str) -> str | None:
-    if not root.place:
+    """Return why the contents of a root no longer match its listing hash, or None."""
+    if not root.directory:
         return "there is no such directory here"
     try:
-        same = hash_of_names(root.place, archive_name) == root.listing_hash
+        same = hash_of_names(root.directory, archive_name) == root.listing_hash
     except OSError as error:
-        return f"{root.place} cannot be read: {error.strerror or error}"
-    return None if same else f"what is in {root.place} is no longer what it was"
+        return f"{root.directory} cannot be read: {error.strerror or error}"
+    return None if same else f"what is in {root.directory} is no longer what it was"
 
 
 def _map(path: str, owners: tuple[int, ...]) -> "tuple[mmap.mmap, bytes]":
-    """Return the file's bytes, mapped, and the last of them; raises Unusable.
+    """Return the file as a mapping, and its tail; raises Unusable.
 
-    It and the directories above it are trusted as a cache is.
+    The file and the directories above it must be trusted by the rules for a cache directory.
     """
     try:
-        fault = distrust(
+        fault = why_untrusted(
             path if _is_link(path) else path.rpartition(SEP)[0] or SEP, owners
-        )  # or all that the link leads to
+        )  # a link: everything on the way to its target
         if fault is not None:
             raise Unusable(f"The archive {path} is not trusted: {fault}")
         descriptor = system.open(path, READ_FLAGS)
@@ -328,12 +331,10 @@ def _map(path: str, owners: tuple[int, ...]) -> "tuple[mmap.mmap, bytes]":
             how: dict[str, Any] = {"trackfd": False} if not system.windows and sys.version_info >= (3, 13) else {}
             mapping = mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ, **how)
             system.lseek(descriptor, -TAIL_SIZE, 2)
-            return mapping, system.read(
-                descriptor, TAIL_SIZE
-            )  # in the mapping, a look at it would read what is around it
+            return mapping, system.read(descriptor, TAIL_SIZE)  # reading the mapping would load the pages around it
         finally:
             system.close(descriptor)
-    except (OSError, ValueError) as error:  # no path at all; or cut off meanwhile
+    except (OSError, ValueError) as error:  # an invalid path, or a file truncated since
         raise Unusable(f"The archive {path} cannot be opened: {getattr(error, 'strerror', None) or error}.") from None
 
 
@@ -345,10 +346,10 @@ def _is_link(path: str) -> bool:
 
 
 def _read_ahead(mapping: "Any", begin: int, end: int) -> None:
-    """Have the kernel read this part of the file in one go, without waiting for it."""
+    """Have the kernel read this part of the file in one operation, without waiting for it."""
     if hasattr(mmap, "MADV_WILLNEED"):
         begin -= begin % mmap.PAGESIZE
-        try:  # noqa: SIM105 -- contextlib is not loaded here
+        try:  # noqa: SIM105 -- contextlib would have to be loaded
             mapping.madvise(mmap.MADV_WILLNEED, begin, end - begin)
         except (OSError, ValueError):
             pass

@@ -1,8 +1,8 @@
-"""One cache directory: whether this process may read it and write to it, and if not, why.
+"""A cache directory: whether this process may read it and write to it, and if not, why.
 
-SipHash under a public key is no signature: whoever can write an entry can run code. So an entry, its cache directory
-and all directories above must belong to this user or to root, and be writable by nobody else (sshd's rules). `trust`
-holds these rules.
+SipHash under a public key is no signature: whoever can write an entry can run code. An entry, its cache directory and
+all directories above must therefore belong to this user or to root, and be writable by nobody else, which are sshd's
+rules. They are implemented in `trust`.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -10,7 +10,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import sys
 
 from .paths import (
-    FORMAT,
+    CACHE_FORMAT,
     IGNORE_FILE,
     OWN_DIR,
     TAG_FILE,
@@ -20,33 +20,33 @@ from .paths import (
     why_no_default_cache_dir,
 )
 from .system import BUILTINS, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, is_foreign, system
-from .trust import distrust as distrust
 from .trust import examine
 from .trust import fault_of as fault_of
 from .trust import trusted_owners as trusted_owners
+from .trust import why_untrusted as why_untrusted
 
-__builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 WRITABLE = "writable"
 READ_ONLY = "read-only"
 DISABLED = "disabled"
 
-PRIVATE_MODE = 0o700  # the user's own cache directory
-SHARED_MODE = 0o755  # one that the user chose, and every directory below: an image built by root serves all
+PRIVATE_MODE = 0o700  # of the user's own cache directory
+SHARED_MODE = 0o755  # of a directory that the user chose, and of all below it: a cache built by root is readable by all
 
-# What will fail again at the next write: no permission, no space, a medium or a path that does not work.
+# Errors that the next write would meet again: no permission, no space, a medium or a path that does not work.
 _LASTING = ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EFBIG", "EIO", "ESTALE", "ENOTDIR", "ELOOP")
 
-_NAMES_LOOKED_AT = 4096  # in a directory without a mark, before it is believed to be a cache
-_HARMLESS = (OWN_DIR, TAG_FILE, IGNORE_FILE, ".gitkeep", ".DS_Store", "lost+found")  # in a cache directory itself
+_NAMES_EXAMINED = 4096  # names to examine in an unmarked directory before it is accepted as a cache
+_HARMLESS = (OWN_DIR, TAG_FILE, IGNORE_FILE, ".gitkeep", ".DS_Store", "lost+found")  # at the top of a cache directory
 
 
 class CacheDir:
     """A cache directory as this process sees it.
 
-    `status` is "writable", "read-only" or "disabled"; `reason` None or one sentence, why it is not "writable" or
-    what the last fault was. Under `strict` a fault raises `CacheDirError` instead. A `path` of None is the default
-    cache directory where there is none, and disabled.
+    `status` is "writable", "read-only" or "disabled". `reason` is None, or one sentence: why the status is not
+    "writable", or the last fault. Under `strict` a fault raises `CacheDirError` instead. `path` is None if there is no
+    default cache directory; the status is then "disabled".
     """
 
     __slots__ = (
@@ -55,15 +55,15 @@ class CacheDir:
         "_mode",
         "_unsteady",
         "force_write",
-        "inside",
+        "is_marked",
+        "last_announced",
+        "lock_time_left",
         "owners",
         "path",
-        "patience",
-        "prepared",
         "reason",
         "status",
         "strict",
-        "told",
+        "trusted_folders",
     )
 
     def __init__(
@@ -81,33 +81,33 @@ class CacheDir:
         self.force_write = force_write
         self.strict = strict
         self._error: type[Exception] = Exception
-        if strict:  # loaded now, since nothing is imported by name during an import of the program
+        if strict:  # loaded now, because nothing is imported by name during a program's import
             from .errors import CacheDirError
 
             self._error = CacheDirError
-        self.told = float("-inf")  # seconds, monotonic: when others were last told that this process is at work here
-        self.patience = lock_timeout  # seconds that this process will still wait for locks in vain
-        self.prepared = False  # whether this process has seen our mark in it
-        self.inside: set[str] = set()  # directories of it that are trusted and that no link leads out of
+        self.last_announced = float("-inf")  # monotonic seconds: when this process last marked the cache as in use
+        self.lock_time_left = lock_timeout  # seconds that this process may still spend waiting for locks
+        self.is_marked = False  # whether this process has seen `.pycachehook/format`
+        self.trusted_folders: set[str] = set()  # directories in it that are trusted and reached without a link
         self.owners = () if allow_shared else trusted_owners()
         self.status = READ_ONLY if read_only else WRITABLE
         self.reason: str | None = "read_only is set." if read_only else None
         self._mode = PRIVATE_MODE if private else SHARED_MODE
-        self._identity: tuple[int, int] | None = None  # device and inode of the directory that was checked
-        self._unsteady = False  # whether a link leads to it whose target may change without a change of `_identity`
+        self._identity: tuple[int, int] | None = None  # device and inode of the checked directory
+        self._unsteady = False  # whether the path contains a link that others may replace
         self.reopen()
 
     def writable(self) -> bool:
-        """Say whether an entry may be written now."""
+        """Return whether an entry may be written now."""
         return self.status == WRITABLE and (self.force_write or not sys.dont_write_bytecode)
 
     def fault(self, error: OSError, doing: str) -> None:
-        """Keep the reason why something failed, and write no more if the next time it would fail too."""
+        """Record why an operation failed, and stop writing if the next attempt would fail too."""
         if self.status == WRITABLE and error.errno is not None:
             lasting = isinstance(error, (PermissionError, NotADirectoryError))
             if lasting or error.errno in [system.error_number(name) for name in _LASTING]:
                 self.status = READ_ONLY
-        if self.status != DISABLED:  # else there is a better reason already
+        if self.status != DISABLED:  # else the reason for that is more important
             self.reason = f"Could not {doing}: {error.strerror or error}."
         self._raise_if_strict()
 
@@ -116,7 +116,7 @@ class CacheDir:
             raise self._error(self.reason)
 
     def reopen(self) -> None:
-        """Check the directory; make it if it is missing and may be made."""
+        """Check the directory, and create it if it is missing and may be created."""
         try:
             fault = self._check(self.owners)
         except OSError as error:
@@ -127,12 +127,12 @@ class CacheDir:
             self._disable(fault)
 
     def confirm(self) -> tuple[int, ...]:
-        """Check, before something is written, that the directory is still the one that was found to be trusted.
+        """Check, before a write, that the directory is still the trusted one, and return the trusted owners.
 
-        A cache in a directory such as /tmp may be removed in a long-lived process and be made anew by another user.
-        One that is gone is made again, another one at its place goes through the whole check. Returns the owners to
-        trust, which a process that has become another user meanwhile has others of. Raises OSError where nothing may
-        be written now; `status` is "disabled" if the directory has come to belong to others.
+        While a process runs, a cache in a directory such as /tmp may be removed and be created by another user. A
+        missing directory is created again, and a different one is checked completely. The trusted owners change if the
+        process has become another user. Raises OSError if nothing may be written now; `status` is "disabled" if the
+        directory is no longer trusted.
         """
         owners = self.owners
         try:
@@ -153,8 +153,8 @@ class CacheDir:
         if self.status != WRITABLE:
             raise OSError(None, (self.reason or "").rstrip("."), self.path)
         if self._identity != before:
-            self.prepared = False
-            self.inside.clear()
+            self.is_marked = False
+            self.trusted_folders.clear()
         return owners
 
     def _disable(self, fault: str) -> None:
@@ -163,7 +163,7 @@ class CacheDir:
         self._raise_if_strict()
 
     def _check(self, owners: tuple[int, ...]) -> str | None:  # noqa: PLR0911 -- a chain of conditions
-        """Return why the directory cannot be used, or None; make it if it is missing and may be made. Raises OSError."""
+        """Return why the directory is unusable, or None; create it if it is missing and may be created. Raises OSError."""
         if not self.path:
             return why_no_default_cache_dir() or "There is no cache directory."
         made = False
@@ -194,7 +194,7 @@ class CacheDir:
         return None if made else self._refuse_other_data()
 
     def _refuse_other_data(self) -> str | None:
-        """Return a sentence if the directory has no mark of ours and holds anything that a cache would not."""
+        """Return one sentence if the directory has no mark and holds anything that a cache would not hold, else None."""
         try:
             system.lstat(f"{self.path}/{OWN_DIR}/format")
         except OSError as error:
@@ -226,9 +226,9 @@ def _what_is_no_directory(error: OSError) -> str:
 
 
 def is_marked(path: str) -> bool:
-    """Return whether the directory at `path` has the mark of a cache that pycachehook made, `.pycachehook/format`.
+    """Return whether the directory at `path` has the mark of a cache made by pycachehook, `.pycachehook/format`.
 
-    Commands that delete anything ask for it first. A link does not count as a mark.
+    Commands that delete anything check this first. A link does not count as a mark.
     """
     own = f"{path}/{OWN_DIR}"
     try:
@@ -237,7 +237,7 @@ def is_marked(path: str) -> bool:
         if system.lstat(f"{own}/format").st_mode & S_IFMT != S_IFREG:
             return False
         with open(f"{own}/format", "rb", buffering=0) as file:
-            return file.read(len(FORMAT) + 1) == FORMAT.encode()
+            return file.read(len(CACHE_FORMAT) + 1) == CACHE_FORMAT.encode()
     except OSError as error:
         if is_foreign(error):
             raise
@@ -245,14 +245,14 @@ def is_marked(path: str) -> bool:
 
 
 def other_data(path: str) -> str | None:
-    """Return the path of something below a directory that no cache would hold, or None.
+    """Return the path of a file or directory below `path` that no cache would hold, or None.
 
-    A cache may be one that CPython filled under `PYTHONPYCACHEPREFIX`: directories with bytecode that has a cache tag
-    in its name, and nothing else. No more than `_NAMES_LOOKED_AT` names are looked at. Raises OSError.
+    A cache may have been filled by CPython under `PYTHONPYCACHEPREFIX`: it consists of directories with bytecode whose
+    names contain a cache tag, and of nothing else. At most `_NAMES_EXAMINED` names are examined. Raises OSError.
     """
     folders, looked_at, has_bytecode = [path], 0, False
-    first: str | None = None  # directory in it
-    while folders and looked_at < _NAMES_LOOKED_AT:
+    first: str | None = None  # the first subdirectory
+    while folders and looked_at < _NAMES_EXAMINED:
         folder = folders.pop()
         try:
             names = system.listdir(folder)
@@ -264,21 +264,21 @@ def other_data(path: str) -> str | None:
             if is_foreign(error):
                 raise
             return folder
-        for name in names[:_NAMES_LOOKED_AT]:
+        for name in names[:_NAMES_EXAMINED]:
             looked_at += 1
-            here = f"{folder}/{name}"
+            candidate = f"{folder}/{name}"
             if _is_of_a_cache(name):
                 has_bytecode = True
             elif folder != path or name not in _HARMLESS:
-                if name == "__pycache__" or not _is_directory(here):
-                    return here
-                first = first or here
-                folders.append(here)
+                if name == "__pycache__" or not _is_directory(candidate):
+                    return candidate
+                first = first or candidate
+                folders.append(candidate)
     return None if has_bytecode else first
 
 
 def _is_of_a_cache(name: str) -> bool:
-    """Return whether this is the name of bytecode with a cache tag, or of such a file that is being written."""
+    """Return whether `name` is that of bytecode with a cache tag, or of a temporary file for such bytecode."""
     if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX):
         return True
     parts = name.split(".")
@@ -293,18 +293,18 @@ def _is_directory(path: str) -> bool:
     except FileNotFoundError as error:
         if is_foreign(error):
             raise
-        return True  # removed meanwhile
+        return True  # it has been removed since
 
 
 def link_detail(error: OSError) -> str | None:
-    """Return, for the error of a read, that the entry is a link, in a few words; None for any other error."""
+    """Return in a few words that an entry is a link, if that is why reading it raised `error`; otherwise None."""
     if error.errno is None or error.errno != system.error_number("ELOOP"):
         return None
     return f"{error.filename} is a link, and entries are not read through links"
 
 
 def make_directories(path: str, mode: int) -> None:
-    """Make `path` and what is missing above it, each with `mode` less umask; raises OSError."""
+    """Create `path` and its missing parents with `mode` less the umask; raises OSError."""
     try:
         make_one_directory(path, mode)
     except FileNotFoundError as error:
@@ -321,18 +321,18 @@ def _windows_parent(path: str) -> str:
 
 
 def make_one_directory(path: str, mode: int) -> None:
-    """Make `path` with `mode` less umask, unless it is a directory already; raises OSError."""
+    """Create `path` with `mode` less the umask, unless it is a directory already; raises OSError."""
     try:
         system.mkdir(path, mode)
     except FileExistsError as error:
         if is_foreign(error):
             raise
         try:
-            found = system.stat(path).st_mode & S_IFMT
+            file_type = system.stat(path).st_mode & S_IFMT
         except FileNotFoundError as dangling:
             if is_foreign(dangling):
                 raise
-            found = S_IFLNK
-        if found != S_IFDIR:
+            file_type = S_IFLNK
+        if file_type != S_IFDIR:
             number = system.error_number("ENOTDIR")
             raise NotADirectoryError(number, system.strerror(number), path) from None

@@ -1,12 +1,12 @@
-"""The store that goes by what is in a source, not by where it lies: `layout = "shared"`.
+"""The store that names entries by the content of their sources: `layout = "shared"`.
 
-An entry's name is a digest of the source's bytes and of whatever else makes a difference to what CPython compiles from
-them, so that the same file in another environment, checkout or container has the same entry. It stands for the plain
-compilation of its source: where a tool has replaced a step of that, no store is asked (see `loader`).
+An entry's name is a digest of the source's bytes and of everything else that determines what CPython compiles from
+them, so that the same file in another environment, checkout or container has the same entry. The entry is the plain
+compilation of its source: where a tool has replaced a step of the loader, no store is used (see `loader`).
 
-The name says what the source was, so the source's hash in the entry's header is not compared a second time. That would
-tell only of an entry under a name that is not its own, which nobody makes who may not write here; the seal, which every
-entry has that we write, tells of damage, and `pycachehook verify` checks the names.
+The name identifies the source, so the source hash in the entry's header is not compared again. That comparison would
+only detect an entry stored under a wrong name, which only someone with write access to the cache can create. Damage is
+detected by the seal, which every entry in this store has, and `pycachehook verify` checks the names.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -21,25 +21,25 @@ from ._compat import (
 from .cache_dir import DISABLED, CacheDir, fault_of
 from .events import CORRUPT, OTHER_MODE, UNTRUSTED, Miss, Stats
 from .paths import Layout
-from .store import MOST_OF_ENTRY, Store, unread
+from .store import MAX_ENTRY_SIZE, Store, miss_for
 from .system import BUILTINS, ENTRY_FLAGS, READ_FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
-FORMAT = 1  # of the names; what is in an entry has its own
+NAME_FORMAT = 1  # version of the naming scheme; the content of an entry has a version of its own
 DIGEST_SIZE = 20  # bytes
 
 _FLAGS = pyc.FLAGS[pyc.CHECKED_HASH]
 
 
 class Names:
-    """The names that entries go by, for one cache tag, optimization level and way of compiling.
+    """The names of entries for one cache tag, optimization level and kind of compilation.
 
-    `columns`: whether code records columns, as without `-X no_debug_ranges`; None: as this interpreter does.
+    `columns` is whether code records columns, which `-X no_debug_ranges` prevents; None: as in this interpreter.
     """
 
     __slots__ = ("_begun", "_layout")
@@ -47,8 +47,8 @@ class Names:
     def __init__(self, layout: Layout, *, columns: bool | None = None) -> None:
         self._layout = layout
         columns = records_columns() if columns is None else columns
-        prefix = repr((FORMAT, layout.cache_tag, MAGIC_NUMBER, layout.optimization, columns)).encode()
-        # The length comes first and the source last, so that no two of these are the same bytes.
+        prefix = repr((NAME_FORMAT, layout.cache_tag, MAGIC_NUMBER, layout.optimization, columns)).encode()
+        # The length comes first and the source last, so that two different inputs are never the same bytes.
         self._begun = new_digest(len(prefix).to_bytes(8, "little") + prefix, DIGEST_SIZE)
 
     def digest(self, source: bytes) -> str:
@@ -58,14 +58,14 @@ class Names:
         return digest.hexdigest()  # type: ignore[no-any-return]
 
     def entry(self, root: str, source: bytes) -> str:
-        """Return where the entry lies, in the cache directory `root`, of a source with these bytes."""
+        """Return the path, in the cache directory `root`, of the entry for a source with these bytes."""
         return self._layout.by_digest(root, self.digest(source))
 
 
 class SharedStore(Store):
-    """The entries of one cache directory that go by what is in their source; always checked-hash.
+    """The entries of one cache directory that are named by the content of their source; always checked-hash.
 
-    `path` stays what it is for `mirror`: it is what `spec.cached` says, for which no source is read.
+    `path` returns what it returns for `mirror`: it becomes `spec.cached`, for which no source is read.
     """
 
     __slots__ = ("_names", "_stats")
@@ -81,16 +81,16 @@ class SharedStore(Store):
     ) -> None:
         super().__init__(directory, layout, pyc.CHECKED_HASH, read_only=read_only, open_code=open_code)
         self._names = Names(layout)
-        self._stats = stats  # which are told how many bytes were loaded
+        self._stats = stats  # for the number of bytes loaded
 
     def location(self, _source_path: str, source: bytes) -> str:
-        """Return where the entry lies of a source with these bytes."""
+        """Return the path of the entry for a source with these bytes."""
         return self._names.entry(self._root, source)
 
     def refusal(self, source: bytes) -> str | None:
-        """Return why no entry may hold what these bytes compile to, in a few words, or None.
+        """Return in a few words why the code compiled from these bytes must not be stored, or None.
 
-        A source may name a codec that some package brings, and what that makes of it is not in its bytes.
+        A source may declare a codec that a third-party package provides; its bytes then do not determine the code.
         """
         for name in declared_encodings(source):
             if not is_standard_codec(name):
@@ -98,9 +98,9 @@ class SharedStore(Store):
         return None
 
     def find(self, path: str, _location: str | None = None, source: bytes | None = None) -> "CodeType":
-        """Return the code of the entry for the source at `path`; raises Miss, or OSError if that cannot be read.
+        """Return the code of the entry for the source at `path`; raises Miss, or OSError for the source.
 
-        `source` are its bytes, if they have been read already.
+        `source` holds its bytes if they have been read already.
         """
         if self.directory.status == DISABLED:
             raise Miss(UNTRUSTED, self.directory.reason or "")
@@ -108,14 +108,14 @@ class SharedStore(Store):
             source = self._read(path, READ_FLAGS)[0]
         entry = self._names.entry(self._root, source)
         try:
-            data, status = self._read(entry, ENTRY_FLAGS, MOST_OF_ENTRY)
+            data, status = self._read(entry, ENTRY_FLAGS, MAX_ENTRY_SIZE)
         except (OSError, MemoryError) as error:
-            raise unread(error) from None
+            raise miss_for(error) from None
         fault = fault_of(status, self._owners)
         if fault is not None:
             raise Miss(UNTRUSTED, f"{entry} {fault}")
         if not pyc.is_sealed(data):
-            pyc.read_header(data)  # which may know a better name for it
+            pyc.read_header(data)  # may raise a more specific miss
             raise Miss(CORRUPT, "no seal")
         flags, _, _, code = pyc.load(data, path)
         if flags != _FLAGS:
@@ -128,8 +128,8 @@ class SharedStore(Store):
 
 
 def declared_encodings(source: bytes) -> list[str]:
-    """Return each encoding that a source may declare in its first two lines (PEP 263): rather one too many."""
-    found = []
+    """Return each encoding that a source may declare in its first two lines (PEP 263), possibly one too many."""
+    names = []
     for line in b"\n".join(source.split(b"\n", 2)[:2]).splitlines():
         for after in line.split(b"coding")[1:]:
             if after[:1] in (b":", b"="):
@@ -137,5 +137,5 @@ def declared_encodings(source: bytes) -> list[str]:
                 length = 0
                 while length < len(rest) and (rest[length].isalnum() or rest[length] in "-_."):
                     length += 1
-                found.append(rest[:length])
-    return found
+                names.append(rest[:length])
+    return names

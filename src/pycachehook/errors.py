@@ -1,13 +1,13 @@
-"""What this package raises. Nothing here is raised out of an import, unless `strict` asks for it."""
+"""The exceptions of this package. None is raised by an import, except under `strict`."""
 
 
 class PycacheHookError(Exception):
-    """The base of everything that this package raises on purpose."""
+    """The base class of all exceptions that this package raises on purpose."""
 
 
 class ConfigError(PycacheHookError, ValueError):
-    """A wrong option: its text names the option, the value, where it came from and what is allowed."""
+    """A wrong option. The message names the option, its value, where that came from and what is allowed."""
 
 
 class CacheDirError(PycacheHookError):
-    """A fault of the environment (no such directory, no space, not trusted), raised under `strict` only."""
+    """A fault of the environment, such as a missing directory or a full disk; raised under `strict` only."""

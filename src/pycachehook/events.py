@@ -1,4 +1,4 @@
-"""The words for what a lookup can come to, and the counters that listen to them.
+"""The outcomes of a lookup, and the counters of them.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -50,11 +50,12 @@ class Miss(Exception):  # noqa: N818 -- the word of the field: no error, but a p
 
 
 class Event:
-    """One thing that happened to one lookup: what the callbacks of `pycachehook.on_event` are given.
+    """One event of one lookup, passed to the callbacks of `pycachehook.on_event`.
 
-    `event` is one of `EVENTS`. `module` and `path` name the module and its source ("" for a fault that belongs to no
-    lookup). `place` is where a hit was found, one of `PLACES`, or "". `reason` is one of `REASONS` for a miss, a
-    sentence for a fault, else "". `nanoseconds` has the duration of each phase that was measured, by its name.
+    `event` is one of `EVENTS`. `module` and `path` name the module and its source; both are "" for a fault that belongs
+    to no lookup. `place` is one of `PLACES`: for a hit, the one that held the entry, for a stored entry `STORE`, else
+    "". `reason` is one of `REASONS` for a miss, a sentence for a fault, else "". `nanoseconds` maps the name of each
+    measured phase to its duration.
     """
 
     __slots__ = ("event", "module", "nanoseconds", "path", "place", "reason")
@@ -81,27 +82,28 @@ class Event:
         return f"<pycachehook.Event {self.event}{''.join(f' {name}={value!r}' for name, value in fields if value)}>"
 
 
-# The callbacks of this process: what the `Stats` of an installed hook tell of each event.
+# The callbacks of this process. The `Stats` of the installed hook calls them for each event.
 process_listeners: "list[Callable[[Event], object]]" = []
 
 
 class Stats:
     """The counters of one process.
 
-    `hits_by_place` counts lookups that an entry answered, `misses` those that none did, by reason; `compiled` the
-    files compiled, `stored` the entries written, `errors` the faults met on the way, `shared_bytes` the bytes of all
-    shared entries that were loaded. Each callable in `listeners` is given an `Event` of each; none costs nothing.
+    `hits_by_place` counts the lookups that found a valid entry, by place; `misses` counts the others, by reason.
+    `compiled` is the number of files compiled, `stored` the number of entries written, `errors` the number of faults
+    that were worked around, `shared_bytes` the size of all entries loaded from a shared store. Each callable in
+    `listeners` is called with an `Event`; where there are no listeners, no event is created.
     """
 
     __slots__ = ("compiled", "errors", "hits_by_place", "listeners", "log", "misses", "shared_bytes", "stored")
 
     def __init__(self, listeners: "list[Callable[[Event], object]] | None" = None) -> None:
-        self.log: Callable[[str], None] | None = None  # takes one line of text
+        self.log: Callable[[str], None] | None = None  # called with one line of text
         self.listeners: list[Callable[[Event], object]] = [] if listeners is None else listeners
         self.reset()
 
     def reset(self) -> None:
-        """Set every counter to zero, as a forked child must."""
+        """Set every counter to zero, as is done in a forked child."""
         self.hits_by_place = dict.fromkeys(PLACES, 0)
         self.misses: dict[str, int] = {}
         self.compiled = 0
@@ -121,11 +123,11 @@ class Stats:
 
     @property
     def hits(self) -> int:
-        """Lookups that an entry answered, over all places."""
+        """The number of lookups that found a valid entry, over all places."""
         return sum(self.hits_by_place.values())
 
     def hit(self, place: str, name: str, path: str) -> None:
-        """Count a lookup that `place` answered."""
+        """Count a lookup for which `place` held a valid entry."""
         self.hits_by_place[place] += 1
         if self.log is not None:
             self.log(f"{name}: hit ({place}) {path}")
@@ -133,7 +135,7 @@ class Stats:
             self.tell(Event(HIT, name, path, place=place))
 
     def miss(self, reason: str, name: str, path: str, *, stored: bool) -> None:
-        """Count a lookup that no place answered, so that the source was compiled, and perhaps stored."""
+        """Count a lookup without a valid entry; the source was compiled, and the result perhaps stored."""
         self.misses[reason] = self.misses.get(reason, 0) + 1
         self.compiled += 1
         self.stored += stored
@@ -146,7 +148,7 @@ class Stats:
                 self.tell(Event(STORED, name, path, place=STORE))
 
     def fault(self, sentence: str) -> None:
-        """Count a fault of the environment that was met by going on without."""
+        """Count a fault of the environment that was worked around."""
         self.errors += 1
         if self.log is not None:
             self.log(f"fault: {sentence}")
@@ -154,17 +156,18 @@ class Stats:
             self.tell(Event(FAULT, reason=sentence))
 
     def tell(self, event: Event) -> None:
-        """Call each listener with the event. One that raises an `Exception` is dropped: an import must not fail for it.
+        """Call each listener with the event, and remove one that raises an `Exception`, so that no import fails for it.
 
-        What is no fault of the listener goes on: MemoryError, and what ends the program.
+        MemoryError and exceptions that are no `Exception`, such as KeyboardInterrupt, are not the listener's fault and
+        are raised.
         """
         for listener in [*self.listeners]:
             try:
                 listener(event)
             except MemoryError:
                 raise
-            except Exception as error:  # noqa: BLE001 -- it is the program's function and may raise anything
-                self.listeners[:] = [each for each in self.listeners if each is not listener]
+            except Exception as error:  # noqa: BLE001 -- a function of the program may raise anything
+                self.listeners[:] = [kept for kept in self.listeners if kept is not listener]
                 if self.log is not None:
                     name = getattr(type(listener), "__name__", "")
                     self.log(f"an event listener (a {name}) raised {type(error).__name__} and is no longer called")

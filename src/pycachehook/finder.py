@@ -1,6 +1,6 @@
-"""The finder: asks all finders behind it, and gives plain source modules our loader.
+"""The finder: asks the finders behind it, and gives plain source modules pycachehook's loader.
 
-Duck-typed: that it conforms to `importlib.abc.MetaPathFinder` is a test, not a 13 ms import.
+It is duck-typed; a test checks that it conforms to `importlib.abc.MetaPathFinder`, whose import would take 13 ms.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -8,8 +8,8 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import sys
 
 from ._compat import ModuleSpec, PathFinder, SourceFileLoader, hidden_from_tracebacks
-from .loader import ASKED_FOR_THEIR_TYPE, CachingLoader, Policies
-from .path_search import NOWHERE, find_in_listings, look_again_here
+from .loader import LEFT_TO_STOCK_LOADER, CachingLoader, Policies
+from .path_search import NOT_FOUND, find_in_listings, forget_current_directory
 from .system import BUILTINS
 
 TYPE_CHECKING = False
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
-# Imported by programs that write pycs into trees: pip, installer, uv's compiler. From then on `sys.pycache_prefix` is
-# what it would be without the hook, so that they write, record and remove the pycs that they would without it.
+# Imported by programs that write pycs into source trees: pip, installer, uv's compiler. From then on
+# `sys.pycache_prefix` has the value that it would have without the hook, so that they write, record and remove the same
+# pycs.
 WRITES_BYTECODE = "compileall"
 
 
 class CachingFinder:
-    """A meta-path finder that finds nothing by itself.
+    """A meta-path finder that changes the loader of specs found by the finders behind it.
 
-    Ours is a module whose loader is exactly `SourceFileLoader`. A subclass is somebody else's, who has reasons for it.
-    `pycachehook_runtime` leads from `sys.meta_path` to what is installed, see `runtime.installed`.
+    Only a spec whose loader is exactly a `SourceFileLoader` is changed. A subclass belongs to another tool and may do
+    anything. `pycachehook_runtime` is the installed `Runtime`; see `runtime.installed`.
     """
 
     __slots__ = ("_policies", "pycachehook_runtime")
@@ -42,18 +43,18 @@ class CachingFinder:
     def find_spec(  # noqa: C901 -- a chain of conditions
         self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
-        """Return the spec of the first finder behind this one that has any, with our loader where it should be."""
+        """Return the spec of the first finder behind this one that has one, with the caching loader where it applies."""
         finders: list[Any] = sys.meta_path
         try:
             behind = finders[finders.index(self) + 1 :]
-        except ValueError:  # some tool has wrapped this one
+        except ValueError:  # a tool has wrapped this finder
             behind = [PathFinder]
         policies = self._policies
         for finder in behind:
             spec: ModuleSpec | None = None
             if finder is PathFinder:
-                spec = find_in_listings(fullname, sys.path if path is None else path, policies.known, policies.archived)
-                if spec is NOWHERE:  # it is asked after this one in any case, and once is enough
+                spec = find_in_listings(fullname, sys.path if path is None else path, policies.holds, policies.listings)
+                if spec is NOT_FOUND:  # the interpreter asks PathFinder next in any case
                     continue
             if spec is None:
                 find_spec = getattr(finder, "find_spec", None)
@@ -61,28 +62,29 @@ class CachingFinder:
             if spec is None:
                 continue
             if fullname == WRITES_BYTECODE:
-                policies.leave_prefix()
+                policies.restore_prefix()
             loader: Any = spec.loader
             if type(loader) is SourceFileLoader:
                 origin = loader.path
                 policy = policies.of(origin) if policies.rules else policies.default
-                if policy is not None and fullname.rpartition(".")[2] not in ASKED_FOR_THEIR_TYPE:
+                if policy is not None and fullname.rpartition(".")[2] not in LEFT_TO_STOCK_LOADER:
                     caching = spec.loader = (policies.loader or CachingLoader)(loader.name, origin, policies)
-                    # Others have none, by `spec_from_file_location`.
+                    # Sources with other suffixes have no `cached` attribute from `spec_from_file_location` either.
                     if policy.store is not None and origin[-3:] == ".py":
-                        # The property that would find it out takes three times as long, for every module.
+                        # Assigned here because the property that computes it takes three times as long, for every
+                        # module.
                         spec.cached = location = policy.store.path(origin)
-                        caching._location = policy.store, location  # noqa: SLF001 -- this package's own
+                        caching._location = policy.store, location  # noqa: SLF001 -- a class of this package
             return spec
         return None
 
     def invalidate_caches(self) -> None:
-        """Look again whether archives still answer for their directories; the finders behind this one do the rest."""
-        if self._policies.archived is not None:
-            self._policies.archived.check()
-            look_again_here()
+        """Check again whether archives are valid for their directories; other finders invalidate their own caches."""
+        if self._policies.listings is not None:
+            self._policies.listings.check()
+            forget_current_directory()
 
 
-def asks_for_its_type(fullname: str) -> bool:
-    """Say whether a package looks its own loader up by its exact type, and is left to the stock one therefore."""
-    return fullname.rpartition(".")[2] in ASKED_FOR_THEIR_TYPE
+def is_left_to_stock_loader(fullname: str) -> bool:
+    """Return whether the package `fullname` compares the exact type of its loader, and so gets the stock one."""
+    return fullname.rpartition(".")[2] in LEFT_TO_STOCK_LOADER

@@ -1,7 +1,7 @@
-"""The loaders under `gc = "pause"` and `gc = "freeze"`. Loaded only where one of them is set.
+"""The loaders for `gc = "pause"` and `gc = "freeze"`; loaded only if one of them is configured.
 
-Everything that runs during an import or at exit uses functions taken when this module is loaded, since programs mock
-`gc`, and none of it runs code of the program.
+Programs mock `gc`, so everything that runs during an import or at exit uses functions that were taken when this module
+was loaded. None of it runs code of the program.
 """
 
 import _io
@@ -18,148 +18,152 @@ from gc import (
     set_threshold,
     unfreeze,
 )
-from itertools import compress  # built in, as all of these are
+from itertools import compress  # built in, like the modules above
 
 from ._compat import SourceFileLoader, hidden_from_tracebacks
 from .loader import CachingLoader
 from .system import BUILTINS
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-# Objects; no start makes so many. Prime, so that a body's `threshold * n` can be recognised and undone.
+# Objects: more than any start creates. A prime, so that a body's `threshold * n` can be recognised and undone.
 NEVER = 100_000_007
 
-MODULES = 25  # so many modules, executed for the first time within one outermost import, are a long start
-CHUNK = 2_000  # objects to examine at once: what was made just now is still in the processor's cache
-# What else may be alive when a long start is frozen: objects made outside imports, the interpreter's own 7,000 included;
-# and once that has happened, so that a late import in a server does not freeze what its requests have made.
+MODULES = 25  # this many modules, first executed within one outermost import, make it a long start
+EXAMINED_AT_ONCE = 2_000  # objects: few enough that they are still in the processor's cache
+# Limits on other objects that are alive when a long start is frozen: objects created outside imports, including 7,000
+# of the interpreter's own. After the first freeze the limit is lower, so that a late import in a server does not freeze
+# the objects that its requests created.
 FOREIGN_EARLY = 12_000
 FOREIGN_LATE = 1_000
-MOST_FINALIZED = 1_000  # remember no more objects than these; with more, assume that one of them is alive at exit
+MOST_FINALIZED = 1_000  # track at most this many objects; if there are more, assume that one of them is alive at exit
 
-# A freeze visits every object on a free-threaded build; on others it moves a list. There it happens only once, at the end.
+# Freezing visits every object on a free-threaded build, so it happens once, at the end; other builds move a list.
 _FREE_THREADED = "free-threading" in sys.version
 
-_mro_of: "Any" = type.__dict__["__mro__"].__get__  # whatever a metaclass defines
+_mro_of: "Any" = type.__dict__["__mro__"].__get__  # ignores what a metaclass defines
 _names_of: "Any" = type.__dict__["__dict__"].__get__
 _module_of: "Any" = type.__dict__["__module__"].__get__
 
-# Files that hold nothing unwritten: the operating system closes them. (`-X dev` and `-W` may ask for a ResourceWarning.)
+# Files without unwritten data, which the operating system closes. (`-X dev` and `-W` may enable a ResourceWarning.)
 _UNBUFFERED = (_io.FileIO, _io.BufferedReader, _io.BytesIO, _io.StringIO)
 _FILES = (_io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom, _io.BufferedRWPair, *_UNBUFFERED)
 _WARNS = sys.flags.dev_mode or bool(sys.warnoptions)
 _GENERATOR = type(_ for _ in ())
-# Types that write something when they are deallocated, but have no finalizer that Python code can see.
+# Types that write data when they are deallocated, but have no finalizer that is visible from Python.
 _WRITES_WHEN_DEALLOCATED = (("sqlite3", "Connection"), ("_gdbm", "gdbm"), ("_dbm", "dbm"))
 
 
 class PausingLoader(CachingLoader):
-    """A loader under which no cyclic garbage is collected while a module's body runs.
+    """A loader that pauses the cyclic garbage collector while a module's body runs.
 
-    What modules make, they keep: the collector would only visit it, again and again. It is paused by a threshold that
-    is never reached, so that a body may turn the collector off and on, or set thresholds of its own, and these stay.
-    What is alive after the outermost body goes to the oldest generation at once, as it would have gone in time.
+    Modules keep what they create, so the collector would visit it again and again in vain. It is paused by a threshold
+    that is never reached, so that a body may turn the collector off and on, or set its own thresholds, which stay in
+    effect. Objects that are alive after the outermost body move to the oldest generation at once, where they would have
+    ended up in any case.
     """
 
     __slots__ = ()
 
     @hidden_from_tracebacks
     def exec_module(self, module: "ModuleType") -> None:
-        """Run the module's code in `module`, as the stock loader does."""
-        found = get_threshold()
-        if found[0] % NEVER == 0:  # it is off, or paused by an import around this one
+        """Execute the module's code in `module`, as the stock loader does."""
+        thresholds = get_threshold()
+        if thresholds[0] % NEVER == 0:  # the collector is off, or an outer import has paused it
             SourceFileLoader.exec_module(self, module)
             return
-        set_threshold(NEVER, *found[1:])
+        set_threshold(NEVER, *thresholds[1:])
         try:
             SourceFileLoader.exec_module(self, module)
         finally:
-            _promote(found[0])
-            _resume(found)
+            _promote(thresholds[0])
+            _resume(thresholds)
 
 
 class FreezingLoader(CachingLoader):
-    """As `PausingLoader`; and what a long start has imported goes to the collector's permanent generation.
+    """A loader that pauses the collector, and moves what a long start imports to the permanent generation.
 
-    There no collection visits it, nor those at the interpreter's exit, which take longer than all before them. It is still
-    freed when its last reference goes away. See `Start` for when, and for what is undone at exit.
+    No collection visits objects there, nor do the collections at interpreter exit, which take longer than all earlier
+    ones together. The objects are still freed when their last reference goes away. `Start` describes when this happens,
+    and when it is undone at exit.
     """
 
     __slots__ = ()
 
     @hidden_from_tracebacks
     def exec_module(self, module: "ModuleType") -> None:
-        """Run the module's code in `module`, as the stock loader does."""
-        found = get_threshold()
-        if found[0] % NEVER == 0:
+        """Execute the module's code in `module`, as the stock loader does."""
+        thresholds = get_threshold()
+        if thresholds[0] % NEVER == 0:
             SourceFileLoader.exec_module(self, module)
-            if found[0]:
+            if thresholds[0]:
                 start.executed(self.name)
             return
-        set_threshold(NEVER, *found[1:])
+        set_threshold(NEVER, *thresholds[1:])
         start.begin()
         complete = False
         try:
             SourceFileLoader.exec_module(self, module)
             complete = True
         finally:
-            start.end(self.name, found[0], complete=complete)
-            _resume(found)
+            start.end(self.name, thresholds[0], complete=complete)
+            _resume(thresholds)
 
 
 def _promote(threshold: int) -> None:
-    """Move everything to the oldest generation, if a collection would be due now and nothing is frozen."""
+    """Move all objects to the oldest generation if a collection is due now and nothing is frozen."""
     if get_count()[0] > threshold and get_freeze_count() == 0:
         freeze()
         unfreeze()
 
 
-def _resume(found: tuple[int, ...]) -> None:
+def _resume(thresholds: tuple[int, ...]) -> None:
     left = get_threshold()
-    if left[0] and left[0] % NEVER == 0:  # ours, or a multiple that the body made of it
-        set_threshold(found[0] * (left[0] // NEVER), *left[1:])
+    if left[0] and left[0] % NEVER == 0:  # NEVER, or a multiple of it that the body has set
+        set_threshold(thresholds[0] * (left[0] // NEVER), *left[1:])
 
 
 class Start:
-    """What this process has imported, whether that is frozen, and which finalizers have to run all the same.
+    """The record of what this process has imported, whether that is frozen, and which finalizers must still run.
 
-    Frozen is what one outermost import in the main thread has made, if it executed at least `MODULES` modules that this
-    process had not executed before, and if little else is alive. Frozen cycles are not collected at exit. So where
-    something is alive then whose finalizer could be missed (a file with unwritten data, an object with `__del__`, a suspended generator), everything is unfrozen, and the interpreter exits as it does without this.
+    The objects created by one outermost import in the main thread are frozen if the import executed at least `MODULES`
+    modules for the first time in this process, and if few other objects are alive. Frozen cycles are not collected at
+    exit. If any object is alive then whose finalizer would not run (a file with unwritten data, an object with
+    `__del__`, a suspended generator), everything is unfrozen, and the interpreter exits as it does without this loader.
     """
 
     def __init__(self) -> None:
         self.frozen = False
-        self.doubtful = False  # something has a finalizer, and cannot be referred to weakly
-        self.finalized: list[ref[Any]] = []  # what has a finalizer, and was frozen
+        self.doubtful = False  # an object has a finalizer, but supports no weak references
+        self.finalized: list[ref[Any]] = []  # frozen objects with finalizers
         self._thread = get_ident()
-        self._names: set[str] = set()  # of modules executed
-        self._unfrozen = 0  # objects made by earlier imports that were no long start
+        self._names: set[str] = set()  # of executed modules
+        self._unfrozen = 0  # objects created by earlier imports that were not frozen
         self.begin()
 
     def begin(self) -> None:
-        """Note that an outermost import begins."""
+        """Record the start of an outermost import."""
         self._modules = 0
-        self._made = get_count()[0]  # becomes what this import has made
+        self._made = get_count()[0]  # the count before this import
         self._freezing = self._refused = False
         self._kinds: set[type] = set()  # seen during this import
         self._finalizing: set[type] = set()  # those of them that have finalizers
 
     def executed(self, name: str) -> None:
-        """Note that a module within the outermost one has been executed."""
+        """Record that a module within the outermost import has been executed."""
         if name not in self._names:
             self._names.add(name)
             self._modules += 1
-        if self._modules >= MODULES and not _FREE_THREADED and get_count()[0] > CHUNK:
+        if self._modules >= MODULES and not _FREE_THREADED and get_count()[0] > EXAMINED_AT_ONCE:
             self._freeze()
 
     def end(self, name: str, threshold: int, *, complete: bool) -> None:
-        """Note that the outermost import has ended, or failed: then what is garbage now is left to the collector."""
+        """Record the end of the outermost import. After a failed one, its garbage is left to the collector."""
         self.executed(name)
         if complete and self._modules >= MODULES:
             self._freeze()
@@ -179,7 +183,7 @@ class Start:
                 del objects
                 freeze()
                 self.frozen = self._freezing = True
-        except Exception:  # noqa: BLE001 -- too little memory or stack: an import does not fail for that
+        except Exception:  # noqa: BLE001 -- too little memory or stack, which must not fail the import
             self._refused = True
 
     def _may_freeze(self, objects: "list[Any]") -> bool:
@@ -191,7 +195,7 @@ class Start:
             return not self._refused
         made = max(0, get_count()[0] - self._made)
         foreign = len(objects) - made - self._unfrozen
-        # (What the program has unfrozen counts as foreign. To ask for the number of frozen objects would visit them all.)
+        # (Objects that the program has unfrozen count as foreign. Counting the frozen objects would visit them all.)
         self._refused = get_ident() != self._thread or foreign > (FOREIGN_LATE if self.frozen else FOREIGN_EARLY)
         return not self._refused
 
@@ -202,25 +206,25 @@ class Start:
         self._finalizing.update(filter(_has_finalizer, unseen))
         if kinds.isdisjoint(self._finalizing) or self.doubtful:
             return
-        for each in compress(objects, map(self._finalizing.__contains__, map(type, objects))):
+        for finalizable in compress(objects, map(self._finalizing.__contains__, map(type, objects))):
             try:
-                self.finalized.append(ref(each))
+                self.finalized.append(ref(finalizable))
             except TypeError:
                 self.doubtful = True
         if len(self.finalized) > MOST_FINALIZED:
-            self.finalized = [each for each in self.finalized if each() is not None]
+            self.finalized = [reference for reference in self.finalized if reference() is not None]
             self.doubtful |= len(self.finalized) > MOST_FINALIZED
 
     def exit(self) -> None:
-        """Unfreeze everything, if anything alive could be finalized now. Called as the last of the exit functions."""
+        """Unfreeze everything if an object is alive whose finalizer must run. Called as the last exit function."""
         if self.frozen and (self.doubtful or any(map(_could_act, self._alive()))):
             unfreeze()
 
     def _alive(self) -> "list[Any]":
-        """Return what has a finalizer and is alive; as a list, since a generator would find itself."""
+        """Return the live objects with finalizers; a list, because a generator would find itself."""
         objects = get_objects()
         kinds = set(filter(_has_finalizer, set(map(type, objects))))
-        young = [each for each in objects if type(each) in kinds] if kinds else []
+        young = [item for item in objects if type(item) in kinds] if kinds else []
         return [*filter(_is_there, [reference() for reference in self.finalized]), *young]
 
 
@@ -231,33 +235,33 @@ def _is_there(referent: object) -> bool:
 def _has_finalizer(kind: type) -> bool:
     for base in _mro_of(kind):
         if "__del__" in _names_of(base):
-            if _module_of(base) == "_socket":  # closes a descriptor, as the operating system does
+            if _module_of(base) == "_socket":  # the operating system closes the descriptor as well
                 return _WARNS
             return _WARNS or kind not in _UNBUFFERED
     return (_module_of(kind), kind.__qualname__) in _WRITES_WHEN_DEALLOCATED
 
 
-def _could_act(found: "Any") -> bool:
-    """Say whether the finalizer of `found` may do anything that is seen from outside."""
-    kind = type(found)
+def _could_act(referent: "Any") -> bool:
+    """Return whether running the finalizer of `referent` may have an effect outside the process."""
+    kind = type(referent)
     if kind is _GENERATOR:
-        return bool(found.gi_suspended)  # one that has not begun, or has ended, runs nothing
+        return bool(referent.gi_suspended)  # one that has not started, or has ended, runs no code
     if kind not in _FILES:
         return True
-    if any(found is each for each in _standard_streams()):
+    if any(referent is stream for stream in _standard_streams()):
         return False
     try:
-        return not found.closed
-    except Exception:  # noqa: BLE001 -- detached, or its raw file is some tool's
+        return not referent.closed
+    except Exception:  # noqa: BLE001 -- detached, or with a raw file that a tool defines
         return True
 
 
 def _standard_streams() -> "list[Any]":
-    """Return the standard streams, which the interpreter flushes itself, and what they write to."""
+    """Return the standard streams, which the interpreter flushes itself, and the files that they write to."""
     names = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
     streams = [getattr(sys, name, None) for name in names]
     for name in ("buffer", "raw"):
-        streams += [getattr(each, name, None) for each in streams if type(each) in _FILES]
+        streams += [getattr(stream, name, None) for stream in streams if type(stream) in _FILES]
     return streams
 
 

@@ -1,7 +1,7 @@
-"""The hook as programs see it: install, uninstall, and what can be asked of it.
+"""The API for programs: install, uninstall, and the `Hook` that reports on the installation.
 
-What a hook does is in `runtime`, which is all that a start needs. This module loads it when something is installed:
-under the kill switch nothing else of the package is loaded.
+The work is done by `runtime`, which is all that a start needs. This module loads it only when something is installed,
+so that under the kill switch no other module of the package is loaded.
 """
 
 import builtins
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
     Parameters = ParamSpec("Parameters")
 
-# A program may replace `builtins.__import__`, and is not to see what this module imports.
+# A program may replace `builtins.__import__`, and must not see what this module imports.
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 _KILLED = "PYCACHEHOOK_DISABLE is set."
 
 
 class Hook:
-    """The installed hook. As a context manager, it brings back on leaving what was installed before."""
+    """The installed hook. As a context manager, it restores the previous installation on exit."""
 
     __slots__ = ("_before_install", "_before_with", "_reason", "_runtime", "_stats")
 
@@ -38,15 +38,15 @@ class Hook:
         self._runtime = runtime
         self._reason = reason  # why there is no runtime
         self._stats: Stats | None = None
-        # What the last install() replaced, in a tuple, until a `with` has taken it over.
+        # What the last install() replaced, as a 1-tuple, until a `with` statement has taken it over.
         self._before_install: tuple[Composition | None] | None = None
-        self._before_with: list[Composition | None] = []  # what each `with` around us will bring back
+        self._before_with: list[Composition | None] = []  # what each enclosing `with` will restore
         if runtime is not None:
             runtime.hook = self
 
     @property
     def status(self) -> "Literal['writable', 'read-only', 'disabled']":
-        """What may be done with the default cache directory now: "writable", "read-only" or "disabled"."""
+        """The state of the default cache directory: "writable", "read-only" or "disabled"."""
         composition = self._composition()
         directory = None if composition is None else composition.directory
         if composition is None or directory is None or directory.status == "disabled":
@@ -55,7 +55,7 @@ class Hook:
 
     @property
     def reason(self) -> str | None:
-        """None, or one sentence: why the status is not "writable", or the last fault that was met."""
+        """None, or one sentence: why the status is not "writable", or the last fault."""
         composition = self._composition()
         if composition is None:
             return self._reason or (_KILLED if disabled_by_environment() else "Not installed.")
@@ -69,7 +69,7 @@ class Hook:
                 return (
                     "Python was told to write no bytecode (PYTHONDONTWRITEBYTECODE or -B); force_write overrules that."
                 )
-        faults = (each.reason for each in (directory, *self.cache_dirs.values(), *self.archives))
+        faults = (source.reason for source in (directory, *self.cache_dirs.values(), *self.archives))
         return next((fault for fault in faults if fault is not None), None)
 
     @property
@@ -85,7 +85,7 @@ class Hook:
 
     @property
     def options(self) -> "Options | None":
-        """The installed options, each with its origin; None if nothing is installed."""
+        """The installed options with their origins; None if nothing is installed."""
         composition = self._composition()
         if composition is None:
             return None
@@ -100,20 +100,20 @@ class Hook:
 
     @property
     def cache_dirs(self) -> "dict[str, CacheDir]":
-        """Each cache directory in use, by its path."""
+        """The cache directories in use, by path."""
         composition = self._composition()
         return {} if composition is None else composition.cache_dirs
 
     @property
     def archives(self) -> "tuple[Archive | Refused, ...]":
-        """Each archive that is configured, in order; those that cannot be used have a `reason`."""
+        """The configured archives, in order; one that cannot be used has a `reason`."""
         composition = self._composition()
         return () if composition is None else composition.archives
 
     def uninstall(self) -> None:
-        """Take the hook out and restore `sys`. Modules already loaded stay; what they load later is CPython's."""
+        """Remove the hook and restore `sys`. Loaded modules stay; their later imports are loaded by CPython alone."""
         if self._runtime is not None:
-            self._runtime.withdraw()
+            self._runtime.uninstall()
 
     def _composition(self) -> "Composition | None":
         return None if self._runtime is None else self._runtime.composition
@@ -127,29 +127,29 @@ class Hook:
     def __exit__(self, *exc_info: object) -> None:
         replaced = self._before_with.pop()
         self._before_install = None
-        if self._runtime is None or self._runtime.composition is None:  # it has been uninstalled meanwhile
+        if self._runtime is None or self._runtime.composition is None:  # it has been uninstalled since
             return
         if replaced is None:
-            self._runtime.withdraw()
+            self._runtime.uninstall()
         else:
-            self._runtime.put(replaced)
+            self._runtime.install(replaced)
 
     def __repr__(self) -> str:
         return f"<pycachehook.Hook {self.status}{'' if self.reason is None else ': ' + self.reason}>"
 
 
 def _unless_killed(function: "Callable[Parameters, Hook]") -> "Callable[Parameters, Hook]":
-    """Have the kill switch asked before the arguments are looked at; an unknown option raises `ConfigError`."""
+    """Check the kill switch before the arguments are examined; raise `ConfigError` for an unknown option."""
     known: Any = function.__kwdefaults__
 
     def install(*args: "Any", **keywords: "Any") -> Hook:
         if disabled_by_environment():
             return Hook(reason=_KILLED)
         if any(name not in known and name != "cache_dir" for name in keywords):
-            return install_from(keywords, "keyword")  # which raises
+            return install_from(keywords, "keyword")  # raises ConfigError
         return function(*args, **keywords)
 
-    install.__wrapped__ = function  # type: ignore[attr-defined]  # from which `inspect` and `help` take the signature
+    install.__wrapped__ = function  # type: ignore[attr-defined]  # `inspect` and `help` take the signature from it
     install.__doc__, install.__qualname__ = function.__doc__, "install"
     return install
 
@@ -176,31 +176,31 @@ def install(
 ) -> Hook:
     """Load plain source modules through the cache from now on, and return the `Hook`.
 
-    An option that is None comes from the environment, the TOML file that `config` names, the activation files, or is
-    the default. With a hook installed already, its settings are replaced, in place.
+    An option that is None is taken from the environment, the TOML file `config`, or the activation files, in this
+    order, or has its default. If a hook is installed already, its options are replaced.
 
-    cache_dir          root of the store that is written to; default: `PYTHONPYCACHEPREFIX`, or the user's cache directory
+    cache_dir          root of the writable store; default: `PYTHONPYCACHEPREFIX`, or the user's cache directory
     config             a TOML file with a table `[tool.pycachehook]`; default: `PYCACHEHOOK_CONFIG`
-    layout             "mirror" (default): one entry for each source path; "shared": for each source content
+    layout             "mirror" (default): one entry per source path; "shared": one per source content
     invalidation_mode  "checked-hash" (default), "unchecked-hash" or "timestamp" (PEP 552)
     in_tree            which pycs in the source's own `__pycache__` are read: "installed" (default), those with a
                        timestamp only in the standard library and in site-packages; "all"; "hashed"; "ignore"
     read_only          never write; default False
-    rules              tables of options for some sources, each with `match` or `distribution`; default: none
+    rules              tables of options for some of the sources, with `match` or `distribution`; default: none
     archives           read-only archives to look in first; default: none
     lock_timeout       seconds to wait for another process that compiles the same source; default 5
     force_write        write even under `-B` and `PYTHONDONTWRITEBYTECODE`; default False
     allow_shared       accept directories and files that others may write to; default False
     gc                 "default"; "pause": no collection while a module is executed; "freeze": besides, later
                        collections do not visit what was imported
-    compile_ahead      processes that compile ahead what a cold start imports, 0 (default) to 64
-    open_code          use `io.open_code` for what is read: "auto" (default; where an embedder has a hook), "always", "never"
-    strict             a wrong environment raises; default False
-    pause_gc           an earlier name: True is gc="pause"
+    compile_ahead      number of processes that compile in advance what a cold start imports, 0 (default) to 64
+    open_code          read through `io.open_code`: "auto" (default), if an embedder has set a hook; "always"; "never"
+    strict             raise for faults of the environment; default False
+    pause_gc           the earlier name of gc="pause"
 
-    Raises `ConfigError` (a ValueError) for a wrong option. A wrong environment raises nothing, unless `strict`
-    (then `CacheDirError`): the hook's `status` and `reason` tell. If it raises, nothing has been changed. Under
-    `PYCACHEHOOK_DISABLE` nothing is installed, and nothing raised.
+    Raises `ConfigError` (a ValueError) for a wrong option. A fault of the environment is reported by the hook's
+    `status` and `reason`; it raises `CacheDirError` under `strict` only. If an exception is raised, nothing has been
+    changed. Under `PYCACHEHOOK_DISABLE` nothing is installed, and nothing is raised.
     """
     options = {
         "cache_dir": cache_dir,
@@ -223,49 +223,49 @@ def install(
 
 
 def install_from(keywords: "Mapping[str, object]", origin: str, config: object = None) -> Hook:
-    """As `install`, with the options as a dict; `origin` is "keyword", or "flag" from a command line."""
+    """Do as `install`, with the options as a dict; `origin` is "keyword", or "flag" for a command line."""
     if disabled_by_environment():
         return Hook(reason=_KILLED)
     from . import runtime
 
     options = runtime.resolve(keywords, origin, config)
-    found = runtime.installed()
-    own = runtime.Runtime() if found is None else runtime.Runtime.of_this_copy(found)
+    installed_runtime = runtime.installed()
+    own = runtime.Runtime() if installed_runtime is None else runtime.Runtime.of_this_copy(installed_runtime)
     private = options.origin("cache_dir") == "default"
     composition = runtime.compose(options.values(), own.stats, private=private, options=options)
-    replaced = None if found is None else found.composition
-    own.put(composition)
+    replaced = None if installed_runtime is None else installed_runtime.composition
+    own.install(composition)
     hook: Hook = Hook(own) if own.hook is None else own.hook
-    hook._runtime, hook._before_install = own, (replaced,)  # noqa: SLF001 -- it may be of an earlier copy of this class
+    hook._runtime, hook._before_install = own, (replaced,)  # noqa: SLF001 -- may belong to an earlier copy of this class
     return hook
 
 
 def uninstall() -> None:
-    """Take the installed hook out, if there is one."""
-    found = _installed()
-    if found is not None:
-        found.withdraw()
+    """Remove the installed hook, if there is one."""
+    installed_runtime = _installed()
+    if installed_runtime is not None:
+        installed_runtime.uninstall()
 
 
 def active() -> Hook | None:
     """Return the installed hook, or None."""
-    found = _installed()
-    return None if found is None else found.hook or Hook(found)
+    installed_runtime = _installed()
+    return None if installed_runtime is None else installed_runtime.hook or Hook(installed_runtime)
 
 
 def on_event(callback: "Callable[[Event], object]") -> "Callable[[], None]":
-    """Have `callback` called with an `Event` for each hit, miss, compilation, stored entry and fault from now on.
+    """Call `callback` with an `Event` for each hit, miss, compilation, stored entry and fault from now on.
 
-    It is called in the thread of the import, before the module is executed, in this process and its forked children,
-    and stays when the hook is installed anew. One that raises an `Exception` is not called again. Returns a function
-    that removes it.
+    It is called in the importing thread before the module is executed, in this process and its forked children, and it
+    stays registered when the hook is installed again. A callback that raises an `Exception` is not called again.
+    Returns a function that removes the callback.
     """
     if not callable(callback):
         raise TypeError(f"on_event() takes a callable, not {callback!r}")
     from .events import process_listeners
 
-    found = _installed()
-    listeners = process_listeners if found is None else found.stats.listeners
+    installed_runtime = _installed()
+    listeners = process_listeners if installed_runtime is None else installed_runtime.stats.listeners
     listeners.append(callback)
 
     def remove() -> None:
@@ -278,11 +278,11 @@ def on_event(callback: "Callable[[Event], object]") -> "Callable[[], None]":
 
 
 def loader(fullname: str, path: str) -> "CachingLoader":
-    """Return a loader for the source at `path`: the one that a module of this name would have."""
+    """Return the loader that a module `fullname` with its source at `path` would have."""
     from .loader import CachingLoader, Policies
 
-    found = _installed()
-    policies = Policies() if found is None else found.policies
+    installed_runtime = _installed()
+    policies = Policies() if installed_runtime is None else installed_runtime.policies
     return (policies.loader or CachingLoader)(fullname, path, policies)
 
 

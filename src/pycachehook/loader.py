@@ -1,4 +1,4 @@
-"""The loader: `get_code` in three short steps, and everything else as `SourceFileLoader` has it.
+"""The loader: `get_code` uses the cache, and everything else is inherited from `SourceFileLoader`.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     Rule = tuple[Callable[[str], bool], "Policy | None"]
 
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
-# Packages that look their own loader up by its exact type. pip has a copy of distlib, and some pips do so at every use:
-# an environment in which pip no longer installs is worse than one `__init__` that is not cached.
-ASKED_FOR_THEIR_TYPE = ("distlib",)
+# Packages that compare the exact type of their own loader. pip has a copy of distlib, which some versions use on every
+# run: an environment in which pip fails is worse than one `__init__` that is not cached.
+LEFT_TO_STOCK_LOADER = ("distlib",)
 
 
 class Policy:
-    """The places for some sources, in the order in which they are asked, and the store that a new entry goes to."""
+    """The places that are asked for some sources, in order, and the store that receives new entries."""
 
     __slots__ = ("places", "stats", "store")
 
@@ -45,9 +45,10 @@ class Policy:
         self.stats = stats
 
     def look_up(self, path: str, location: str | None = None) -> "tuple[CodeType | None, str]":
-        """Return `(code, place)`; or `(None, reason)`, the reason of the first place that held anything.
+        """Return `(code, place)`; or `(None, reason)` with the reason of the first place whose miss is not "absent".
 
-        A store that holds an entry with a defect is not passed over: what follows is compiled, and replaces it.
+        The lookup ends at a writable store that holds a defective entry: the source is compiled, and the entry
+        replaced.
         """
         reason = ABSENT
         for place in self.places:
@@ -56,9 +57,9 @@ class Policy:
             except Miss as miss:
                 if reason == ABSENT:
                     reason = miss.reason
-                if miss.reason != ABSENT and place.heals:
+                if miss.reason != ABSENT and place.may_write:
                     break
-            except OSError as error:  # the source cannot be read: the loader will say so
+            except OSError as error:  # the source is unreadable, which the loader will report
                 if is_foreign(error):
                     raise
                 return None, IO_ERROR
@@ -66,75 +67,77 @@ class Policy:
 
 
 class Policies:
-    """The policy for every source. Emptied by `uninstall`, and then loaders do as the stock loader does."""
+    """The policy for every source. `uninstall` empties it; the loaders then act as the stock loader."""
 
-    __slots__ = ("archived", "default", "known", "leave_prefix", "loader", "rules")
+    __slots__ = ("default", "holds", "listings", "loader", "restore_prefix", "rules")
 
     def __init__(self) -> None:
         self.default: Policy | None = None
         self.rules: tuple[Rule, ...] = ()
-        self.known: Callable[[str], bool] | None = None  # what says, without a look at it, that a source is there
-        self.archived: Listings | None = None  # what answers for whole directories
-        self.loader: type[CachingLoader] | None = None  # the class of loaders, if it is another one
-        self.leave_prefix: Callable[[], None] = lambda: None  # restores the `sys.pycache_prefix` that was found
+        self.holds: Callable[[str], bool] | None = None  # see `path_search.find_in_listings`, `is_file`
+        self.listings: Listings | None = None  # the directory listings of archives
+        self.loader: type[CachingLoader] | None = None  # None: CachingLoader
+        self.restore_prefix: Callable[[], None] = lambda: None  # restores the `sys.pycache_prefix` from before the hook
 
     def replace(
         self,
         default: Policy | None,
         rules: "tuple[Rule, ...]" = (),
-        archived: "Listings | None" = None,
+        listings: "Listings | None" = None,
         loader: "type[CachingLoader] | None" = None,
     ) -> None:
-        """Put other policies in force; `rules` are pairs of a predicate on paths and a policy, or None for "not ours".
+        """Use other policies from now on.
 
-        `archived` are the directories that archives answer for, `loader` is the class of loaders if it is another one.
+        `rules` are pairs of a predicate on paths and a policy, which is None for sources that are not cached.
+        `listings` are the directory listings of archives, and `loader` is the class of loaders if it is not
+        `CachingLoader`.
         """
         self.default, self.rules = default, rules
-        self.archived, self.loader = archived, loader
-        if archived is not None and default is not None and not rules:
-            archived.loader, archived.policies, archived.left_alone = (
+        self.listings, self.loader = listings, loader
+        if listings is not None and default is not None and not rules:
+            listings.loader, listings.policies, listings.excluded_names = (
                 loader or CachingLoader,
                 self,
-                ASKED_FOR_THEIR_TYPE,
+                LEFT_TO_STOCK_LOADER,
             )
             if default.store is not None:
-                archived.prefix, archived.suffix = default.store.prefix, default.store.suffix
+                listings.prefix, listings.suffix = default.store.prefix, default.store.suffix
         store = None if default is None or rules else default.store
-        self.known = store.holds if store is not None and store.mode == UNCHECKED_HASH else None
+        self.holds = store.holds if store is not None and store.mode == UNCHECKED_HASH else None
 
     def of(self, path: str) -> Policy | None:
-        """Return the policy for the source at `path`: the first rule's that matches, or the default; None: not ours."""
+        """Return the policy of the first rule that matches `path`, or the default; None if it is not to be cached."""
         for matches, policy in self.rules:
             if matches(path):
                 return policy
         return self.default
 
 
-_STOCK = Policies()  # nothing is ours
+_STOCK = Policies()  # caches nothing
 
 
 class CachingLoader(SourceFileLoader):
-    """A `SourceFileLoader` whose bytecode comes from, and goes to, the places that the policy for its path names.
+    """A `SourceFileLoader` that takes bytecode from the places of its path's policy, and stores new bytecode.
 
-    It is a subclass because pytest, importlib.resources and others ask for one. It pickles as a stock loader, equals
-    one of the same module, and is one if made by a tool that knows of no policies.
+    It is a subclass because pytest, importlib.resources and others check for one. It pickles as a stock loader, equals
+    a stock loader of the same module, and acts as one if it is created without policies.
     """
 
-    __slots__ = ("_archived", "_location", "_policies")
+    __slots__ = ("_archive_entry", "_location", "_policies")
 
     def __init__(
         self,
         fullname: str,
         path: str,
         policies: Policies = _STOCK,
-        archived: "tuple[Archive, int, int] | None" = None,
+        archive_entry: "tuple[Archive, int, int] | None" = None,
         location: "tuple[Store, str] | None" = None,
     ) -> None:
         self.name = fullname
         self.path = path
         self._policies = policies
-        self._archived = archived  # where the finder has seen it in an archive: offset and size in bytes
-        self._location = location  # where the finder has computed that its entry lies, and in which store
+        self._archive_entry = archive_entry  # (archive, offset, size), if the finder found the module in one
+        self._location = location  # a store and the path of the entry in it, computed by the finder
 
     def __eq__(self, other: object) -> bool:
         alike = isinstance(other, CachingLoader) or type(other) is SourceFileLoader
@@ -147,12 +150,12 @@ class CachingLoader(SourceFileLoader):
 
     @hidden_from_tracebacks
     def get_code(self, fullname: str) -> "CodeType | None":
-        """Return the module's code object: from the first place with a valid entry, or compiled, and then stored.
+        """Return the module's code object: from the first place with a valid entry, else compiled and stored.
 
-        Raises what the stock loader raises: ImportError for another module's name, OSError for a source that cannot
-        be read, SyntaxError and its like for one that does not compile. Nothing about the cache raises.
+        Raises what the stock loader raises: ImportError for another module's name, OSError for an unreadable source,
+        SyntaxError and the like for one that does not compile. No fault of the cache raises.
         """
-        path = self.path if fullname == self.name else self.get_filename(fullname)  # which raises
+        path = self.path if fullname == self.name else self.get_filename(fullname)  # raises ImportError
         policies = self._policies
         policy = policies.of(path) if policies.rules else policies.default
         if policy is None:
@@ -160,11 +163,13 @@ class CachingLoader(SourceFileLoader):
         if replaced_step(self) is not None:
             policy.stats.miss(OTHER_MODE, fullname, path, stored=False)
             return self._get_code_by_steps(fullname)
-        if self._archived is not None and self._archived[0] in policy.places:  # else others have been installed since
-            archive, offset, size = self._archived
+        if (
+            self._archive_entry is not None and self._archive_entry[0] in policy.places
+        ):  # otherwise other archives have been installed since
+            archive, offset, size = self._archive_entry
             try:
                 loaded = archive.load(offset, size, path)
-            except (Miss, OSError) as error:  # the lookup below will say why
+            except (Miss, OSError) as error:  # the lookup below reports the reason
                 if is_foreign(error):
                     raise
             else:
@@ -176,7 +181,7 @@ class CachingLoader(SourceFileLoader):
         if code is not None:
             policy.stats.hit(outcome, fullname, path)
             return code
-        compiling = own_modules.load("on_miss.compiling") if store is not None and store.heals else None
+        compiling = own_modules.load("on_miss.compiling") if store is not None and store.may_write else None
         if compiling is not None:
             compiled: CodeType = compiling.compile_and_store(self, fullname, store, policy.stats, outcome)
             return compiled
@@ -187,8 +192,8 @@ class CachingLoader(SourceFileLoader):
     def path_stats(self, path: str) -> "Mapping[str, Any]":
         """Return the source's mtime and size, as the stock loader does; raises OSError.
 
-        Where a tool has replaced a step of the loader it always raises OSError. The stock `get_code`, which such a
-        tool may call, then neither reads nor writes bytecode, for which it would use this cache.
+        Where a tool has replaced a step of the loader, this always raises OSError: the stock `get_code`, which the tool
+        may call, then neither reads nor writes bytecode. Otherwise it would use this cache.
         """
         if self._policies.default is not None and replaced_step(self) is not None:
             raise OSError(None, "no bytecode is used: a tool has replaced a step of the loader", path)
@@ -196,7 +201,7 @@ class CachingLoader(SourceFileLoader):
 
     @hidden_from_tracebacks
     def _get_code_by_steps(self, fullname: str) -> "CodeType | None":
-        """Return what the loader's own steps make of the source, as tools have left them, without any bytecode."""
+        """Return the code that the loader's steps, replaced or not, make of the source, without reading bytecode."""
         if replaced_step(self) == "get_code":
             return SourceFileLoader.get_code(self, fullname)
         path = self.get_filename(fullname)

@@ -1,9 +1,9 @@
-"""Loads the modules that a cache miss needs, without the import system that the program has set up.
+"""Loading of the modules that a cache miss needs, without the program's import system.
 
-The first miss comes in the middle of somebody's import. What is imported by name then would be looked for on the
-program's `sys.path`, where files of the same name may lie, by the program's finders, and by this package's own hook.
-So these modules come from the start-up image, or from their files beside this one, and the modules that they import
-are taken from those that were loaded at the start, even if the program has dropped them from `sys.modules` since.
+The first miss happens in the middle of a program's import. An ordinary import statement would search the program's
+`sys.path`, where files of the same name may lie, call the program's finders, and go through this package's own hook.
+Therefore these modules come from the start-up image, or from their files beside this one. The modules that they import
+are the ones that were loaded at the start, even if the program has since removed them from `sys.modules`.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 PACKAGE = __name__.rpartition(".")[0]
 FOLDER = __file__.rpartition("\\" if system.windows else "/")[0]
 
-# Marshalled code of modules, by name below the package, as (path of the source, bytes); the start-up file fills it.
+# Marshalled code of modules, by name relative to the package, as (path of the source, bytes). Set by the start-up file.
 IMAGE_PARTS: "dict[str, tuple[str, bytes]]" = {}
 
-_COPY = object()  # stands in the specs of what `load` makes for this copy of the package
+_COPY = object()  # marks the specs of modules that `load` made for this copy of the package
 _loaded: "dict[str, ModuleType]" = {}  # by full name
-_LAZY_IMPORTS = hasattr(sys, "set_lazy_imports")  # PEP 810: one that is left would be resolved in somebody's import
-_unfinished: "set[str]" = set()  # full names of those whose bodies are running
+_LAZY_IMPORTS = hasattr(sys, "set_lazy_imports")  # PEP 810: none may be resolved during a program's import
+_unfinished: "set[str]" = set()  # full names of modules whose bodies are running
 
 
 def remember() -> None:
-    """Note the modules of this package that are loaded now, for the imports of those that are loaded later."""
+    """Record the modules of this package that are loaded now, for the imports of modules that are loaded later."""
     for name, module in list(sys.modules.items()):
         ours = (name == PACKAGE or name.startswith(f"{PACKAGE}.")) and not _is_of_another_copy(module)
         if ours and not is_initializing(module):
@@ -47,24 +47,24 @@ def remember() -> None:
 
 
 def _is_of_another_copy(module: object) -> bool:
-    """Return whether `module` was loaded by `load` for a copy of this package that has been dropped from `sys.modules`."""
+    """Return whether `load` made `module` for a copy of this package that is no longer in `sys.modules`."""
     state = getattr(getattr(module, "__spec__", None), "loader_state", None)
     return state is not None and state is not _COPY
 
 
 def load(name: str) -> "ModuleType | None":
-    """Return the module `name` (relative to this package), loaded if need be; None where that is not possible."""
+    """Return the module `name`, relative to this package, and load it if necessary; None if that fails."""
     full = f"{PACKAGE}.{name}"
     module = _loaded.get(full)
     if module is not None and full not in _unfinished:
         return module
     if PACKAGE not in _loaded:
         remember()
-    _imp.acquire_lock()  # no thread sees a module that another one has not finished
+    _imp.acquire_lock()  # so that no thread uses a module that another is still executing
     try:
         module = _loaded.get(full)
         return _make(full) if module is None else None if full in _unfinished else module
-    except Exception as error:  # the package has been removed meanwhile, or is being loaded by this thread
+    except Exception as error:  # the package has been removed, or this thread is loading it
         if is_foreign(error):
             raise
         return None
@@ -95,7 +95,7 @@ def _make(full: str) -> "ModuleType":
 
 
 def _new_package(name: str) -> "ModuleType":
-    """Return a package like the one that its `__init__.py`, which holds a docstring alone, would make."""
+    """Return a package module equal to the one that its `__init__.py`, which holds only a docstring, would make."""
     folder = f"{FOLDER}/{name[len(PACKAGE) + 1 :].replace('.', '/')}"
     module = type(sys)(name)
     _prepare(module, name, f"{folder}/__init__.py", name)
@@ -113,15 +113,15 @@ def _prepare(module: "Any", name: str, path: str, package: str) -> None:
 
 
 def _import(name: str, _globals: object = None, _locals: object = None, names: "Any" = (), level: int = 0) -> "Any":
-    """Stand for `__import__` in the modules that are loaded here: their own package, and what is loaded already."""
+    """Replace `__import__` in the modules loaded here: import from this package, or what is loaded already."""
     if level == 0 and (name == PACKAGE or name.startswith(f"{PACKAGE}.")):
         module = _loaded.get(name)
         if module is None:
             module = load(name[len(PACKAGE) + 1 :])
-        for each in names or ():
-            below = f"{name}.{each}"
-            if below in _loaded or (not hasattr(module, each) and load(below[len(PACKAGE) + 1 :]) is not None):
-                setattr(module, each, _loaded[below])
+        for attribute in names or ():
+            below = f"{name}.{attribute}"
+            if below in _loaded or (not hasattr(module, attribute) and load(below[len(PACKAGE) + 1 :]) is not None):
+                setattr(module, attribute, _loaded[below])
         return module if names else _loaded[PACKAGE]
     return BUILTINS["__import__"](name, {}, {}, names, level)
 
@@ -129,7 +129,7 @@ def _import(name: str, _globals: object = None, _locals: object = None, names: "
 def _code_of(name: str) -> "tuple[str, CodeType]":
     part = IMAGE_PARTS.get(name)
     if part is not None:
-        return part[0], set_filename(system.loads(part[1]), part[0])  # the environment may have been moved
+        return part[0], set_filename(system.loads(part[1]), part[0])  # the environment may have been moved since
     path = f"{FOLDER}/{name.replace('.', '/')}.py"
     source = read_file(path, READ_FLAGS)[0]
     try:
@@ -141,15 +141,15 @@ def _code_of(name: str) -> "tuple[str, CodeType]":
 
 
 def _bytecode_of(path: str, source: bytes) -> "CodeType":
-    """Return the code in the source's own `__pycache__`; raises Miss, or OSError."""
+    """Return the code from the source's own `__pycache__`; raises Miss, or OSError."""
     folder, _, name = path.rpartition("/")
     level = f".opt-{sys.flags.optimize}" if sys.flags.optimize else ""
     pyc = f"{folder}/__pycache__/{name[:-3]}.{sys.implementation.cache_tag}{level}.pyc"
     data = read_file(pyc, READ_FLAGS)[0]
     flags, stamp, check, code = load_pyc(data, path)
     if not flags & HASH_BASED:
-        found = system.stat(path)
-        compare(stamp, timestamp_stamp(found.st_mtime, found.st_size))
+        status = system.stat(path)
+        compare(stamp, timestamp_stamp(status.st_mtime, status.st_size))
     elif flags & CHECK_SOURCE:
         check_source(path, stamp, check, source)
     return code

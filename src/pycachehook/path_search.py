@@ -1,4 +1,4 @@
-"""CPython's path search, followed through the directory listings that its finders keep.
+"""CPython's path search, repeated on the directory listings that its finders cache.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -13,21 +13,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
-# CPython's own path search, which `find_in_listings` follows, unless names are looked up without regard to case (there
-# `FileFinder` has rules of its own) or somebody wants to read of every step (`-v`).
+# `find_in_listings` repeats CPython's search only where names are case-sensitive (elsewhere `FileFinder` has further
+# rules), and not under `-v`, which reports each step of the search.
 _FOLLOWED = not system.windows and not sys.platform.startswith(("cygwin", "darwin", "ios")) and not sys.flags.verbose
 _path_search = getattr(PathFinder.find_spec, "__func__", None)
 _directory_finder: "Any" = FileFinder
 _directory_search = getattr(FileFinder, "find_spec", None)
 _zipimporter = getattr(sys.modules.get("zipimport"), "zipimporter", None)
-_here: "tuple[int, int, int] | None" = None  # the current directory's device, inode and mtime when it was last listed
-_names_here: "set[str]" = set()  # the names in it, up to the first dot
-# The path hooks that every interpreter begins with, unless somebody has been at them already: None.
+# The current directory's device, inode and mtime when it was last listed.
+_here: "tuple[int, int, int] | None" = None
+_names_here: "set[str]" = set()  # the names in the current directory, up to the first dot
+# The path hooks of an unmodified interpreter; None if the list had been modified before this module was loaded.
 _PLAIN_PATH_HOOKS = (
     [*sys.path_hooks]
-    if [getattr(each, "__qualname__", "") for each in sys.path_hooks]
+    if [getattr(hook, "__qualname__", "") for hook in sys.path_hooks]
     == [
         "zipimporter",
         "FileFinder.path_hook.<locals>.path_hook_for_FileFinder",
@@ -35,77 +36,79 @@ _PLAIN_PATH_HOOKS = (
     else None
 )
 _UNKNOWN = object()
-NOWHERE: "Any" = object()  # instead of a spec
+NOT_FOUND: "Any" = object()  # instead of a spec
 
 
 def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
     fullname: str,
     path: "Sequence[str]",
-    known: "Callable[[str], bool] | None" = None,
-    archived: "Any" = None,
+    is_file: "Callable[[str], bool] | None" = None,
+    listings: "Any" = None,
 ) -> "Any":
-    """Return the spec that `PathFinder` would find on this `path`; `NOWHERE`: none, as far as listings tell.
+    """Return the spec that `PathFinder` would find on `path`, without calling it.
 
-    `known`, if there is one, may say of a source that its directory lists that this is a file, which is not looked at then.
-    `archived` are the directories that archives answer for, so that nobody looks at them (see `archive.Listings`).
+    Returns `NOT_FOUND` if no directory on `path` lists the module. Returns None if the caller has to ask `PathFinder`:
+    for a namespace package, or where a finder is not CPython's own or has been modified.
 
-    The same steps in the same order, through the listings that CPython's finders keep, without their calls and without
-    what only other kinds of module need. None: there is a finder that is not CPython's or that somebody has changed,
-    or a namespace package; then `PathFinder` has to be asked.
+    `is_file(path)` may return True for a listed source that is known to be a regular file, which saves a `stat` call.
+    `listings` are the directory listings of archives (see `archive.Listings`), which replace any access to a directory.
 
-    One long function, because it runs for every module, between module bodies that push everything else out of the
-    processor's caches: a call there costs several times what it does in a loop.
+    The steps and their order are `PathFinder`'s, without its function calls and without what is needed for other kinds
+    of modules only. This is one long function, because it runs for every module, between module bodies that evict
+    everything else from the processor's caches: a function call costs several times as much here as in a loop.
     """
     if not _FOLLOWED or PathFinder.find_spec.__func__ is not _path_search:  # type: ignore[attr-defined]
         return None
     if _directory_finder.find_spec is not _directory_search:
         return None
-    if archived is not None and sys.path_hooks != _PLAIN_PATH_HOOKS:  # a tool has its own finders for directories
-        archived = None
+    if (
+        listings is not None and sys.path_hooks != _PLAIN_PATH_HOOKS
+    ):  # a tool may have installed finders of its own for directories
+        listings = None
     name = fullname.rpartition(".")[2]
     finders = sys.path_importer_cache
-    elsewhere: list[str] = []
+    unlisted: list[str] = []
     try:
         for entry in path:
             if type(entry) is not str:  # PathFinder decides about these
                 return None
-            if archived is not None and not entry and _is_not_here(name):
+            if listings is not None and not entry and _is_absent_here(name):
                 continue
-            place = entry or system.getcwd()
-            finder: Any = finders.get(place, _UNKNOWN)
-            if finder is None:  # nothing can be found there, as the path finder remembers
+            entry_path = entry or system.getcwd()
+            finder: Any = finders.get(entry_path, _UNKNOWN)
+            if finder is None:  # PathFinder has cached that no hook accepts this entry
                 continue
-            if archived is not None and (finder is _UNKNOWN or type(finder) is _directory_finder):
-                listing = archived[place]
+            if listings is not None and (finder is _UNKNOWN or type(finder) is _directory_finder):
+                listing = listings[entry_path]
                 if listing is not None:
                     record = listing.get(name)
                     if record is None:
                         if "/" not in listing:
-                            elsewhere = [*elsewhere, place]
+                            unlisted = [*unlisted, entry_path]
                         continue
                     loader: Any
                     if type(record) is tuple:
                         offset, size, is_package = record
-                        base = f"{place}/{name}"
+                        base = f"{entry_path}/{name}"
                         package = [base] if is_package else None
                         origin = f"{base}/__init__.py" if is_package else f"{base}.py"
-                        if archived.loader is None or name in archived.left_alone:
+                        if listings.loader is None or name in listings.excluded_names:
                             loader = SourceFileLoader(fullname, origin)
                         else:
-                            loader = archived.loader(fullname, origin, archived.policies, (listing["."], offset, size))
+                            loader = listings.loader(fullname, origin, listings.policies, (listing["."], offset, size))
                     elif record:
-                        package, origin = None, f"{place}/{name}{record}"
+                        package, origin = None, f"{entry_path}/{name}{record}"
                         loader = ExtensionFileLoader(fullname, origin)
                     else:
                         return None
                     spec: Any = ModuleSpec(fullname, loader, origin=origin)
                     spec._set_fileattr = True
                     spec.submodule_search_locations = package
-                    if archived.suffix and type(record) is tuple:
-                        spec._cached = f"{archived.prefix}{origin[:-2]}{archived.suffix}"
+                    if listings.suffix and type(record) is tuple:
+                        spec._cached = f"{listings.prefix}{origin[:-2]}{listings.suffix}"
                     return spec
             if finder is _UNKNOWN:
-                finder = _new_finder(place)
+                finder = _new_finder(entry_path)
             if type(finder) is not _directory_finder:
                 return None
             directory = finder.path
@@ -129,45 +132,45 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                     except OSError:
                         continue
                 elif name + suffix not in names or (
-                    (known is None or loader is not SourceFileLoader or not known(base + suffix))
+                    (is_file is None or loader is not SourceFileLoader or not is_file(base + suffix))
                     and system.stat(base + suffix).st_mode & S_IFMT != S_IFREG
                 ):
                     continue
                 spec = ModuleSpec(fullname, loader(fullname, base + suffix), origin=base + suffix)
-                spec._set_fileattr = True  # what `has_location` sets
+                spec._set_fileattr = True  # set by the property `has_location`
                 spec.submodule_search_locations = package
                 return spec
-            if package is not None:  # a portion of a namespace package, or a file without a suffix
+            if package is not None:  # part of a namespace package, or a file without a suffix
                 return None
-    except (OSError, ValueError, TypeError, AttributeError) as error:  # no such file, or not a path at all
+    except (OSError, ValueError, TypeError, AttributeError) as error:  # a missing file, or an invalid path
         if is_foreign(error):
             raise
         return None
-    # What has come to a directory since the archive was built must be ours, too: the path finder's has a timestamp.
-    return find_in_listings(fullname, elsewhere, known) if elsewhere else NOWHERE
+    # Packages added after the archive was built are searched for here too: PathFinder trusts the directories' mtimes.
+    return find_in_listings(fullname, unlisted, is_file) if unlisted else NOT_FOUND
 
 
-def _is_not_here(name: str) -> bool:
-    """Say whether nothing in the current directory has this name: one system call; its path alone would cost another."""
+def _is_absent_here(name: str) -> bool:
+    """Return whether no name in the current directory matches, at the cost of one `stat` of "."."""
     global _here, _names_here  # noqa: PLW0603
     status = system.stat(".")
     now = status.st_dev, status.st_ino, status.st_mtime_ns
     if now != _here:
-        _names_here = {each.partition(".")[0] for each in system.listdir(".")}
+        _names_here = {entry.partition(".")[0] for entry in system.listdir(".")}
         _here = now
     return name not in _names_here
 
 
-def look_again_here() -> None:
-    """Forget the names in the current directory: one may have been added within what its mtime tells apart."""
+def forget_current_directory() -> None:
+    """Forget the names in the current directory: a file may have been added without a change of the mtime."""
     global _here  # noqa: PLW0603
     _here = None
 
 
 def _new_finder(path: str) -> "Any":
-    """Return the finder for a directory that no finder is known for yet, and have `PathFinder` know it, too.
+    """Return the finder for a directory without one, and store it in `sys.path_importer_cache` as `PathFinder` does.
 
-    The hooks are asked in their order, but for zipimport's, which refuses every directory, at some length.
+    The path hooks are asked in order, except zipimport's, which takes long to refuse a directory.
     """
     if system.stat(path).st_mode & S_IFMT == S_IFDIR:
         for hook in sys.path_hooks:
@@ -176,7 +179,7 @@ def _new_finder(path: str) -> "Any":
                     finder = sys.path_importer_cache[path] = hook(path)
                 except ImportError:
                     continue
-                except Exception:  # noqa: BLE001 -- the hook's own; PathFinder asks it again, and lets that pass
+                except Exception:  # noqa: BLE001 -- PathFinder will call the hook again and raise this
                     return _UNKNOWN
                 return finder
     return _UNKNOWN

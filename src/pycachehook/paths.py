@@ -1,4 +1,4 @@
-"""Where the entry of a source lies: as pure functions of names, without a look at the disk.
+"""The path of a source's entry, computed from names alone without access to the disk.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -8,31 +8,31 @@ import sys
 
 from .system import BUILTINS, S_IFDIR, S_IFMT, builtin_module, is_foreign, system
 
-__builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-OWN_DIR = ".pycachehook"  # our own files, below the cache directory
+OWN_DIR = ".pycachehook"  # pycachehook's own files, below the cache directory
 MIRROR, SHARED = "mirror", "shared"  # layouts
-SHARED_DIR = "shared"  # in it: the entries that go by what is in their source
+SHARED_DIR = "shared"  # below OWN_DIR: the entries of the layout `shared`
 TAG_FILE = "CACHEDIR.TAG"
 IGNORE_FILE = ".gitignore"
-FORMAT = "1\n"  # what is in `.pycachehook/format`, the mark of a cache that this package made
+CACHE_FORMAT = "1\n"  # content of `.pycachehook/format`, which marks a cache made by this package
 
-TEMPORARY_PREFIX = ".pycachehook-"  # how the names of files begin and end that are being written
+TEMPORARY_PREFIX = ".pycachehook-"  # of the names of files that are being written
 TEMPORARY_SUFFIX = ".tmp"
 
-_PACKAGE_DIRECTORIES = ("site-packages", "dist-packages")  # what directories of installed packages are called
+_PACKAGE_DIRECTORIES = ("site-packages", "dist-packages")  # names of directories with installed packages
 
 
 class Layout:
-    """The names that this interpreter gives to entries: cache tag, optimization level, separators.
+    """The file names of entries for one interpreter: cache tag, optimization level, separators.
 
-    `windows=None` means: as the running system does it. `plain_suffix` takes the place of the `py` of a source path in
-    normal form, and the root of a cache goes in front: that is what `mirrored` gives for nearly all of them. None: never.
+    `windows=None` means the running system. For a source path in normal form, `mirrored` returns the root of the cache
+    followed by the path with `py` replaced by `plain_suffix`. On Windows `plain_suffix` is None.
     """
 
     __slots__ = ("_suffix", "_windows", "cache_tag", "optimization", "plain_suffix")
@@ -47,7 +47,7 @@ class Layout:
 
     @classmethod
     def current(cls) -> "Layout | None":
-        """Return the layout of the running interpreter, or None where it caches nothing (no cache tag, PEP 3147)."""
+        """Return the layout of the running interpreter; None without a cache tag, where nothing is cached (PEP 3147)."""
         tag = sys.implementation.cache_tag
         return None if tag is None else cls(tag, sys.flags.optimize)
 
@@ -57,10 +57,10 @@ class Layout:
         return f"{base or rest}{dot}{self._suffix}"
 
     def mirrored(self, root: str, source: str) -> str:
-        """Return the entry's place below `root`, which on POSIX is the one that `PYTHONPYCACHEPREFIX=root` gives.
+        """Return the path of the entry below `root`; on POSIX it is the path that `PYTHONPYCACHEPREFIX=root` gives.
 
-        On Windows CPython drops the drive, so that two sources can share a place (gh-90998); here the drive
-        and a share's `UNC` are components of their own, and no two sources do.
+        On Windows CPython drops the drive, so that two sources can have the same path (gh-90998). Here the drive, and
+        for a share the name `UNC`, are path components, so that no two sources have the same path.
         """
         if self._windows:
             return self._mirrored_windows(root, source)
@@ -74,15 +74,15 @@ class Layout:
         return f"{root}/{head}/{self.entry_name(tail)}" if head else f"{root}/{self.entry_name(tail)}"
 
     def by_digest(self, root: str, digest: str) -> str:
-        """Return the place below `root` of the entry that goes by a hexadecimal digest, for `layout = "shared"`.
+        """Return the path below `root` of the entry with a hexadecimal digest, for `layout = "shared"`.
 
-        One digit, then two: 4,096 directories at most, which at a million entries have some 244 names each.
+        The first three digits give at most 4,096 directories, with about 244 names each for a million entries.
         """
         folder = f"{root.rstrip('/')}/{OWN_DIR}/{SHARED_DIR}"
         return f"{folder}/{digest[0]}/{digest[1:3]}/{digest[3:]}.{self._suffix}"
 
     def in_tree(self, source: str) -> str:
-        """Return the place in the source's own `__pycache__`."""
+        """Return the path of the pyc in the source's own `__pycache__`."""
         separator = "\\" if self._windows else "/"
         head, slash, tail = (source.replace("/", "\\") if self._windows else source).rpartition(separator)
         return f"{head}{slash}__pycache__{separator}{self.entry_name(tail)}"
@@ -96,20 +96,20 @@ class Layout:
 
 
 def _absolute_on_windows(path: str) -> tuple[str, str]:
-    """Return the drive or share of a path with backslashes, and what follows it, from the current directory if relative."""
+    """Split a path with backslashes, made absolute from the current directory, into drive or share and the rest."""
     drive, rest = _split_drive(path)
     if drive and (rest[:1] == "\\" or drive[1:] != ":"):
         return drive, rest
-    here, folder = _split_drive(system.getcwd().replace("/", "\\"))
+    current_drive, folder = _split_drive(system.getcwd().replace("/", "\\"))
     if not drive and rest[:1] == "\\":
-        return here, rest
-    if drive and drive.lower() != here.lower():  # relative to another drive's current directory, which is not known
+        return current_drive, rest
+    if drive and drive.lower() != current_drive.lower():  # relative to an unknown directory on another drive
         return drive, rest
-    return here, f"{folder.rstrip(chr(92))}\\{rest}"
+    return current_drive, f"{folder.rstrip(chr(92))}\\{rest}"
 
 
 def _split_drive(path: str) -> tuple[str, str]:
-    """Return the drive, share or device that a path with backslashes begins with, and the rest."""
+    """Split a path with backslashes into its drive, share or device, and the rest."""
     if path[1:2] == ":":
         return path[:2], path[2:]
     if path[:2] != "\\\\":
@@ -121,7 +121,7 @@ def _split_drive(path: str) -> tuple[str, str]:
 
 
 def _drive_name(drive: str) -> str:
-    """Return folder names for a drive letter, a share or a device: one to one, and such as a folder may have."""
+    """Return folder names for a drive letter, share or device: valid as names, and different for different drives."""
     if drive[1:] == ":":
         return f"{drive[0].upper()}$"
     escaped = drive[2:].replace("$", "$$").replace(":", "$c").replace("?", "$q")
@@ -131,7 +131,7 @@ def _drive_name(drive: str) -> str:
 
 
 def _kept_inside(head: str) -> str:
-    """Return `head`, shortened as the kernel would if its `..` lead above the root: an entry stays below the cache."""
+    """Return `head` without the `..` that would lead above the root, as the kernel ignores them."""
     depth = 0
     for part in head.split("/"):
         depth += -1 if part == ".." else part not in ("", ".")
@@ -148,26 +148,26 @@ def normalized(path: str) -> str:
             del kept[-1:]
         elif part not in ("", "."):
             kept.append(part)
-    slashes = "//" if path[:2] == "//" and path[2:3] != "/" else "/"  # POSIX gives two a meaning of their own
+    slashes = "//" if path[:2] == "//" and path[2:3] != "/" else "/"  # POSIX: two leading slashes are special
     return slashes + "/".join(kept)
 
 
 def default_cache_dir() -> str | None:
-    """Return the user's cache directory for this package: in `XDG_CACHE_HOME`, or what the system uses for it.
+    """Return the user's cache directory for this package, below `XDG_CACHE_HOME` or the system's equivalent.
 
-    None where this user has no home directory that exists and is the user's own: a home directory is never made. The
-    XDG base directory specification ignores a relative `XDG_CACHE_HOME`; so does this.
+    Returns None if the user has no home directory that exists and belongs to the user, because a home directory is
+    never created. A relative `XDG_CACHE_HOME` is ignored, as the XDG Base Directory Specification demands.
     """
     return _default()[0]
 
 
 def why_no_default_cache_dir() -> str | None:
-    """Return one sentence saying why `default_cache_dir` returns None; None where it does not."""
+    """Return one sentence that says why `default_cache_dir` returns None, or None if it does not."""
     return _default()[1]
 
 
 def _default() -> tuple[str | None, str | None]:  # noqa: PLR0911 -- a chain of conditions
-    """Return the default cache directory, or None and why there is none."""
+    """Return the default cache directory and None, or None and the reason why there is none."""
     if system.windows:
         base = os.environ.get("LOCALAPPDATA") or _joined(_home(), "AppData\\Local")
         if base is None:
@@ -204,7 +204,7 @@ def _none(why: str) -> str:
 
 
 def missing_home(path: str) -> str | None:
-    """Return the user's home directory if `path` is in it and it does not exist: it is not made for a cache."""
+    """Return the user's home directory if `path` is in it and it does not exist; it must not be created for a cache."""
     home = _home()
     if home is None or home == "/" or not f"{path}/".startswith(f"{home}/"):
         return None
@@ -216,7 +216,7 @@ def _joined(folder: str | None, name: str) -> str | None:
 
 
 def _owner_of_directory(path: str) -> int | None:
-    """Return the owner's user id of an existing directory, else None."""
+    """Return the owner's user id of an existing directory, or None."""
     try:
         status = system.stat(path)
     except (OSError, ValueError) as error:
@@ -227,7 +227,7 @@ def _owner_of_directory(path: str) -> int | None:
 
 
 def _home(user: str = "") -> str | None:
-    """Return the home directory of a user, or of the one who runs this: an absolute path; None if it is not known."""
+    """Return the absolute home directory of a user, by default of the current one; None if it is unknown."""
     if system.windows:
         return None if user else os.environ.get("USERPROFILE") or None
     if not user and "HOME" in os.environ:
@@ -245,10 +245,11 @@ def _home(user: str = "") -> str | None:
 
 
 def installed_predicate(*, windows: bool = system.windows) -> "Callable[[str], bool]":
-    """Return a function that says of a source's path whether it lies in the standard library or an installed package.
+    """Return a predicate on source paths: whether the path is in the standard library or an installed package.
 
-    That is below the directories that `sysconfig` calls `stdlib`, `purelib` and `platlib`, for `sys.prefix` and
-    `sys.base_prefix`, or below a `site-packages` or `dist-packages` directory that is on `sys.path` when it is asked.
+    These are the directories that `sysconfig` calls `stdlib`, `purelib` and `platlib`, for `sys.prefix` and
+    `sys.base_prefix`, and each `site-packages` or `dist-packages` directory that is on `sys.path` at the time of the
+    call.
     """
     separator = "\\" if windows else "/"
 
@@ -261,7 +262,7 @@ def installed_predicate(*, windows: bool = system.windows) -> "Callable[[str], b
     version = "python{}.{}{}".format(*sys.version_info[:2], "t" if "t" in getattr(sys, "abiflags", "") else "")
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     folders = ["Lib"] if windows else [f"{lib}/{version}" for lib in {"lib", sys.platlibdir}]
-    # This package's own folder counts, wherever it lies: an editable installation is one, too.
+    # The folder of this package always counts, because it may be an editable installation.
     known = [os.path.dirname(os.__file__), __file__.rpartition(separator)[0]]
     known += [separator.join((prefix, folder, "site-packages")) for prefix in prefixes for folder in folders]
     directories = tuple(f"{normal(directory)}{separator}" for directory in known)
@@ -285,10 +286,10 @@ def installed_predicate(*, windows: bool = system.windows) -> "Callable[[str], b
 
 
 def absolute(path: str, base: str | None = None) -> str | None:
-    """Return `path` absolute and normalized, from `base` or the current directory, `~` expanded.
+    """Return `path` absolute and normalized, relative to `base` or the current directory, with `~` expanded.
 
-    None where that cannot be: `~` of a user whose home directory is not known, or a relative path in a current
-    directory that has been removed. A directory whose name begins with `~` is written `./~name`.
+    Returns None for the `~` of a user without a known home directory, and for a relative path in a current directory
+    that has been removed. A directory whose name begins with `~` has to be written as `./~name`.
     """
     if path.startswith("~"):
         length = next((at for at, letter in enumerate(path) if letter in _SEPARATORS), len(path))

@@ -1,6 +1,8 @@
-"""Shell patterns, by which rules choose sources: as `fnmatch.fnmatchcase`, which would load `re` in the middle of an import.
+"""Shell patterns that select sources in rules, with the semantics of `fnmatch.fnmatchcase`.
 
-Start-up module, where rules are configured: imports nothing at module level that the interpreter has not already loaded.
+`fnmatch` itself would load `re` in the middle of an import.
+
+Start-up module where rules are configured: imports nothing at module level that the interpreter has not already loaded.
 """
 
 from .system import BUILTINS
@@ -9,19 +11,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    Letter = str | tuple[bool, str] | None  # a character; a set of them, negated or not, with its ranges; None: any
+    Letter = str | tuple[bool, str] | None  # a character; (negated, set with ranges); None: any character
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 
 def matcher(patterns: "Sequence[str]") -> "Callable[[str], bool]":
-    """Return a function that says of a path whether any of the patterns matches the whole of it; `*` also matches `/`."""
+    """Return a function that tells whether any of the patterns matches a whole path; `*` also matches `/`."""
     tests = [
         _plain(pattern) if "?" not in pattern and "[" not in pattern else _with_sets(pattern) for pattern in patterns
     ]
 
     def matches(path: str) -> bool:
-        for test in tests:  # noqa: SIM110 -- runs for every import: a generator costs more
+        for test in tests:  # noqa: SIM110 -- runs for every import, and a generator costs more
             if test(path):
                 return True
         return False
@@ -30,7 +32,7 @@ def matcher(patterns: "Sequence[str]") -> "Callable[[str], bool]":
 
 
 def _plain(pattern: str) -> "Callable[[str], bool]":
-    """Return the test of a pattern in which `*` alone is special."""
+    """Return the test for a pattern whose only special character is `*`."""
     first, *between = pattern.split("*")
     if not between:
         return pattern.__eq__
@@ -52,7 +54,7 @@ def _plain(pattern: str) -> "Callable[[str], bool]":
 
 
 def _with_sets(pattern: str) -> "Callable[[str], bool]":
-    """Return the test of a pattern with `?`, `[...]` or `[!...]` in it."""
+    """Return the test for a pattern that contains `?`, `[...]` or `[!...]`."""
     first, *between = _parts(pattern)
     last = between.pop() if between else None
 
@@ -75,7 +77,7 @@ def _with_sets(pattern: str) -> "Callable[[str], bool]":
 
 
 def _parts(pattern: str) -> "list[list[Letter]]":
-    """Return what is between the stars of a pattern, for each character of a path what it may be."""
+    """Split a pattern at its stars; each part lists, character by character, what the path may contain."""
     parts: list[list[Letter]] = [[]]
     at = 0
     while at < len(pattern):
@@ -97,25 +99,26 @@ def _parts(pattern: str) -> "list[list[Letter]]":
 
 
 def _fits(part: "list[Letter]", path: str, begin: int) -> bool:
-    for letter, found in zip(part, path[begin : begin + len(part)], strict=False):
+    """Return whether `part` matches the characters of `path` from index `begin` on."""
+    for letter, character in zip(part, path[begin : begin + len(part)], strict=False):
         if type(letter) is tuple:
-            if _is_in(letter[1], found) is letter[0]:
+            if _is_in(letter[1], character) is letter[0]:
                 return False
-        elif letter is not None and letter != found:
+        elif letter is not None and letter != character:
             return False
     return True
 
 
-def _is_in(ranges: str, found: str) -> bool:
-    """Say whether a character is in the set that is written as in `[...]`: characters, and ranges as `a-z`."""
+def _is_in(ranges: str, character: str) -> bool:
+    """Return whether a character is in a set written as in `[...]`: characters, and ranges such as `a-z`."""
     at = 0
     while at < len(ranges):
         if ranges[at + 1 : at + 2] == "-" and at + 2 < len(ranges):
-            if ranges[at] <= found <= ranges[at + 2]:
+            if ranges[at] <= character <= ranges[at + 2]:
                 return True
             at += 3
         else:
-            if ranges[at] == found:
+            if ranges[at] == character:
                 return True
             at += 1
     return False

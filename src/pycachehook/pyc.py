@@ -1,4 +1,4 @@
-"""The entry: a PEP 552 pyc with a seal behind it.
+"""The format of an entry: a PEP 552 pyc followed by a seal.
 
     bytes 0 to 3    magic number of the interpreter
     bytes 4 to 7    flags, little-endian: 0 timestamp, 1 unchecked-hash, 3 checked-hash
@@ -8,11 +8,11 @@
         8 bytes     b"PYCHOOK2"
         4 bytes     flags, little-endian; bit 0: compiling the source emitted warnings
         8 bytes     second hash of the source, SipHash under `CHECK_KEY`
-        8 bytes     source hash, under the header's key, of all the bytes before
+        8 bytes     source hash, under the header's key, of all bytes before it
 
-CPython reads up to the end of the marshalled object and no further, so a sealed entry is a pyc for everybody. The
-header's source hash has 64 bits and a public key: two sources that share it can be found in a minute. Both hashes
-together have 128 bits.
+CPython reads up to the end of the marshalled object and no further, so a sealed entry is a valid pyc for every reader.
+The header's source hash has 64 bits and a public key: two sources with the same hash can be found in a minute. The two
+hashes together have 128 bits.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -38,7 +38,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 HEADER_SIZE = 16
 SEAL_NAME = b"PYCHOOK"
@@ -46,7 +46,7 @@ SEAL_MAGIC = SEAL_NAME + b"2"
 SEAL_SIZE = 28
 CHECK_KEY = int.from_bytes(b"PYCHOOKS", "little")
 WARNED = 1  # the seal's flag: compiling the source emitted warnings
-MOST = 1 << 17  # bytes of a source to read at once, without asking how many there are: few have more
+READ_SIZE = 1 << 17  # bytes of a source to read at once, without asking how many there are: few have more
 
 TIMESTAMP = "timestamp"
 UNCHECKED_HASH = "unchecked-hash"
@@ -60,24 +60,24 @@ _CODE_TYPE = type((lambda: None).__code__)
 _FLAGS_BY_PREFIX = {MAGIC_NUMBER + flags.to_bytes(4, "little"): flags for flags in FLAGS.values()}
 _NO_WARNINGS = bytes(4)
 _loads = system.loads
-_stream_load = (_marshal_load,)  # in a tuple: tools that replace functions look for them in a module's globals
+_stream_load = (_marshal_load,)  # in a tuple, because pyfakefs and the like replace functions in a module's globals
 
 
 def timestamp_stamp(mtime: float, size: int) -> bytes:
-    """Return the stamp of a timestamp pyc; `mtime` in seconds since the epoch, `size` in bytes."""
+    """Return the stamp of a timestamp pyc for `mtime`, in seconds since the epoch, and `size`, in bytes."""
     return (int(mtime) & 0xFFFFFFFF).to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def second_hash(source: "bytes | memoryview") -> bytes:
-    """Return the 8 bytes that a seal records of its source besides the header's source hash."""
+    """Return the 8-byte hash of a source that the seal records in addition to the header's source hash."""
     return siphash(CHECK_KEY, source)
 
 
 def encode(code: "CodeType", flags: int, stamp: bytes, check: bytes, *, warned: bool = False) -> bytes:
     """Return the bytes of a sealed entry.
 
-    `stamp` is the source hash or `timestamp_stamp()`, `check` is `second_hash()` of the source, `warned` says whether
-    compiling it emitted warnings. Raises ValueError for code that marshal cannot write.
+    `stamp` is the source hash or `timestamp_stamp()`, `check` is the `second_hash()` of the source, and `warned` is
+    whether compiling it emitted warnings. Raises ValueError for code that marshal cannot write.
     """
     seal_flags = (WARNED if warned else 0).to_bytes(4, "little")
     header = (MAGIC_NUMBER, flags.to_bytes(4, "little"), stamp)
@@ -86,9 +86,9 @@ def encode(code: "CodeType", flags: int, stamp: bytes, check: bytes, *, warned: 
 
 
 def read_header(data: bytes) -> tuple[int, bytes]:
-    """Return `(flags, stamp)` of an entry whose seal, if it has one, holds, without a look at the code.
+    """Return `(flags, stamp)` of an entry without reading its code; a seal, if present, is verified.
 
-    Raises `Miss` naming the defect.
+    Raises `Miss` with the defect.
     """
     flags = _FLAGS_BY_PREFIX.get(data[:8])
     if flags is None or len(data) <= HEADER_SIZE:
@@ -101,12 +101,12 @@ def read_header(data: bytes) -> tuple[int, bytes]:
 def load(data: bytes, path: str) -> "tuple[int, bytes, bytes | None, CodeType]":
     """Return `(flags, stamp, check, code)` of an entry, with `path` as the code's file name.
 
-    `check` is the seal's second hash of the source, None for an entry without a seal. Raises `Miss` naming the
-    defect: what `read_header` would name, before the body is touched; then a body that is no code object, or is
-    followed by the remains of a seal. An entry whose source warns when it is compiled is a miss where warning filters
-    were given (`sys.warnoptions`), so that they decide.
+    `check` is the seal's second hash of the source, or None for an entry without a seal. Raises `Miss` with the defect:
+    first whatever `read_header` reports, before the code is unmarshalled; then a body that is not a code object or that
+    is followed by the remains of a seal. An entry whose source emits warnings when compiled is a miss if warning
+    filters were given (`sys.warnoptions`), because the filters must see the warnings.
 
-    It repeats what `read_header` does, for the reason that `path_search.find_in_listings` gives.
+    The checks of `read_header` are repeated here for the reason given in `path_search.find_in_listings`.
     """
     flags = _FLAGS_BY_PREFIX.get(data[:8])
     if flags is None or len(data) <= HEADER_SIZE:
@@ -153,9 +153,9 @@ def check_source(
         opened: list[int] = []  # see `system.read_file`
         try:
             opened.extend(map(system.open, (path,), (READ_FLAGS,)))
-            source = system.read(opened[0], MOST)
+            source = system.read(opened[0], READ_SIZE)
             if (
-                len(source) < MOST
+                len(source) < READ_SIZE
                 and siphash(KEY, source) == stamp
                 and (check is None or siphash(CHECK_KEY, source) == check)
             ):
@@ -179,17 +179,17 @@ def check_source(
 
 
 def is_sealed(data: "bytes | memoryview") -> bool:
-    """Say whether the entry carries a seal of this version, intact or not."""
+    """Return whether the entry has a seal of the current version, intact or damaged."""
     return data[-28:-20] == SEAL_MAGIC
 
 
 def warned(data: bytes) -> bool:
-    """Say whether compiling the source of a sealed entry emitted warnings."""
+    """Return whether compiling the source of a sealed entry emitted warnings."""
     return is_sealed(data) and bool(data[-20] & WARNED)
 
 
 def _defect(data: bytes) -> Miss:
-    """Tell another interpreter's entry from one of this interpreter whose header was damaged."""
+    """Return the miss for an unknown header: an entry of another interpreter, or a damaged one of this interpreter."""
     if len(data) <= HEADER_SIZE or data[:4] == MAGIC_NUMBER or data[2:4] != MAGIC_NUMBER[2:]:
         return Miss(CORRUPT, "header")
     if is_sealed(data) and source_hash(memoryview(data)[:-8], int.from_bytes(data[:4], "little")) != data[-8:]:
@@ -198,13 +198,14 @@ def _defect(data: bytes) -> Miss:
 
 
 def _trailing(data: bytes) -> Miss:
+    """Return the miss for an entry without a current seal that has bytes behind its code."""
     if data[-16:-8] == SEAL_NAME + b"1" and siphash(KEY, memoryview(data)[:-8]) == data[-8:]:
         return Miss(OTHER_MODE, "the seal has an earlier version")
     return Miss(CORRUPT, "broken seal")
 
 
 def _seems_broken_seal(data: bytes) -> bool:
-    """Say whether the last bytes could be a seal that was cut short or had a letter changed."""
+    """Return whether the entry may end in a truncated seal, or in one with a changed magic."""
     tail = data[-SEAL_SIZE - 8 :]
     if SEAL_NAME in tail or any(tail.endswith(SEAL_NAME[:length]) for length in range(1, 8)):
         return True
@@ -212,7 +213,7 @@ def _seems_broken_seal(data: bytes) -> bool:
 
 
 def _has_trailing_bytes(data: bytes) -> bool:
-    """Say whether anything follows the marshalled object (slow: the object is read a second time)."""
+    """Return whether any bytes follow the marshalled object. This is slow, because it unmarshals the object again."""
     stream = BytesIO(data)
     stream.seek(HEADER_SIZE)
     _stream_load[0](stream)

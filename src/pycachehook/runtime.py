@@ -1,17 +1,17 @@
-"""What is installed in this interpreter: the finder, the policies, and what they change in `sys`.
+"""The installation in this interpreter: the finder, the policies, and the attributes of `sys` that they change.
 
-And the start-up that the activation files call, which needs no more than this: the `Hook` that programs see is made
-when one asks for it.
+It includes the function that the activation files call at a start. The `Hook` that programs see is created on demand.
 
-Start-up module: imports nothing at module level that the interpreter has not already loaded, but `gc`, which is built
-in. It is longer than other modules because one more of them would cost every start.
+Start-up module: imports nothing at module level that the interpreter has not already loaded, except `gc`, which is
+built in. It is longer than other modules because one more module would slow down every start.
 """
 
 import gc
 import os
 import sys
 
-from . import __version__, disabled_by_environment, own_modules
+from . import __version__, own_modules
+from . import disabled_by_environment as disabled_by_environment
 from ._compat import PathFinder
 from .cache_dir import DISABLED, CacheDir
 from .events import Stats, process_listeners
@@ -33,21 +33,20 @@ if TYPE_CHECKING:
 
     Values = dict[str, Any]  # option values by name, already checked
 
-# A program may replace `builtins.__import__`, and is not to see what this module imports.
+# A program may replace `builtins.__import__`, and must not see what this module imports.
 __builtins__ = BUILTINS
 
-killed = disabled_by_environment
 current: "Runtime | None" = None  # see `installed`
-activation: "tuple[Values, str] | None" = None  # what the activation files say, and which file, once they have run
+activation: "tuple[Values, str] | None" = None  # options and path of the start-up file, once it has run
 _resets_after_fork = False
 
 
 class Composition:
-    """What option values come to; `compose` makes it, `Runtime.put` installs it.
+    """The objects made from option values; `compose` creates them, `Runtime.install` installs them.
 
-    `directory` is the default cache directory; None: there is none, for the `reason`. `private` says that it is the
-    user's own default one. `archives` are all that are configured, used or refused. `options` are the values with their
-    origins, where those are known.
+    `directory` is the default cache directory, or None for the given `reason`. `private` is whether it is the user's
+    own default one. `archives` are all configured archives, used or refused. `options` are the values with their
+    origins, if these are known.
     """
 
     def __init__(self, values: "Values", *, private: bool, options: "Options | None") -> None:
@@ -72,9 +71,9 @@ def compose(
     options: "Options | None" = None,
     look_only: bool = False,
 ) -> Composition:
-    """Return what the option values come to, with nothing of it installed.
+    """Return the composition for the option values without installing it.
 
-    Missing cache directories are made, unless `look_only`. Raises `CacheDirError`, under `strict` only.
+    Missing cache directories are created unless `look_only`. Raises `CacheDirError` under `strict` only.
     """
     composed = Composition(values, private=private, options=options)
     layout = Layout.current()
@@ -87,30 +86,32 @@ def compose(
 
         raise CacheDirError(composed.reason)
     by_rule = [{**values, **rule} if rule.get("enabled", True) else None for rule in values["rules"]]
-    used = [values, *(each for each in by_rule if each is not None)]
+    used = [values, *(rule_values for rule_values in by_rule if rule_values is not None)]
     composed.cache_dirs = _cache_dirs(used, private=private, look_only=look_only)
     composed.directory = composed.cache_dirs.get(values["cache_dir"])
-    if values["archives"]:  # after the directories, because it has the disk read megabytes
-        from .archive import open_all  # loads mmap, and few have any
+    if values["archives"]:  # after the directories, because this makes the disk read megabytes
+        from .archive import open_all  # loads mmap, which few processes need
 
         composed.archives = open_all(values["archives"], allow_shared=values["allow_shared"], strict=values["strict"])
         composed.listings = listings_of(composed.archives)
     composed.default = _policy(values, layout, composed, stats)
     composed.rules = tuple(
-        (_matcher(rule["match"]), None if each is None else _policy(each, layout, composed, stats))
-        for rule, each in zip(values["rules"], by_rule, strict=True)
+        (_matcher(rule["match"]), None if rule_values is None else _policy(rule_values, layout, composed, stats))
+        for rule, rule_values in zip(values["rules"], by_rule, strict=True)
     )
     composed.loader = _loader_of(values)
     return composed
 
 
 def _cache_dirs(used: "Sequence[Mapping[str, Any]]", *, private: bool, look_only: bool) -> dict[str, CacheDir]:
-    """Return a `CacheDir` for each path; one that any of the values may write to is not read-only."""
-    written = () if look_only else {each["cache_dir"] for each in used if not each["read_only"]}
+    """Return a `CacheDir` for each path; it is not read-only if any of the option values allow writing to it."""
+    written = (
+        () if look_only else {option_values["cache_dir"] for option_values in used if not option_values["read_only"]}
+    )
     default = used[0]
     same: dict[str, Any] = {name: default[name] for name in ("allow_shared", "force_write", "strict", "lock_timeout")}
     made: dict[str, CacheDir] = {}
-    for path in (each["cache_dir"] for each in used):
+    for path in (option_values["cache_dir"] for option_values in used):
         if path is not None and path not in made:
             own = private and path == default["cache_dir"]
             made[path] = CacheDir(path, read_only=path not in written, private=own, **same)
@@ -119,13 +120,13 @@ def _cache_dirs(used: "Sequence[Mapping[str, Any]]", *, private: bool, look_only
 
 def _policy(values: "Mapping[str, Any]", layout: Layout, composed: Composition, stats: Stats) -> Policy:
     directory = composed.cache_dirs.get(values["cache_dir"])
-    archives: Any = tuple(each for each in composed.archives if each.usable)
+    archives: Any = tuple(archive for archive in composed.archives if archive.usable)
     hooked = reads_by_open_code(values["open_code"])
     in_tree = _in_tree(values["in_tree"], layout, open_code=hooked)
     if directory is None or directory.status == DISABLED:
         return Policy((*archives, *in_tree), None, stats)
     if values["layout"] == SHARED:
-        from .content_store import SharedStore  # for those who ask for it
+        from .content_store import SharedStore  # loaded only if configured
 
         store: Store = SharedStore(directory, layout, stats, read_only=values["read_only"], open_code=hooked)
     else:
@@ -143,19 +144,19 @@ def _in_tree(wish: str, layout: Layout, *, open_code: bool) -> tuple[InTree, ...
 
 
 def reads_by_open_code(wish: str) -> bool:
-    """Return whether code is read by `io.open_code`, for a value of the option `open_code`.
+    """Return whether code is read through `io.open_code`, for a value of the option `open_code`.
 
-    "auto" is what `enable` has found out: Python has no way to ask whether an embedder has set a hook (PEP 578).
+    For "auto", `enable` has recorded whether an embedder has set a hook (PEP 578), because Python cannot be asked.
     """
     start_up_file = sys.modules.get("_pycachehook_startup")
     return wish == "always" or (wish == "auto" and bool(getattr(start_up_file, "OPEN_CODE_HOOKED", False)))
 
 
 class Runtime:
-    """The finder in `sys.meta_path` and what it needs: a `Composition`, which another one may replace.
+    """The finder in `sys.meta_path` with its current `Composition`.
 
-    `stats` holds the counters since it was installed, `hook` what programs have been given for it, `composition` what
-    is installed, None before and after.
+    `stats` holds the counters since the installation. `hook` is the `Hook` that programs have been given, if any.
+    `composition` is None before the installation and after its end.
     """
 
     version = __version__
@@ -165,36 +166,36 @@ class Runtime:
         self.composition: Composition | None = None
         self.hook: Any = None
         self.policies = Policies()
-        self.policies.leave_prefix = self.leave_prefix
+        self.policies.restore_prefix = self.restore_prefix
         self._finder: Any = CachingFinder(self.policies, self)
-        self._found: dict[str, tuple[object, object]] = {}  # what `sys` held, and what we put there
+        self._replaced: dict[str, tuple[object, object]] = {}  # attributes of `sys`: previous and new value
         self._listens = False
-        self._earlier: Any = None  # what `put` has to replace
+        self._earlier: Any = None  # the runtime that `install` will replace
 
     @classmethod
-    def of_this_copy(cls, found: "Any") -> "Runtime":
-        """Return `found`, or what is to replace it if it is of a copy of this package that is no longer in `sys.modules`.
+    def of_this_copy(cls, existing: "Any") -> "Runtime":
+        """Return `existing`, or a replacement if it belongs to a copy of this package outside `sys.modules`.
 
-        Objects of two copies do not go together: each knows only its own exceptions. What goes on is what others hold:
-        the hook, the counters, and what `sys` held before.
+        Objects of two copies cannot be combined: each copy catches only its own exceptions. The replacement takes over
+        what programs may hold: the hook, the counters, and the previous values of `sys`.
         """
-        if type(found) is cls:
-            return found
+        if type(existing) is cls:
+            return existing
         new = cls()
-        new._earlier = found
-        if found.version == cls.version:
-            new.stats, new.hook, new._listens = found.stats, found.hook, True
+        new._earlier = existing
+        if existing.version == cls.version:
+            new.stats, new.hook, new._listens = existing.stats, existing.hook, True
         return new
 
     @property
     def cache_dirs(self) -> dict[str, CacheDir]:
-        """Each cache directory in use, by its path."""
+        """The cache directories in use, by path."""
         return {} if self.composition is None else self.composition.cache_dirs
 
-    def put(self, composition: Composition) -> None:
-        """Install what option values come to, in place of any before."""
+    def install(self, composition: Composition) -> None:
+        """Install `composition` in place of the current one, if any."""
         global current  # noqa: PLW0603 -- the one of this interpreter
-        if type(composition) is not Composition:  # it is of an earlier copy of this module, see `of_this_copy`
+        if type(composition) is not Composition:  # it belongs to an earlier copy of this module, see `of_this_copy`
             composition = compose(composition.values, self.stats, private=composition.private)
         if not self._listens:
             _listen(self.stats)
@@ -211,8 +212,8 @@ class Runtime:
             sys.meta_path.insert(_position() if position is None else position, self._finder)
         current = self
 
-    def withdraw(self) -> None:
-        """Take everything out and restore `sys`. Modules already loaded stay; what they load later is CPython's."""
+    def uninstall(self) -> None:
+        """Remove the finder and restore `sys`. Loaded modules stay; their later imports are loaded by CPython alone."""
         global current  # noqa: PLW0603
         if current is self:
             current = None
@@ -222,33 +223,33 @@ class Runtime:
         self.composition = None
 
     def directory(self) -> CacheDir | None:
-        """Return the default cache directory, if there is one in use."""
+        """Return the default cache directory, or None if there is none in use."""
         return None if self.composition is None else self.composition.directory
 
-    def leave_prefix(self) -> None:
-        """Restore the `sys.pycache_prefix` that was found: a program that writes pycs is to write them where it would."""
-        if "pycache_prefix" in self._found:
-            found, put = self._found.pop("pycache_prefix")
-            if sys.pycache_prefix == put:
-                sys.pycache_prefix = found  # type: ignore[assignment]
+    def restore_prefix(self) -> None:
+        """Restore the previous `sys.pycache_prefix`, so that a program writes pycs where it would without the hook."""
+        if "pycache_prefix" in self._replaced:
+            original, value = self._replaced.pop("pycache_prefix")
+            if sys.pycache_prefix == value:
+                sys.pycache_prefix = original  # type: ignore[assignment]
 
-    def found_prefix(self) -> "Any":
-        """Return the `sys.pycache_prefix` that there would be without us."""
-        found, put = self._found.get("pycache_prefix", (None, None))
-        return found if put is not None and sys.pycache_prefix == put else sys.pycache_prefix
+    def original_prefix(self) -> "Any":
+        """Return the value that `sys.pycache_prefix` would have without the hook."""
+        original, value = self._replaced.get("pycache_prefix", (None, None))
+        return original if value is not None and sys.pycache_prefix == value else sys.pycache_prefix
 
     def _replace_earlier(self) -> int | None:
-        """Take the runtime of an earlier copy of this package out, and return where its finder was."""
+        """Uninstall the runtime of an earlier copy of this package, and return the index of its finder, if any."""
         earlier, self._earlier = self._earlier, None
         if earlier is None:
             return None
         places = [place for place, finder in enumerate(sys.meta_path) if _runtime_of(finder) is earlier]
-        earlier.withdraw()
+        earlier.uninstall()
         return places[0] if places else None
 
     def _adapt_interpreter(self, composition: Composition) -> None:
-        """Make the tools that follow `sys` keep the source trees clean too."""
-        if composition.default is None:  # no cache tag: there is nothing to keep them clean of
+        """Set attributes of `sys` so that other tools do not write bytecode into source trees either."""
+        if composition.default is None:  # without a cache tag nothing writes bytecode
             return
         directory = composition.directory
         if directory is None or directory.status == DISABLED:
@@ -257,21 +258,22 @@ class Runtime:
             self._put("pycache_prefix", directory.path)
 
     def _put(self, name: str, value: object) -> None:
-        self._found[name] = (getattr(sys, name), value)
+        self._replaced[name] = (getattr(sys, name), value)
         setattr(sys, name, value)
 
     def _restore_interpreter(self) -> None:
-        while self._found:
-            name, (found, put) = self._found.popitem()
-            if getattr(sys, name) == put:  # else the program has set it since
-                setattr(sys, name, found)
+        while self._replaced:
+            name, (original, value) = self._replaced.popitem()
+            if getattr(sys, name) == value:  # otherwise the program has set it since
+                setattr(sys, name, original)
 
 
 def installed() -> "Runtime | None":
-    """Return what is installed in this interpreter.
+    """Return the runtime that is installed in this interpreter, or None.
 
-    The finder in `sys.meta_path` leads to it, also where a program has dropped this package from `sys.modules` and
-    imported it again; the result is then of the earlier copy's class. `current` is for a finder that a tool has wrapped.
+    It is found through the finder in `sys.meta_path`, even if the program has removed this package from `sys.modules`
+    and imported it again; the result then belongs to the earlier copy's class. `current` is used if a tool has wrapped
+    the finder.
     """
     for finder in sys.meta_path:
         runtime = _runtime_of(finder)
@@ -289,29 +291,30 @@ def resolve(keywords: "Mapping[str, object]", origin: str, config: object = None
     """Return the options that `install` would install here; raises `ConfigError`."""
     from .config import resolution
 
-    start_up_file = sys.modules.get("_pycachehook_startup")  # which calls nothing here under the kill switch
+    start_up_file = sys.modules.get("_pycachehook_startup")  # under the kill switch it has not called `start_up`
     recorded = getattr(start_up_file, "OPTIONS", {}), getattr(start_up_file, "__file__", "")
     enabled, file = activation or recorded
-    found = installed()
-    prefix = sys.pycache_prefix if found is None else found.found_prefix()
+    runtime = installed()
+    prefix = sys.pycache_prefix if runtime is None else runtime.original_prefix()
     return resolution.resolve(
         keywords, origin, config=config, activation=enabled, activation_origin=file, prefix=prefix
     )
 
 
 def start_up(options: "Values", version: str, origin: str) -> bool:
-    """Install what `pycachehook enable` wrote down; called by the activation files, so it never raises or prints.
+    """Install the hook with the options that `pycachehook enable` recorded; called by the activation files.
 
-    `options` has a value for every option that this `version` of the package knows (`cache_dir` may be None, for the
-    default), `origin` is the path of the file. A second call does nothing: before Python 3.15, `.pth` files run
-    twice in virtual environments. Returns False if it came to nothing for lack of stack or memory: it may be called again.
+    `options` has a value for every option of this `version` of the package; `cache_dir` may be None for the default.
+    `origin` is the path of the start-up file. Never raises or prints. A second call does nothing, because before Python
+    3.15 `.pth` files run twice in virtual environments. Returns False if stack or memory did not suffice and it may be
+    called again.
     """
     global activation  # noqa: PLW0603
     if activation is not None:
         return True
     activation = (options, origin)
     try:
-        if killed() or installed() is not None:
+        if disabled_by_environment() or installed() is not None:
             return True
         private, resolved = False, None
         if version != __version__ or _environment_has_options():
@@ -322,12 +325,12 @@ def start_up(options: "Values", version: str, origin: str) -> bool:
             private = directory is None
             options = {**options, "cache_dir": default_cache_dir() if directory is None else directory}
         runtime = Runtime()
-        runtime.put(compose(options, runtime.stats, private=private, options=resolved))
+        runtime.install(compose(options, runtime.stats, private=private, options=resolved))
         _leave_no_debt()
     except (RecursionError, MemoryError):
         activation = None
         return False
-    except Exception as error:  # noqa: BLE001 -- a start-up file that raises breaks every program there
+    except Exception as error:  # noqa: BLE001 -- a start-up file that raises would break every program
         log = _listening("LOG")
         if log:
             from .stats_log import open_log
@@ -337,10 +340,11 @@ def start_up(options: "Values", version: str, origin: str) -> bool:
 
 
 def _leave_no_debt() -> None:
-    """Put what the interpreter and our start-up have made into the collector's oldest generation, with its counts at zero.
+    """Move all objects to the oldest generation and set the collector's counts to zero.
 
-    Else our own few thousand objects would bring the program's next collections forward, of which one over all
-    objects costs as much as ten of our start-ups. (Not on Python 3.12, which begins with frozen objects of its own.)
+    Otherwise the few thousand objects of this package would bring forward the program's next collections; one full
+    collection costs as much as ten installations. (Python 3.12 starts with frozen objects, and this does nothing
+    there.)
     """
     if gc.get_freeze_count() == 0:
         gc.freeze()
@@ -348,7 +352,7 @@ def _leave_no_debt() -> None:
 
 
 def _environment_has_options() -> bool:
-    """Say whether the environment may change an option: then they are resolved, at the price of loading `config`."""
+    """Return whether the environment may set options, so that `config` has to be loaded to resolve them."""
     if sys.flags.ignore_environment:
         return False
     listeners = ("PYCACHEHOOK_LOG", "PYCACHEHOOK_STATS", "PYCACHEHOOK_TRACE", "PYCACHEHOOK_DISABLE")
@@ -356,13 +360,13 @@ def _environment_has_options() -> bool:
 
 
 def _listening(name: str) -> str:
-    """Return where the environment wants to have events written: `PYCACHEHOOK_<name>`, but not under -E and -I."""
+    """Return the value of `PYCACHEHOOK_<name>`, which names a target for output; "" under -E and -I."""
     return "" if sys.flags.ignore_environment else os.environ.get(f"PYCACHEHOOK_{name}", "")
 
 
 def _listen(stats: Stats) -> None:
-    """Attach the listeners that the environment asks for, and have forked children start to count at zero."""
-    global _resets_after_fork  # noqa: PLW0603 -- once for each process
+    """Attach the listeners that the environment configures, and reset the counters in forked children."""
+    global _resets_after_fork  # noqa: PLW0603 -- once per process
     log, file = _listening("LOG"), _listening("STATS")
     if log or file:
         from .stats_log import open_log, write_at_exit
@@ -384,15 +388,15 @@ def _compile_ahead(composition: Composition, stats: Stats) -> None:
 
 
 def _reset_after_fork() -> None:
-    found = installed()
-    if found is not None:
-        found.stats.reset()
+    runtime = installed()
+    if runtime is not None:
+        runtime.stats.reset()
 
 
 def listings_of(archives: "tuple[Any, ...]") -> "Listings | None":
-    """Return what archives know of directories, for the finder, if there are any whose sources nobody looks at."""
-    usable = [each for each in archives if each.usable]
-    if not any(each.mode == UNCHECKED_HASH for each in usable):
+    """Return the archives' directory listings for the finder; None if every archive checks its sources."""
+    usable = [archive for archive in archives if archive.usable]
+    if not any(archive.mode == UNCHECKED_HASH for archive in usable):
         return None
     from .archive import Listings
 
@@ -408,13 +412,13 @@ def _loader_of(values: "Values") -> "type[CachingLoader] | None":
 
 
 def _matcher(patterns: tuple[str, ...]) -> "Callable[[str], bool]":
-    from .patterns import matcher  # where there are rules
+    from .patterns import matcher  # loaded only if there are rules
 
     return matcher(patterns)
 
 
 def _position() -> int:
-    """Return where in `sys.meta_path` the finder goes: in front of `PathFinder`, or last if there is none."""
+    """Return the index in `sys.meta_path` for the finder: before `PathFinder`, or at the end if that is missing."""
     for index, finder in enumerate(sys.meta_path):
         if finder is PathFinder:
             return index

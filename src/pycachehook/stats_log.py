@@ -1,6 +1,6 @@
-"""What a process writes about its lookups, where the environment asks for it. Not loaded otherwise.
+"""Output of statistics and a log, where the environment asks for them; otherwise this module is not loaded.
 
-Start-up module, where it is loaded: imports nothing at module level that the interpreter has not already loaded, but
+Start-up module where it is loaded: imports nothing at module level that the interpreter has not already loaded, except
 `atexit`, which is built in.
 """
 
@@ -15,25 +15,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STDERR = "stderr"  # the target that is a stream and not a file
+STDERR = "stderr"  # the only target that is not a file
 
 _VERSION = sys.version.split()[0]
 _constants = system.os_module
 
-# No link is followed, no FIFO waited for, and what is made is private: lines hold paths and names of programs.
+# Links are not followed, FIFOs are not waited for, and new files are private, because lines contain paths and
+# arguments.
 _FLAGS = _constants.O_WRONLY | _constants.O_APPEND | _constants.O_CREAT
 for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY", "O_NOINHERIT"):
     _FLAGS |= getattr(_constants, _name, 0)
 _MODE = 0o600
 
-_written_at_exit: "dict[str, list[Stats]]" = {}  # by the target
+_written_at_exit: "dict[str, list[Stats]]" = {}  # by target
 
 
 def open_log(target: str) -> "Callable[[str], None]":
     """Return a function that appends one line of text to the file `target`, or to standard error for "stderr".
 
-    What cannot be written is dropped: a full disk must not break an import. So is everything if `target` is
-    relative and the current directory has been removed, or is no regular file.
+    A line that cannot be written is dropped, because a full disk must not break an import. All lines are dropped if
+    `target` is not a regular file, or is relative to a current directory that has been removed.
     """
     path = target if target == STDERR else _absolute(target)
 
@@ -46,8 +47,8 @@ def open_log(target: str) -> "Callable[[str], None]":
 def write_at_exit(stats: Stats, target: str) -> None:
     """Append `stats` to the file `target` as one line of JSON when this process, or a forked child of it, exits.
 
-    Called several times, as where a hook is installed again after it was uninstalled, it writes one line with the sums.
-    Nothing is written by a process that is killed, replaced by `exec`, or ended by `os._exit`.
+    If it is called several times, because a hook has been installed again, one line with the sums is written. A process
+    that is killed, replaced by `exec` or ended by `os._exit` writes nothing.
     """
     path = _absolute(target)
     several = _written_at_exit.setdefault(path, [])
@@ -67,29 +68,29 @@ def line(stats: Stats) -> str:
 
 
 def _json(value: object) -> str:
-    """Return numbers, strings and dicts of them as JSON in ASCII.
+    """Return numbers, strings and dicts of them as ASCII JSON.
 
-    The `json` package would be one more that only a process with statistics loads, by the program's `sys.path`.
+    The `json` package is avoided: it would be loaded from the program's `sys.path`, and only with statistics on.
     """
     if isinstance(value, dict):
-        return "{" + ", ".join([f"{_json(str(name))}: {_json(each)}" for name, each in value.items()]) + "}"
+        return "{" + ", ".join([f"{_json(str(name))}: {_json(item)}" for name, item in value.items()]) + "}"
     if isinstance(value, int):
         return str(int(value))
-    return '"' + "".join([_json_character(each) for each in str(value)]) + '"'
+    return '"' + "".join([_json_character(character) for character in str(value)]) + '"'
 
 
 def _json_character(character: str) -> str:
     if " " <= character <= "~":
         return f"\\{character}" if character in '"\\' else character
     number = ord(character)
-    if number > 0xFFFF:  # noqa: PLR2004 -- JSON writes such a character as two UTF-16 surrogates
+    if number > 0xFFFF:  # noqa: PLR2004 -- encoded as two UTF-16 surrogates
         number -= 0x10000
         return f"\\u{0xD800 | number >> 10:04x}\\u{0xDC00 | number & 0x3FF:04x}"
     return f"\\u{number:04x}"
 
 
 def _absolute(target: str) -> str:
-    """Return `target` from the current directory of now, or "" where that has been removed."""
+    """Return `target` made absolute, or "" if the current directory has been removed."""
     windows_path = system.windows and (target[1:2] == ":" or target[:1] == "\\")
     if not target or target[:1] == "/" or windows_path:
         return target
@@ -112,7 +113,7 @@ def _write(several: list[Stats], target: str) -> None:
 
 
 def _append(target: str, text: str) -> None:
-    """Write in one call under O_APPEND, so that the lines of many processes do not run into each other."""
+    """Append `text` in one call with O_APPEND, so that lines of different processes are not interleaved."""
     data = text.encode("utf-8", "backslashreplace")
     try:
         if target == STDERR:

@@ -1,13 +1,13 @@
-"""Places that hold entries: the store, which is written to, and the source's own `__pycache__`, which is not.
+"""Two of the places that a lookup asks: the store, which is written to, and the source's own `__pycache__`.
 
-A place has a `name` and `find(path)`, which returns a code object or raises `Miss` with the reason. A reading
-takes open, fstat, read and close, and no lock: an entry appears under its name whole, by rename, or not at all.
+A place has a `name` and a method `find(path)`, which returns a code object or raises `Miss` with the reason. Reading
+takes open, fstat, read and close, and no lock: an entry appears under its final name by rename, complete or not at all.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
 from . import pyc
-from ._compat import setting
+from ._compat import imp_attribute
 from .cache_dir import DISABLED, CacheDir, fault_of, link_detail
 from .events import ABSENT, IN_TREE, IO_ERROR, OTHER_MODE, STALE_SOURCE, STORE, UNTRUSTED, Miss
 from .paths import Layout
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from os import stat_result
     from types import CodeType
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 DAY = 86400.0  # seconds: how long an entry's mtime, which says when it was last used, may lag behind
-MOST_OF_ENTRY = 1 << 27  # bytes: an entry that claims to be larger is refused unread
+MAX_ENTRY_SIZE = 1 << 27  # bytes: an entry that claims to be larger is refused unread
 
 
 class InTree:
-    """The source's own `__pycache__`: read as CPython would, never written."""
+    """The source's own `__pycache__`: read under CPython's rules and two more, never written."""
 
     __slots__ = ("_hooked", "_layout", "_read", "_timestamps")
 
     name = IN_TREE
-    heals = False
+    may_write = False
 
     def __init__(
         self, layout: Layout, timestamps: "Callable[[str], bool] | None" = None, *, open_code: bool = False
@@ -43,30 +43,31 @@ class InTree:
         self._read = read_code_file if open_code else read_file
 
     def path(self, source_path: str) -> str:
-        """Return where the pyc of the source would lie."""
+        """Return the path of the source's pyc, whether or not it exists."""
         return self._layout.in_tree(source_path)
 
     def find(self, path: str, _location: str | None = None, source: bytes | None = None) -> "CodeType":
-        """Return the code of a pyc that CPython would accept for the source at `path`; raises Miss, or OSError from it.
+        """Return the code of a valid pyc for the source at `path`; raises Miss, or OSError for the source.
 
-        Two more conditions: a timestamp pyc must be where the option `in_tree` believes them, and not older than its
-        source. CPython compares whole seconds and runs old code after two edits within one of them (gh-75953).
+        Two conditions are added to CPython's: the option `in_tree` must accept timestamp pycs for this path, and a
+        timestamp pyc must not be older than its source. CPython compares whole seconds, and runs old code after two
+        edits within one second (gh-75953).
         """
         try:
-            data, status = self._read(self.path(path), READ_FLAGS, MOST_OF_ENTRY)
+            data, status = self._read(self.path(path), READ_FLAGS, MAX_ENTRY_SIZE)
         except (OSError, MemoryError) as error:
-            raise unread(error) from None
+            raise miss_for(error) from None
         flags, stamp, check, code = pyc.load(data, path)
         if flags & HASH_BASED:
-            wish = setting("check_hash_based_pycs")
-            if (flags & CHECK_SOURCE and wish != "never") or wish == "always":
+            validation = imp_attribute("check_hash_based_pycs")
+            if (flags & CHECK_SOURCE and validation != "never") or validation == "always":
                 check_source(path, stamp, check, source, hooked=self._hooked)
             return code
         if self._timestamps is not None and not self._timestamps(path):
             raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
-        found = system.stat(path)
-        compare(stamp, pyc.timestamp_stamp(found.st_mtime, found.st_size))
-        if found.st_mtime_ns > status.st_mtime_ns:
+        source_status = system.stat(path)
+        compare(stamp, pyc.timestamp_stamp(source_status.st_mtime, source_status.st_size))
+        if source_status.st_mtime_ns > status.st_mtime_ns:
             raise Miss(STALE_SOURCE, "source was written after the pyc")
         return code
 
@@ -74,8 +75,8 @@ class InTree:
 class Store:
     """The entries of one cache directory in one invalidation mode.
 
-    `read_only` forbids writing here, whatever the directory allows. `prefetched` is the entry that `holds` has read
-    for the `find` that follows, as (location, bytes, status).
+    `read_only` forbids writing, even if the directory allows it. `prefetched` is the entry that `holds` has read for
+    the following call of `find`, as (location, bytes, status).
     """
 
     __slots__ = (
@@ -114,12 +115,12 @@ class Store:
         self._owners = directory.owners
 
     @property
-    def heals(self) -> bool:
-        """Whether an entry with a defect will be replaced."""
+    def may_write(self) -> bool:
+        """Whether an entry may be written now, and so whether one with a defect will be replaced."""
         return not self.read_only and self.directory.writable()
 
     def path(self, source_path: str) -> str:
-        """Return where `mirror` has the entry of the source."""
+        """Return the path of the source's entry in the layout `mirror`."""
         if (
             self.suffix is not None
             and source_path[:1] == "/"
@@ -132,20 +133,20 @@ class Store:
         return self._layout.mirrored(self._root, source_path)
 
     def location(self, source_path: str, _source: bytes) -> str:
-        """Return where the entry lies of a source with these bytes."""
+        """Return the path of the entry for a source with these bytes."""
         return self.path(source_path)
 
     def refusal(self, _source: bytes) -> str | None:
-        """Return why no entry may hold what these bytes compile to, in a few words, or None."""
+        """Return in a few words why the code compiled from these bytes must not be stored, or None."""
         return None
 
     def holds(self, path: str) -> bool:
-        """Return whether the source at `path` has an entry, which is read at once for the `find` that follows."""
+        """Return whether the source at `path` has an entry; the entry is read and kept for the following `find`."""
         if self.directory.status == DISABLED:
             return False
         location = self.path(path)
         try:
-            self.prefetched = (location, *read_file(location, ENTRY_FLAGS, MOST_OF_ENTRY))
+            self.prefetched = (location, *read_file(location, ENTRY_FLAGS, MAX_ENTRY_SIZE))
         except (OSError, MemoryError) as error:
             if is_foreign(error):
                 raise
@@ -153,7 +154,7 @@ class Store:
         return True
 
     def find_again(self, path: str, location: str, source: bytes) -> "CodeType | None":
-        """As `find` with the source's bytes, but None for what it raises: no other process has compiled just this file."""
+        """Do as `find`, but return None where it raises: the entry is looked for again once the lock is held."""
         try:
             return self.find(path, location, source)
         except (Miss, OSError) as error:
@@ -164,7 +165,7 @@ class Store:
     def find(  # noqa: C901 -- a chain of conditions
         self, path: str, location: str | None = None, source: bytes | None = None
     ) -> "CodeType":
-        """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read.
+        """Return the code of a valid entry for the source at `path`; raises Miss, or OSError for the source.
 
         `location` is what `path` gives for it, and `source` are its bytes, where these are known already.
         """
@@ -177,22 +178,22 @@ class Store:
             _, data, status = read
         else:
             try:
-                data, status = self._read(location, ENTRY_FLAGS, MOST_OF_ENTRY)
+                data, status = self._read(location, ENTRY_FLAGS, MAX_ENTRY_SIZE)
             except (OSError, MemoryError) as error:
-                raise unread(error) from None
-        if status.st_mode & 0o022 or status.st_uid not in self._owners:  # a few of these are all right
+                raise miss_for(error) from None
+        if status.st_mode & 0o022 or status.st_uid not in self._owners:  # `fault_of` knows the permitted exceptions
             fault = fault_of(status, self._owners)
             if fault is not None:
                 raise Miss(UNTRUSTED, f"{location} {fault}")
         flags, stamp, check, code = pyc.load(data, path)
         if flags & HASH_BASED:
             checked = flags & CHECK_SOURCE or self._checked or path[-3:] != ".py" or "/../" in path
-            wish = setting("check_hash_based_pycs")
-            if (checked and wish != "never") or wish == "always":
+            validation = imp_attribute("check_hash_based_pycs")
+            if (checked and validation != "never") or validation == "always":
                 check_source(path, stamp, check, source, hooked=self.open_code)
         elif self.mode == pyc.TIMESTAMP:
-            found = system.stat(path)
-            compare(stamp, pyc.timestamp_stamp(found.st_mtime, found.st_size))
+            source_status = system.stat(path)
+            compare(stamp, pyc.timestamp_stamp(source_status.st_mtime, source_status.st_size))
         else:
             raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
         if status.st_mtime < self._yesterday:
@@ -200,8 +201,8 @@ class Store:
         return code
 
     def _note_use(self, location: str) -> None:
-        """Make the entry one that was used today, for `prune`, if anything may be written."""
-        if self.heals:
+        """Record in the entry's mtime that it was used today, if it may be written; `prune` goes by that."""
+        if self.may_write:
             try:
                 system.utime(location)
             except OSError as error:
@@ -209,7 +210,7 @@ class Store:
                     raise
 
 
-def unread(error: "OSError | MemoryError") -> Miss:
+def miss_for(error: "OSError | MemoryError") -> Miss:
     """Return the miss that an entry which cannot be read is; raises an exception of the program's again."""
     if is_foreign(error):
         raise error

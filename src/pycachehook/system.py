@@ -1,12 +1,12 @@
 """Operating-system functions as they were when this module was loaded.
 
-Programs replace functions of `os`, `time`, `marshal` and `builtins` for a while: `unittest.mock`, freezegun, pyfakefs,
+Programs replace functions of `os`, `time`, `marshal` and `builtins` temporarily: `unittest.mock`, freezegun, pyfakefs,
 gevent and eventlet do. CPython's own importlib is immune, because it calls `posix`, `_io` and `marshal` directly. The
-code that runs during an import here calls the attributes of `system` for the same reason.
+code of this package that runs during an import calls the attributes of `system` for the same reason.
 
 `system` is an instance, not a module: freezegun and pyfakefs search the globals of every module for functions and
-modules to replace, and do not look inside other objects. `BUILTINS` is a copy of the builtins for modules that run
-during an import; a module that assigns it to `__builtins__` does not see what is patched in `builtins` later.
+modules to replace, but do not look inside other objects. `BUILTINS` is a copy of the builtins for modules that run
+during an import; a module that assigns it to `__builtins__` does not see later patches of `builtins`.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from os import stat_result
     from typing import Any
 
-# The start-up file executes this module with the builtins of its own load, which no program could have patched yet.
+# The start-up file executes this module with its own copy of the builtins, made before any program could patch them.
 BUILTINS: "Any" = dict(globals()["__builtins__"])
-__builtins__ = BUILTINS  # for the functions below, too
+__builtins__ = BUILTINS  # also for the functions below
 
 _WINDOWS = "nt" in sys.builtin_module_names
 
-# Names of `posix` and `nt` that the package uses. What a platform lacks is None.
+# Names of `posix` and `nt` that the package uses. A name that the platform lacks becomes None.
 _OS_NAMES = (
     "access",
     "chmod",
@@ -62,10 +62,10 @@ _TIME_NAMES = ("monotonic", "perf_counter_ns", "sleep", "time", "time_ns")
 
 
 class System:
-    """The functions, and the constants of `posix` or `nt`, as attributes; see the module's docstring.
+    """Unpatched functions, and the constants of `posix` or `nt`, as attributes; see the module's docstring.
 
-    `os_module` is `posix` or `nt` itself, for its constants. `environ` is not here: what a program sets in its
-    environment later is meant.
+    `os_module` is `posix` or `nt` itself, for its constants. `os.environ` is not copied, because changes that the
+    program makes to its environment must be seen.
     """
 
     __slots__ = (
@@ -96,23 +96,23 @@ class System:
         self.loads = marshal.loads
         self.dumps = marshal.dumps
         self.open_code = _io.open_code
-        self._errors: Any = None  # a copy of `errno`, made when it is first asked
+        self._errors: Any = None  # a copy of `errno`, made when it is first needed
         self.fs_encoding = sys.getfilesystemencoding()
         self.fs_errors = sys.getfilesystemencodeerrors()
 
     def fsencode(self, path: str) -> bytes:
-        """Return `path` as the bytes that the file system has for it, as `os.fsencode` does."""
+        """Return `path` encoded as `os.fsencode` encodes it."""
         return path.encode(self.fs_encoding, self.fs_errors)
 
     def error_number(self, name: str) -> "int | None":
-        """Return the number of the error that `name` names (`"ELOOP"`), None where the platform has no such error."""
+        """Return the number of an error such as `"ELOOP"`, or None if the platform does not define it."""
         if self._errors is None:
             self._errors = builtin_module("errno")
         return getattr(self._errors, name, None)
 
 
 def builtin_module(name: str) -> "Any":
-    """Return a copy of the built-in module `name` that is in no `sys.modules`; None where it is not built in."""
+    """Return a new copy of the built-in module `name`, not stored in `sys.modules`; None if it is not built in."""
     try:
         module = _imp.create_builtin(type(sys.__spec__)(name, None))
         _imp.exec_builtin(module)
@@ -122,7 +122,7 @@ def builtin_module(name: str) -> "Any":
 
 
 def _unpatched(name: str) -> "Any":
-    """Return the built-in module `name` with the functions that the interpreter made, whoever has patched it since.
+    """Return the built-in module `name` with the interpreter's own functions, even if a program has patched it.
 
     gevent and eventlet replace `time.sleep` in the module itself. A second copy of a built-in module (PEP 489) has
     the original functions.
@@ -148,11 +148,11 @@ S_IFMT, S_IFDIR, S_IFREG, S_IFLNK = 0o170000, 0o040000, 0o100000, 0o120000  # of
 
 
 def is_foreign(error: BaseException) -> bool:
-    """Return whether `error` was raised by code outside this package, although a `try` block here has caught it.
+    """Return whether `error`, caught by a `try` block of this package, was raised by code outside it.
 
-    A signal handler or a trace function runs between any two instructions, and may raise an `OSError` such as
-    `TimeoutError`. That exception is the program's, so whoever catches it must raise it again. The traceback
-    of an exception that a function of the operating system has raised ends in the frame that called it.
+    A signal handler or a trace function can run between any two instructions, and may raise an `OSError` such as
+    `TimeoutError`. That exception belongs to the program and must be raised again. An exception raised by a function
+    of the operating system has a traceback that ends in the frame that called the function.
     """
     traceback = error.__traceback__
     while traceback is not None:

@@ -1,8 +1,8 @@
-"""Whom this process trusts with bytecode: owners and modes of files, directories and the way to them.
+"""The rules by which this process trusts bytecode: owners and modes of files and of the directories above them.
 
-The rules are sshd's for keys: a file and all directories above it must belong to this user or to root, and be writable
-by nobody else. In a user namespace the owner of a file may be an id that is not mapped there, and the kernel shows
-the overflow id in its place: that one owner stands for root, for this user and for everybody else at once.
+The rules are those of sshd for key files: a file and all directories above it must belong to this user or to root, and
+be writable by nobody else. In a user namespace a file's owner may be an id without a mapping. The kernel shows all such
+ids as one overflow id, which can stand for root, for this user or for anybody else.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -11,7 +11,7 @@ import sys
 
 from .system import BUILTINS, S_IFLNK, S_IFMT, is_foreign, system
 
-__builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # As in `stat`, whose functions a program may replace.
 S_ISVTX, S_IWGRP, S_IWOTH = 0o1000, 0o020, 0o002
 
-_LINKS_FOLLOWED = 40  # as many as Linux follows before ELOOP
-_ALL_IDS = 2**32 - 1  # user ids that there are: -1 is none
+_LINKS_FOLLOWED = 40  # Linux follows as many before it reports ELOOP
+_ALL_IDS = 2**32 - 1  # number of user ids; -1 is not one
 _INITIAL_NAMESPACE = "user:[4026531837]"  # PROC_USER_INIT_INO in the kernel's sources: all ids are mapped there
 _OVERFLOW = 65534  # the kernel's default for `/proc/sys/kernel/overflowuid` and `overflowgid`
 _NO_USER = -1
@@ -31,10 +31,9 @@ _getxattr = getattr(system.os_module, "getxattr", None)
 
 
 class Unmapped:
-    """What the ids are shown as that are not mapped into this process's user namespace.
+    """The ids that the kernel shows for users and groups without a mapping in this process's user namespace.
 
-    `hides_root`: the superuser of the surrounding namespace is among them, as in the namespaces that ordinary users
-    make.
+    `hides_root`: the superuser of the parent namespace is one of them, as in the namespaces that ordinary users create.
     """
 
     __slots__ = ("gid", "hides_root", "uid")
@@ -49,7 +48,7 @@ _by_namespace: "dict[str, Unmapped | None]" = {}
 
 
 def unmapped() -> "Unmapped | None":
-    """Return what unmapped ids are shown as; None where all ids are mapped, as in the initial user namespace."""
+    """Return the ids shown for unmapped users and groups; None if all ids are mapped, as in the initial namespace."""
     if not sys.platform.startswith(("linux", "android")):
         return None
     try:
@@ -63,23 +62,23 @@ def unmapped() -> "Unmapped | None":
     if namespace in _by_namespace:
         return _by_namespace[namespace]
     users, groups = _read("/proc/self/uid_map"), _read("/proc/self/gid_map")
-    found = _unmapped_in(users, groups)
-    if users and groups:  # else they may be written later
-        _by_namespace[namespace] = found
-    return found
+    result = _unmapped_in(users, groups)
+    if users and groups:  # an empty map may still be written
+        _by_namespace[namespace] = result
+    return result
 
 
 def _unmapped_in(users: bytes | None, groups: bytes | None) -> "Unmapped | None":
-    """Return the same for the contents of `/proc/self/uid_map` and `gid_map`."""
+    """Return the same for the given contents of `/proc/self/uid_map` and `gid_map`."""
     if users is None or groups is None:
         try:
             system.lstat("/proc/self/ns")
         except OSError as error:
             if is_foreign(error):
                 raise
-            return Unmapped(_OVERFLOW, _OVERFLOW, hides_root=False)  # without /proc it cannot be told
+            return Unmapped(_OVERFLOW, _OVERFLOW, hides_root=False)  # unknown without /proc
         return None  # a kernel without user namespaces
-    rows = [[int(number) for number in line.split()] for line in users.splitlines()]  # inside, outside, how many
+    rows = [[int(number) for number in line.split()] for line in users.splitlines()]  # id inside, id outside, count
     group_rows = [[int(number) for number in line.split()] for line in groups.splitlines()]
     if sum(row[2] for row in rows) >= _ALL_IDS and sum(row[2] for row in group_rows) >= _ALL_IDS:
         return None
@@ -91,7 +90,7 @@ def _unmapped_in(users: bytes | None, groups: bytes | None) -> "Unmapped | None"
 
 
 def _read(path: str) -> bytes | None:
-    """Return what is in a small file of /proc, None if it cannot be read."""
+    """Return the content of a small file in /proc, or None if it cannot be read."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read(1 << 16)
@@ -102,9 +101,10 @@ def _read(path: str) -> bytes | None:
 
 
 def trusted_owners() -> tuple[int, ...]:
-    """Return the user ids whose files this process may run: its own and root's. Root trusts root alone.
+    """Return the ids of users whose files this process may run: its own and root's.
 
-    So does a process that was root and can become root again. Never the id that unmapped users are shown as. Empty where files have no owners.
+    A process that runs as root, or could become root again, trusts only root. The id that unmapped users are shown as
+    is never included. The result is empty where files have no owners.
     """
     if system.geteuid is None:
         return ()
@@ -113,15 +113,15 @@ def trusted_owners() -> tuple[int, ...]:
     owners: tuple[int, ...] = (0 if 0 in users else users[1], 0)
     hidden = unmapped()
     if hidden is not None and hidden.uid in owners:
-        owners = tuple(each for each in owners if each != hidden.uid) or (_NO_USER,)
+        owners = tuple(owner for owner in owners if owner != hidden.uid) or (_NO_USER,)
     return owners
 
 
 def fault_of(status: "os.stat_result", owners: tuple[int, ...]) -> str | None:
     """Return why a file or directory with this `status` must not be trusted, or None.
 
-    The group may write where it is the owner's private one (its id is the owner's), as umask 002 leaves it; but root's
-    group has members on some systems, and ids do not tell in a user namespace.
+    Its group may write if it is the owner's private group (with the same id), which umask 002 produces. Excepted are
+    root's group, which has members on some systems, and all groups in a user namespace, where ids are ambiguous.
     """
     if not owners:
         return None
@@ -134,20 +134,19 @@ def fault_of(status: "os.stat_result", owners: tuple[int, ...]) -> str | None:
     return None
 
 
-def distrust(path: str, owners: tuple[int, ...]) -> str | None:
-    """Return one sentence saying why the absolute directory `path` must not be trusted, or None; as `examine`."""
+def why_untrusted(path: str, owners: tuple[int, ...]) -> str | None:
+    """Return one sentence that says why the directory `path` must not be trusted, or None; see `examine`."""
     return examine(path, owners)[0]
 
 
 def examine(  # noqa: PLR0911 -- a chain of conditions
     path: str, owners: tuple[int, ...], links: int = _LINKS_FOLLOWED
 ) -> "tuple[str | None, os.stat_result, bool]":
-    """Return why the absolute directory `path` must not be trusted, in one sentence, or None; and what it is.
+    """Return why the absolute directory `path` must not be trusted, its status, and whether the path to it may change.
 
-    The second value is the status of the directory itself, the third says whether the way to it has a link that can
-    be replaced by others once it is removed. One `lstat` for each component. Directories above may be writable by
-    others if they are sticky, as /tmp is. Raises OSError for a component that cannot be looked at, FileNotFoundError
-    for one that is not there.
+    The first value is one sentence, or None. The third is whether the path contains a link that others could replace
+    once it has been removed. Takes one `lstat` per component. A directory above may be writable by others if it is
+    sticky, as /tmp is. Raises OSError for a component that cannot be examined, FileNotFoundError for a missing one.
     """
     if not owners:
         return None, system.stat(path), False
@@ -178,11 +177,11 @@ def examine(  # noqa: PLR0911 -- a chain of conditions
 
 
 def _may_be_above(status: "os.stat_result", owners: tuple[int, ...]) -> bool:
-    """Return whether a directory that would be no cache directory may be above one.
+    """Return whether a directory with this `status` may be above a cache directory.
 
-    A sticky directory of somebody trusted may be writable by others. Where root is not mapped, what belongs to it and
-    what belongs to a stranger look the same. Such a directory is accepted too: its owner could put another directory
-    in the place of the cache, but none that belongs to this user, and so none that is accepted.
+    A sticky directory of a trusted owner may be writable by others. In a namespace without a mapping for root, root's
+    directories and a stranger's look the same, and are accepted: the stranger could replace the cache directory, but
+    not by one that belongs to this user, and no other would be trusted.
     """
     if status.st_uid not in owners:
         hidden = unmapped()
@@ -192,7 +191,7 @@ def _may_be_above(status: "os.stat_result", owners: tuple[int, ...]) -> bool:
 
 
 def _has_acl(path: str) -> bool:
-    """Return whether a directory has a POSIX access control list; the mode's group bits are its mask then."""
+    """Return whether a directory has a POSIX access control list, whose mask the mode's group bits then are."""
     if _getxattr is None:
         return False
     try:
@@ -214,7 +213,7 @@ def _sentence(path: str, status: "os.stat_result", fault: str, owners: tuple[int
         known = system.geteuid() in owners and path != "/"
         command = f"chown {owners[0]}" if known else ""
         if is_link and command:
-            command += " -h"  # without it, what the link leads to would be given away
+            command += " -h"  # otherwise the link's target would change its owner
     elif fault.endswith("list"):
         command = "setfacl -b"
     remedy = f"fix it with `{command} {_quoted(path)}`, " if command else ""
@@ -225,7 +224,7 @@ def _sentence(path: str, status: "os.stat_result", fault: str, owners: tuple[int
 
 
 def _quoted(path: str) -> str:
-    """Return `path` as a POSIX shell reads it: without `shlex`, which a process that is refused here may be unable to load."""
+    """Return `path` quoted for a POSIX shell, without `shlex`, which may be impossible to load here."""
     if all(letter.isalnum() or letter in "/._-" for letter in path):
         return path
     return "'" + path.replace("'", "'\\''") + "'"

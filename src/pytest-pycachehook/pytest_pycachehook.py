@@ -1,7 +1,8 @@
-"""A plugin for pytest: one line in the report's header, and with `-v` the hit rate at the end.
+"""A pytest plugin: one line in the report's header, and with `-v` the hit rate at the end.
 
-It says nothing where the hook is not active. It is a distribution of its own, which the extra `pycachehook[pytest]`
-brings: pytest rewrites all modules of a distribution that has a plugin, and warns of those that are loaded already.
+It prints nothing if the hook is not active. It is a separate distribution, installed by the extra
+`pycachehook[pytest]`, because pytest rewrites all modules of a distribution with a plugin and warns about those that
+are loaded already.
 """
 
 from typing import Any
@@ -11,11 +12,11 @@ import pytest
 from pycachehook import hook
 
 _COUNTERS = ("hits", "compiled")
-_totals = dict.fromkeys(_COUNTERS, 0)  # of the workers of pytest-xdist
+_totals = dict.fromkeys(_COUNTERS, 0)  # of all pytest-xdist workers
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:  # noqa: ARG001 -- pytest gives arguments by their names
-    """Return the line: the hook's status and its cache directory."""
+def pytest_report_header(config: pytest.Config) -> str | None:  # noqa: ARG001 -- pytest passes arguments by name
+    """Return one line with the hook's status and its cache directory."""
     active = hook.active()
     if active is None or active.options is None:
         return None
@@ -32,14 +33,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ARG001
-    """Add what a worker has counted."""
+    """Add the counters of a worker."""
     counted = getattr(node, "workeroutput", {}).get("pycachehook", {})
     for name, number in counted.items():
         _totals[name] += number
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print the hit rate of this process and its workers, if more than the usual is asked for."""
+    """Print the hit rate of this process and its workers under `-v`."""
     active = hook.active()
     if active is None or config.get_verbosity() < 1:
         return

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycachehook.bundles.errors import BundleError
-from pycachehook.bundles.manifest import Blob, Distribution, Interpreter, Manifest, Root, decode, encode
+from pycachehook.bundles.manifest import Blob, Distribution, Interpreter, Manifest, ManifestRoot, decode, encode
 
 MANIFEST = Manifest(
     archive=Blob("a" * 64, 1_000_000),
     payload=Blob("b" * 64, 300_000),
     interpreter=Interpreter("cpython-312", "cb0d0d0a", 0, "x86_64-linux-gnu", ""),
     invalidation_mode="unchecked-hash",
-    roots=(Root("purelib", "", "0123456789abcdef"), Root("application", "../src", "fedcba9876543210")),
+    roots=(ManifestRoot("purelib", "", "0123456789abcdef"), ManifestRoot("application", "../src", "fedcba9876543210")),
     distributions=(Distribution("numpy", "2.1.0"), Distribution("ünï", "1")),
     created=1_700_000_000,
 )

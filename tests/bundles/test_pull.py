@@ -96,7 +96,7 @@ def test_nothing_says_what_is_authentic() -> None:
 
 def test_a_pin_alone(place: Path, archive: Path, dest: Path) -> None:
     """The digest is enough."""
-    assert_refused(place, dest, policy(pin="0" * 64), "not the one of --pin")
+    assert_refused(place, dest, policy(pin="0" * 64), "not the one given with --pin")
     pulled = pull(str(place), str(dest), policy(pin=digest(archive)))
     assert (pulled.changed, pulled.signer) == (True, None)
 
@@ -181,7 +181,7 @@ def test_older(place: Path, older_archive: Path, archive: Path, tmp_path: Path, 
             "is for another environment",
         ),
         ("archive", {"sha256": "0" * 64, "size": 1 << 50}, "bytes free|more than the"),
-        ("payload", {"sha256": "0" * 64, "size": 10, "compression": "zstd"}, "is not there"),
+        ("payload", {"sha256": "0" * 64, "size": 10, "compression": "zstd"}, "does not exist"),
     ],
 )
 def test_another_interpreter_or_environment(

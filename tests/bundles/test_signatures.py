@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pycachehook.bundles.errors import BundleError
-from pycachehook.bundles.signatures import key_id, read_public_key, sign, verify
+from pycachehook.bundles.signatures import key_id, read_public_key, sign, verify_signature
 
 if TYPE_CHECKING:
     from .conftest import Keys
@@ -47,7 +47,7 @@ def test_we_verify_those_of_the_program(minisign_program: str, tmp_path: Path, l
         [minisign_program, "-S", *how, "-s", secret, "-m", tmp_path / "data"], check=True, capture_output=True
     )
     line = read_public_key(str(public))
-    identifier = verify(DATA, (tmp_path / "data.minisig").read_bytes(), [line])
+    identifier = verify_signature(DATA, (tmp_path / "data.minisig").read_bytes(), [line])
     assert identifier == key_id(line)
     assert identifier in public.read_text(encoding="utf-8")
     assert sign(DATA, str(secret), 1) == sign(DATA, str(secret), 1)
@@ -57,9 +57,9 @@ def test_one_of_several_keys(keys: Keys, other_keys: Keys) -> None:
     """Keys are replaced by accepting both for a time."""
     ours, theirs = read_public_key(str(keys.public)), read_public_key(str(other_keys.public))
     signature = sign(DATA, str(keys.secret), 0)
-    assert verify(DATA, signature, [theirs, ours]) == key_id(ours)
+    assert verify_signature(DATA, signature, [theirs, ours]) == key_id(ours)
     with pytest.raises(BundleError, match="not signed by a key that was given"):
-        verify(DATA, signature, [theirs])
+        verify_signature(DATA, signature, [theirs])
 
 
 def test_a_key_as_its_line(keys: Keys) -> None:
@@ -76,12 +76,12 @@ def test_every_flipped_byte(keys: Keys) -> None:
         bad = bytearray(signature)
         bad[number] ^= 1
         with pytest.raises(BundleError, match=r"^[^\n]+\.$"):
-            verify(DATA, bytes(bad), [line])
+            verify_signature(DATA, bytes(bad), [line])
     for number in range(len(DATA)):
         data = bytearray(DATA)
         data[number] ^= 1
         with pytest.raises(BundleError, match="does not match"):
-            verify(bytes(data), signature, [line])
+            verify_signature(bytes(data), signature, [line])
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"untrusted comment: x\nabc\n", b"\xff" * 50, b"a" * 5000])
@@ -102,5 +102,5 @@ def test_a_key_with_a_password(tmp_path: Path) -> None:
     pair.secret_key.encrypt("secret", opslimit=1 << 15, memlimit=1 << 24)
     path = tmp_path / "key"
     path.write_bytes(bytes(pair.secret_key) + b"\n")
-    with pytest.raises(BundleError, match="has a password, which is asked for on a terminal only"):
+    with pytest.raises(BundleError, match="has a password, which can only be entered on a terminal"):
         sign(DATA, str(path), 0)

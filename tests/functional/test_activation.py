@@ -84,7 +84,7 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 
 def has_entry(cache: Path, application: Path, name: str = "probe") -> bool:
-    """Say whether the cache holds an entry for a module of the application."""
+    """Return whether the cache holds an entry for a module of the application."""
     return bool(list((cache / str(application)[1:]).glob(f"{name}.*.pyc")))
 
 

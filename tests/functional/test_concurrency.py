@@ -222,7 +222,7 @@ class Team:
 
 
 def _have_locks_of_their_own(root: Path) -> bool:
-    """Say whether two modules do not happen to share one of the few lock files that a cache has."""
+    """Return whether two modules do not happen to share one of the few lock files that a cache has."""
     cache = CacheDir("/", read_only=True)
     entries = [f"/{root}/{name}.{sys.implementation.cache_tag}.pyc" for name in ("slow", "other")]
     return len({pycachehook.on_miss.single_flight._lock_path(cache, entry) for entry in entries}) == len(entries)

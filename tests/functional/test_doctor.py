@@ -236,7 +236,7 @@ def test_read_only_root(patient: Patient, private_mounts: PrivateMounts, tmp_pat
         )
         told = [each["what"] for each in found["findings"] if "not enabled" not in each["what"]]
         assert bool(told) is not filled
-        assert filled or "cannot be made" in told[0]
+        assert filled or "cannot be created" in told[0]
 
 
 def test_container_that_root_fills(patient: Patient, private_mounts: PrivateMounts) -> None:

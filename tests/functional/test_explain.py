@@ -243,7 +243,7 @@ def test_what_is_not_ours(
         extension: "it is an extension module",
         "zipped": "its loader is zipimport.zipimporter",
         "theirs": f"its loader is {__name__}.Finder.Loader",
-        "distlib": "it looks its own loader up",
+        "distlib": "it compares the exact type",
     }
     for name, why in expected.items():
         said = explain(name)

@@ -64,7 +64,7 @@ def test_a_whole_environment(environment: Python, cache: Path, tmp_path: Path) -
 
 
 def same_trees(one: Path, other: Path) -> bool:
-    """Say whether two directories hold the same files with the same bytes."""
+    """Return whether two directories hold the same files with the same bytes."""
     names = [{path.relative_to(each) for path in each.rglob("*.pyc")} for each in (one, other)]
     assert names[0] == names[1]
     equal, different, errors = filecmp.cmpfiles(one, other, names[0], shallow=False)

@@ -117,7 +117,7 @@ def test_sources_of_somebody_else(python: Python, cache: Path) -> None:
         from pycachehook.commands import verify
         os.chdir({str(cache)!r})  # from here on nobody needs to come through the directories above
         os.seteuid({NOBODY})
-        outcome = verify.verify(".")
+        outcome = verify.verify_cache(".")
         print(dict(outcome.counts), outcome.bad)
     """
     assert python("-c", program).stdout == f"{{'unknown': {ENTRIES}}} []\n"
@@ -182,7 +182,7 @@ def test_entries_that_may_not_be_read(python: Python, filled: dict[Path, Path], 
         from pycachehook.commands import verify
         os.chdir({str(cache)!r})  # from here on nobody needs to come through the directories above
         os.seteuid({NOBODY})
-        print(dict(verify.verify(".", fix=True).counts))
+        print(dict(verify.verify_cache(".", fix=True).counts))
     """
     assert python("-c", program).stdout == f"{{'unknown': {ENTRIES}}}\n"
     assert all(entry.exists() for entry in filled)

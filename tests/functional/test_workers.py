@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import clean_environment
-from pycachehook.commands.precompile import BROKEN, FAILED, word_for
+from pycachehook.commands.precompile import BROKEN, FAILED, outcome_of_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,11 +139,11 @@ def test_broken_on_purpose(tmp_path: Path) -> None:
     """Only below the test directories of the standard library does a source that cannot be compiled do so on purpose."""
     stdlib = sysconfig.get_path("stdlib")
     for name in ("test/tokenizedata/badsyntax_pep3120.py", "lib2to3/tests/data/py2.py", "idlelib/idle_test/x.py"):
-        assert word_for(f"{stdlib}/{name}", SyntaxError()) == BROKEN
-        assert word_for(f"{stdlib}/{name}", PermissionError()) == FAILED
+        assert outcome_of_error(f"{stdlib}/{name}", SyntaxError()) == BROKEN
+        assert outcome_of_error(f"{stdlib}/{name}", PermissionError()) == FAILED
     for path in ("json/x.py", "test.py", "site-packages/pack/tests/x.py"):
-        assert word_for(f"{stdlib}/{path}", SyntaxError()) == FAILED
-    assert word_for(str(tmp_path / "test" / "x.py"), SyntaxError()) == FAILED
+        assert outcome_of_error(f"{stdlib}/{path}", SyntaxError()) == FAILED
+    assert outcome_of_error(str(tmp_path / "test" / "x.py"), SyntaxError()) == FAILED
 
 
 @pytest.mark.full

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pycachehook.archive import Archive, Listings
 from pycachehook.cache_dir import trusted_owners
 from pycachehook.commands import archive_build
-from pycachehook.path_search import NOWHERE, find_in_listings
+from pycachehook.path_search import NOT_FOUND, find_in_listings
 
 NAMES = ("a", "b")
 FILES = tuple(
@@ -60,7 +60,7 @@ def test_resolution(directories: list[set[str]], covered: int) -> None:
         for name in NAMES:
             expected = PathFinder.find_spec(name, search)
             found = find_in_listings(name, search, None, Listings(opened))
-            if found is NOWHERE:
+            if found is NOT_FOUND:
                 assert expected is None
             elif found is not None:
                 assert expected is not None

@@ -58,7 +58,7 @@ def folder_of(source: str) -> str:
 
 
 def leads_above_the_root(folder: str) -> bool:
-    """Say whether some `..` of an absolute path has nothing to go up from; the kernel stays in the root then."""
+    """Return whether some `..` of an absolute path has nothing to go up from; the kernel stays in the root then."""
     depths = itertools.accumulate({"..": -1, ".": 0, "": 0}.get(part, 1) for part in folder.split("/"))
     return min(depths) < 0
 

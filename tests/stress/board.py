@@ -65,5 +65,5 @@ class Board:
         self._cells[-1] = 1
 
     def stopping(self) -> bool:
-        """Say whether `stop` was called, in whichever process."""
+        """Return whether `stop` was called, in whichever process."""
         return self._cells[-1] != 0

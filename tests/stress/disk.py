@@ -19,7 +19,7 @@ _WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "
 
 
 def is_root() -> bool:
-    """Say whether this process may mount and change owners."""
+    """Return whether this process may mount and change owners."""
     return os.geteuid() == 0
 
 
@@ -43,7 +43,7 @@ def enter_namespace(arguments: Sequence[str]) -> list[str]:
 
 
 def owns_mounts(arguments: Sequence[str]) -> bool:
-    """Say whether a process with these `arguments` was started by `enter_namespace`."""
+    """Return whether a process with these `arguments` was started by `enter_namespace`."""
     return PRIVATE in arguments
 
 
@@ -72,7 +72,7 @@ def unprivileged() -> tuple[str, ...] | None:
 
 
 def open_to_all(path: str) -> bool:
-    """Say whether every user may enter the directory at `path`, and those above."""
+    """Return whether every user may enter the directory at `path`, and those above."""
     return all(each.stat().st_mode & 0o001 for each in (Path(path), *Path(path).parents))
 
 

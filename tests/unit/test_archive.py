@@ -1,4 +1,4 @@
-"""The archive's format to the byte, what is refused, and that damage gives the right code or none."""
+"""The archive's format byte by byte, refused archives, and damage, which gives the right code or none."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ import pytest
 from pycachehook import archive, pyc
 from pycachehook._compat import MAGIC_NUMBER, siphash, source_hash
 from pycachehook.archive import Archive, Listings, Unusable, open_all
-from pycachehook.archive_format import FORMAT, INDEX_KEY, INDEX_NAME, TAIL_SIZE, named_roots
+from pycachehook.archive_format import ARCHIVE_FORMAT, INDEX_KEY, INDEX_NAME, TAIL_SIZE, named_roots
 from pycachehook.cache_dir import trusted_owners
 from pycachehook.commands import archive_build, archive_verify
 from pycachehook.errors import CacheDirError, PycacheHookError
 from pycachehook.events import Miss, Stats
 from pycachehook.finder import CachingFinder
 from pycachehook.loader import CachingLoader, Policies, Policy
-from pycachehook.path_search import NOWHERE, find_in_listings
-from pycachehook.pyc import MOST
+from pycachehook.path_search import NOT_FOUND, find_in_listings
+from pycachehook.pyc import READ_SIZE
 from pycachehook.runtime import listings_of
 from pycachehook.system import system
 
@@ -51,7 +51,7 @@ SOURCES = {
 
 
 def build(root: Path, out: Path, mode: str = "unchecked-hash", **options: object) -> Archive:
-    """Write an archive of all that is below `root`, and open it."""
+    """Build an archive of everything below `root`, and open it."""
     files = sorted(str(path) for path in root.rglob("*.py"))
     archive_build.build(str(out), files, paths=[str(root)], mode=mode, **options)  # type: ignore[arg-type]
     return Archive(str(out), trusted_owners())
@@ -65,12 +65,12 @@ def root(tree: Tree) -> Path:
 
 @pytest.fixture
 def built(root: Path, tmp_path: Path) -> Archive:
-    """Return an archive of it, opened."""
+    """Return an open archive of `root`."""
     return build(root, tmp_path / "app.pyca")
 
 
 def test_the_format(built: Archive, root: Path) -> None:
-    """Every byte is where the module's docstring says."""
+    """Every byte is what the docstring of `archive_format` says."""
     data = Path(built.path_name).read_bytes()
     tail = data[-TAIL_SIZE:].decode()
     first, index, digest = tail.split("\n")
@@ -110,7 +110,7 @@ def test_the_format(built: Archive, root: Path) -> None:
 
 
 def test_it_is_an_ordinary_zip(built: Archive) -> None:
-    """Whoever has no pycachehook can look inside."""
+    """An archive can be read by any program for ZIP files."""
     suffix = f"{sys.implementation.cache_tag}.pyc"
     with zipfile.ZipFile(built.path_name) as whole:
         assert whole.testzip() is None
@@ -123,7 +123,7 @@ def test_it_is_an_ordinary_zip(built: Archive) -> None:
 
 
 def test_a_profile_comes_first(root: Path, tmp_path: Path) -> None:
-    """In its own order, and the top says how far it reaches."""
+    """The sources of a profile come first, in its order, and the top records where they end."""
     profile = [str(root / "pk/sub/deep.py"), "/gone.py", str(root / "app.py")]
     opened = build(root, tmp_path / "app.pyca", profile=profile)
     assert [each.source for each in archive_verify.entries(opened)][:2] == ["pk/sub/deep.py", "app.py"]
@@ -133,7 +133,7 @@ def test_a_profile_comes_first(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/smaps")
 def test_what_has_been_loaded_does_not_stay_mapped(tree: Tree, tmp_path: Path) -> None:
-    """Of an archive of 16 MiB, loaded from the beginning to the end, and back, a few stay in this process's memory."""
+    """Loading an archive of 16 MiB forwards and backwards leaves only a few MiB of it in this process's memory."""
     names = [f"big{number:02}" for number in range(16)]
     root = tree({f"{name}.py": f"NAME = {name!r}\nTEXT = {'x' * 2**20!r}\n" for name in names})
     opened = build(root, tmp_path / "big.pyca")
@@ -145,7 +145,7 @@ def test_what_has_been_loaded_does_not_stay_mapped(tree: Tree, tmp_path: Path) -
 
 
 def test_two_builds_are_the_same_bytes(root: Path, tmp_path: Path) -> None:
-    """Whatever the number of processes."""
+    """Two builds give the same bytes, with any number of processes."""
     first, second = tmp_path / "one" / "app.pyca", tmp_path / "two" / "app.pyca"
     for each, jobs in ((first, 1), (second, 3)):
         each.parent.mkdir()
@@ -154,7 +154,7 @@ def test_two_builds_are_the_same_bytes(root: Path, tmp_path: Path) -> None:
 
 
 def test_code_and_its_file_name(built: Archive, root: Path) -> None:
-    """The code runs, and names its source; what is not there is a miss."""
+    """The code runs and names its source; a module that is not in the archive is a miss."""
     code = built.find(str(root / "pk/sub/deep.py"))
     assert code.co_filename == str(root / "pk/sub/deep.py")
     assert built.path(code.co_filename).endswith(f"/application/pk/sub/deep.{sys.implementation.cache_tag}.pyc")
@@ -166,7 +166,7 @@ def test_code_and_its_file_name(built: Archive, root: Path) -> None:
 
 
 def test_an_application_moves_with_its_archive(root: Path, tmp_path: Path) -> None:
-    """The location of what lies below the archive's directory is relative to it."""
+    """A root below the archive's directory is located relative to the archive."""
     build(root, tmp_path / "app.pyca")
     moved = tmp_path / "elsewhere"
     moved.mkdir()
@@ -179,10 +179,10 @@ def test_an_application_moves_with_its_archive(root: Path, tmp_path: Path) -> No
 
 
 def test_a_root_that_changed_is_not_used(root: Path, tmp_path: Path) -> None:
-    """Neither by an archive that looks at no sources; one that does, does not care."""
+    """A root with changed names is not used under `unchecked-hash`, but still is under `checked-hash`."""
     unchecked, checked = build(root, tmp_path / "u.pyca"), build(root, tmp_path / "c.pyca", "checked-hash")
     assert unchecked.reason is None
-    assert unchecked.find(str(root / "space/part.py"))  # which it must not remember
+    assert unchecked.find(str(root / "space/part.py"))  # must not be remembered
     (root / "new.py").touch()
     for opened in (unchecked, Archive(unchecked.path_name, trusted_owners())):
         opened.check_roots()
@@ -195,20 +195,20 @@ def test_a_root_that_changed_is_not_used(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_directory_named_with_a_slash_at_its_end(built: Archive, root: Path) -> None:
-    """It is the path finder's: modules in it are named as without the slash."""
+    """A path entry with a trailing slash is left to PathFinder; its modules have their usual names."""
     assert built.listing(str(root)) is not None
     assert built.listing(f"{root}/") is None
 
 
 def test_a_name_that_ends_with_a_dot(built: Archive, root: Path) -> None:
-    """Its last part is empty, and nothing is found by it."""
+    """A name that ends with a dot has an empty last part, and no module is found for it."""
     archived = Listings((built,))
-    assert find_in_listings("pk.sub", [str(root / "pk")], archived=archived).origin == str(root / "pk/sub/__init__.py")
-    assert find_in_listings("pk.", [str(root / "pk")], archived=archived) is NOWHERE
+    assert find_in_listings("pk.sub", [str(root / "pk")], listings=archived).origin == str(root / "pk/sub/__init__.py")
+    assert find_in_listings("pk.", [str(root / "pk")], listings=archived) is NOT_FOUND
 
 
 def test_an_archive_in_its_own_root(root: Path) -> None:
-    """Neither it nor the file that it was while it was written changes the root; it can be built again."""
+    """An archive in its own root, and its temporary file, do not change the root, so it can be built again."""
     for _ in range(2):
         opened = build(root, root / "app.pyca")
         assert opened.reason is None
@@ -216,7 +216,7 @@ def test_an_archive_in_its_own_root(root: Path) -> None:
 
 
 def test_a_root_in_another_that_changed(root: Path, tmp_path: Path) -> None:
-    """The root around it does not answer in its place, and has none of its entries."""
+    """A changed root inside another root is not served from the outer root either."""
     files = sorted(str(path) for path in root.rglob("*.py"))
     paths = [str(root / "pk"), str(root)]
     archive_build.build(str(tmp_path / "app.pyca"), files, paths=paths, mode="unchecked-hash")
@@ -236,37 +236,37 @@ def test_a_root_in_another_that_changed(root: Path, tmp_path: Path) -> None:
     assert changed.listing(str(root)) is not None
     assert changed.listing(str(root / "pk/sub")) is None
     archived = Listings((changed,))
-    assert find_in_listings("app", [str(root)], archived=archived).origin == str(root / "app.py")
-    assert find_in_listings("pk", [str(root)], archived=archived) is None
+    assert find_in_listings("app", [str(root)], listings=archived).origin == str(root / "app.py")
+    assert find_in_listings("pk", [str(root)], listings=archived) is None
 
 
 def test_the_current_directory_after_invalidate_caches(
     built: Archive, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is listed again, also where its mtime tells nothing."""
+    """After `invalidate_caches()` the current directory is listed again, even if its mtime has not changed."""
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
     policies = Policies()
-    policies.archived = Listings((built,))
+    policies.listings = Listings((built,))
     path = ["", str(root)]
-    assert find_in_listings("app", path, archived=policies.archived).origin == str(root / "app.py")
+    assert find_in_listings("app", path, listings=policies.listings).origin == str(root / "app.py")
     before = here.stat().st_mtime_ns
     (here / "app.py").touch()
     os.utime(here, ns=(before, before))
     CachingFinder(policies).invalidate_caches()
-    assert find_in_listings("app", path, archived=policies.archived).origin == str(here / "app.py")
+    assert find_in_listings("app", path, listings=policies.listings).origin == str(here / "app.py")
 
 
 def finder_of(*archives: Archive) -> tuple[CachingFinder, Stats]:
-    """Return a finder with archives in front and nothing else, and its counters."""
+    """Return a finder with these archives and no store, and its counters."""
     stats, policies = Stats(), Policies()
-    policies.replace(Policy(archives, None, stats), archived=listings_of(archives))
+    policies.replace(Policy(archives, None, stats), listings=listings_of(archives))
     return CachingFinder(policies), stats
 
 
 def test_the_finder_with_an_archive_that_checks_sources(root: Path, tmp_path: Path) -> None:
-    """Directories and sources are looked at: what was added or changed is found."""
+    """Under `checked-hash` directories and sources are read, so added and changed sources are found."""
     finder, stats = finder_of(build(root, tmp_path / "c.pyca", "checked-hash"))
 
     def code_of(name: str, *path: str) -> tuple[Any, Any]:
@@ -295,7 +295,7 @@ def test_the_finder_with_an_archive_that_checks_sources(root: Path, tmp_path: Pa
 @pytest.mark.skipif(os.name == "nt", reason="has no pipes in directories")
 @pytest.mark.parametrize("what", ["directory", "dangling link", "pipe"])
 def test_what_is_no_file_any_more(what: str, root: Path, tmp_path: Path) -> None:
-    """It is passed over, and the module is found further on, as the path finder does it."""
+    """A listed name that is no longer a file is skipped, and the search continues, as in PathFinder."""
     finder, _ = finder_of(build(root, tmp_path / "c.pyca", "checked-hash"))
     further = tmp_path / "further"
     further.mkdir()
@@ -315,10 +315,10 @@ def test_what_is_no_file_any_more(what: str, root: Path, tmp_path: Path) -> None
 
 
 def test_a_directory_for_which_a_tool_has_loaders_of_its_own(root: Path, tmp_path: Path) -> None:
-    """They load what is in it, also where the tool has put its finder in force and taken the path hook back."""
+    """A tool's path hook loads the modules of its directories, even after the hook has been removed again."""
 
     class OwnLoader(SourceFileLoader):
-        """Some tool's."""
+        """A loader of another tool."""
 
     finder, _ = finder_of(build(root, tmp_path / "c.pyca", "checked-hash"))
     sys.path_importer_cache[str(root)] = FileFinder(str(root), (OwnLoader, [".py"]))
@@ -331,7 +331,7 @@ def test_a_directory_for_which_a_tool_has_loaders_of_its_own(root: Path, tmp_pat
 def test_what_comes_later_to_a_directory_that_nobody_looks_at(
     built: Archive, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the archive does not know is looked for there, and is ours below a root, of which the next start knows."""
+    """A module added to an unchecked root is found and cached; the next start sees that the root has changed."""
     finder, _ = finder_of(built)
     monkeypatch.setattr(sys, "meta_path", [finder, PathFinder])
     monkeypatch.setattr(sys, "path", [str(root)])
@@ -348,31 +348,31 @@ def test_what_comes_later_to_a_directory_that_nobody_looks_at(
 
 
 def test_a_spec_that_outlives_its_archive(root: Path, tmp_path: Path) -> None:
-    """Once other archives are in force, its loader asks those."""
+    """The loader of an older spec uses the archives that are installed now."""
     stats, policies = Stats(), Policies()
     first, second = (build(root, tmp_path / name) for name in ("a.pyca", "b.pyca"))
-    policies.replace(Policy((first,), None, stats), archived=listings_of((first,)))
+    policies.replace(Policy((first,), None, stats), listings=listings_of((first,)))
     spec = CachingFinder(policies).find_spec("app", [str(root)])
     assert spec is not None
     loader: Any = spec.loader
     assert loader.get_code("app").co_filename == str(root / "app.py")
     for places, hits in (((second,), 2), ((), 2)):
-        policies.replace(Policy(places, None, stats), archived=listings_of(places))
+        policies.replace(Policy(places, None, stats), listings=listings_of(places))
         assert loader.get_code("app").co_filename == str(root / "app.py")
         assert stats.hits == hits
     assert stats.compiled == 1
 
 
 def test_paths_of_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With their own separator: what the members' names have is `/`."""
-    built.roots[0].place = "C:\\app"
+    """Paths on Windows use its separator, while member names use `/`."""
+    built.roots[0].directory = "C:\\app"
     monkeypatch.setattr(archive, "SEP", "\\")
     assert built.find("C:\\app\\pk\\sub\\deep.py").co_filename == "C:\\app\\pk\\sub\\deep.py"
     assert built.path("C:\\app\\pk\\sub\\deep.py").endswith(f"/application/pk/sub/deep{built.member_suffix}")
 
 
 def test_mapping_on_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its `mmap` has fewer parameters, also in Python 3.13 and 3.14."""
+    """On Windows `mmap` is called without the parameter that it lacks in Python 3.13 and 3.14."""
     map_file = mmap.mmap
 
     def windows_mmap(fileno: int, length: int, tagname: None = None, access: int = 0, offset: int = 0) -> mmap.mmap:
@@ -387,7 +387,7 @@ def test_mapping_on_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_sources_are_compared_under_checked_hash_alone(root: Path, tmp_path: Path) -> None:
-    """And by `archive verify --sources`."""
+    """Sources are compared under `checked-hash` and by `archive verify --sources`, and not otherwise."""
     unchecked, checked = build(root, tmp_path / "u.pyca"), build(root, tmp_path / "c.pyca", "checked-hash")
     (root / "pk/sub/deep.py").write_text("changed = True\n")
     (root / "app.py").unlink()
@@ -397,18 +397,18 @@ def test_sources_are_compared_under_checked_hash_alone(root: Path, tmp_path: Pat
     assert caught.value.reason == "stale-source"
     with pytest.raises(FileNotFoundError):
         checked.find(str(root / "app.py"))
-    found = archive_verify.verify(checked, sources=True)
+    found = archive_verify.verify_archive(checked, sources=True)
     assert [bad[:2] for bad in found.bad] == [
         ("application/app.py", "orphaned"),
         ("application/pk/sub/deep.py", "stale-source"),
     ]
-    assert archive_verify.verify(checked, sources=False).bad == []
+    assert archive_verify.verify_archive(checked, sources=False).bad == []
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1])
 def test_a_source_that_one_reading_does_not_bring(beyond: int, root: Path, tmp_path: Path) -> None:
-    """What is behind the first reading counts, too."""
-    source, text = root / "app.py", f"{'#' * (MOST + beyond - 1)}\n"
+    """The part of a source after the first read is compared as well."""
+    source, text = root / "app.py", f"{'#' * (READ_SIZE + beyond - 1)}\n"
     source.write_text(text)
     checked = build(root, tmp_path / "c.pyca", "checked-hash")
     for changed in (f"{text}#", text[:-1], f"{text[:-1]}#"):
@@ -420,7 +420,7 @@ def test_a_source_that_one_reading_does_not_bring(beyond: int, root: Path, tmp_p
 
 
 def test_every_flip_and_cut_gives_the_right_code_or_none(root: Path, tmp_path: Path) -> None:
-    """And no other exception: a thousand of them, from a seed."""
+    """A thousand random bit flips and truncations give the right code or a miss, and no other exception."""
     path = tmp_path / "app.pyca"
     right = {name: build(root, path).find(str(root / name)) for name in ("app.py", "pk/__init__.py", "pk/sub/deep.py")}
     whole = path.read_bytes()
@@ -432,7 +432,7 @@ def test_every_flip_and_cut_gives_the_right_code_or_none(root: Path, tmp_path: P
             del damaged[dice.randrange(len(whole)) :]
         else:
             damaged[dice.randrange(len(whole))] ^= 1 << dice.randrange(8)
-        path.unlink()  # the old one is still mapped
+        path.unlink()  # the old file is still mapped
         path.write_bytes(damaged)
         try:
             opened = Archive(str(path), trusted_owners())
@@ -445,7 +445,7 @@ def test_every_flip_and_cut_gives_the_right_code_or_none(root: Path, tmp_path: P
             except Miss:
                 missed += 1
         try:
-            bad = archive_verify.verify(opened, sources=False).bad
+            bad = archive_verify.verify_archive(opened, sources=False).bad
         except PycacheHookError:
             continue
         assert bad, f"flip {number} went unnoticed"
@@ -454,7 +454,7 @@ def test_every_flip_and_cut_gives_the_right_code_or_none(root: Path, tmp_path: P
 
 
 def test_refusals(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is one sentence, and an exception under `strict` alone."""
+    """A refused archive gives one sentence, which is an exception under `strict` only."""
     path = tmp_path / "app.pyca"
     for content, expected in ((None, "cannot be opened: No such file"), (b"PK", "is damaged, or is no archive")):
         if content is not None:
@@ -464,9 +464,9 @@ def test_refusals(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert expected in str(refused.reason)
         with pytest.raises(CacheDirError, match=expected):
             open_all([str(path)], allow_shared=False, strict=True)
-    (refused,) = open_all(["/\ud800"], allow_shared=False, strict=False)  # which the file system has no name for
+    (refused,) = open_all(["/\ud800"], allow_shared=False, strict=False)  # a name that the file system cannot have
     assert "cannot be opened" in str(refused.reason)
-    path.unlink()  # `build` replaces no file but an archive
+    path.unlink()  # `build` replaces only archives
     build(root, path)
     path.chmod(0o666)
     (refused,) = open_all([str(path)], allow_shared=False, strict=False)
@@ -484,7 +484,7 @@ def test_refusals(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (refused,) = open_all([str(link)], allow_shared=False, strict=False)
         assert refused.usable == usable
     assert f"{open_to_all} is writable by everybody" in str(refused.reason)
-    path.write_bytes(path.read_bytes().replace(FORMAT, b"pycachehook archive 2\n"))
+    path.write_bytes(path.read_bytes().replace(ARCHIVE_FORMAT, b"pycachehook archive 2\n"))
     (refused,) = open_all([str(path)], allow_shared=False, strict=False)
     assert "no archive of this format" in str(refused.reason)
 
@@ -498,7 +498,7 @@ def test_another_optimization_level(root: Path, tmp_path: Path, python: Callable
 
 
 def test_an_archive_without_o_under_o(root: Path, tmp_path: Path, python: Callable[..., Any]) -> None:
-    """The reason is not that it is another Python's."""
+    """Under -O an archive without it is refused for that reason, not as that of another Python."""
     build(root / "pk", tmp_path / "app.pyca")
     script = "import sys; from pycachehook.cli.main import main; sys.exit(main(sys.argv[1:]))"
     process = python("-O", "-c", script, "archive", "list", tmp_path / "app.pyca", check=False)
@@ -506,7 +506,7 @@ def test_an_archive_without_o_under_o(root: Path, tmp_path: Path, python: Callab
 
 
 def test_named_roots_are_sysconfigs() -> None:
-    """As this interpreter has them."""
+    """The named roots are those of `sysconfig`."""
     import sysconfig
 
     for name, place in named_roots().items():
@@ -516,7 +516,7 @@ def test_named_roots_are_sysconfigs() -> None:
 def test_packages_in_a_place_of_the_systems_own(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_hook: None
 ) -> None:
-    """Where `site-packages` is not where Python itself has it, as on Debian, it is a root all the same."""
+    """A package directory at a system-specific path, as on Debian, is a root as well."""
     import sysconfig
 
     from pycachehook.cli.main import main

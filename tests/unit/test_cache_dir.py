@@ -1,4 +1,4 @@
-"""One cache directory: whether this process may use it, and if not, why."""
+"""Cache directories: whether this process may use them, and if not, why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pycachehook.cache_dir import CacheDir, distrust, fault_of, is_marked, make_directories, trusted_owners
+from pycachehook.cache_dir import CacheDir, fault_of, is_marked, make_directories, trusted_owners, why_untrusted
 from pycachehook.errors import CacheDirError
 from pycachehook.events import Miss
 from pycachehook.paths import Layout
@@ -30,7 +30,7 @@ root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reaso
 
 @pytest.fixture(autouse=True)
 def _writing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Python write bytecode, whatever the environment of the tests says."""
+    """Let Python write bytecode, whatever the environment of the tests is."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
 
 
@@ -51,21 +51,21 @@ def mode_of(path: Path) -> int:
 @pytest.mark.usefixtures("umask")
 @pytest.mark.parametrize(("private", "mode"), [(True, 0o700), (False, 0o755)])
 def test_missing_directory_is_made(private: bool, mode: int, tmp_path: Path) -> None:
-    """A missing directory is made, with what is missing above it: the user's own for the user alone."""
+    """A missing directory is created with its parents; the user's default one is private."""
     directory = CacheDir(str(tmp_path / "a" / "b"), private=private)
     assert (directory.status, directory.reason, directory.writable()) == ("writable", None, True)
     assert [mode_of(tmp_path / "a"), mode_of(tmp_path / "a" / "b")] == [mode, mode]
 
 
 def test_missing_directory_is_made_where_others_are_allowed(tmp_path: Path) -> None:
-    """Under allow_shared a missing directory is made as well."""
+    """Under allow_shared a missing directory is created as well."""
     directory = CacheDir(str(tmp_path / "new"), allow_shared=True)
     assert (directory.status, directory.reason) == ("writable", None)
     assert (tmp_path / "new").is_dir()
 
 
 def test_existing_directory_is_left_as_it_is(tmp_path: Path) -> None:
-    """Opening an existing directory writes nothing into it and changes nothing about it."""
+    """Opening an existing directory changes nothing in it."""
     tmp_path.chmod(0o711)
     assert CacheDir(str(tmp_path)).status == "writable"
     assert mode_of(tmp_path) == 0o711
@@ -82,7 +82,7 @@ def test_read_only(tmp_path: Path) -> None:
 def test_dont_write_bytecode(
     force_write: bool, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under -B nothing is written, unless force_write says so; the answer follows `sys` at any time."""
+    """Under -B nothing is written without force_write; the current value in `sys` counts."""
     directory = CacheDir(str(tmp_path), force_write=force_write)
     assert directory.writable()
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -90,13 +90,13 @@ def test_dont_write_bytecode(
 
 
 def make_file(path: Path) -> Path:
-    """Make `path` a file, and return it."""
+    """Create the file `path`, and return its path."""
     path.touch()
     return path
 
 
 def make_dangling(path: Path) -> Path:
-    """Make `path` a link to nowhere, and return what is to be a directory below it."""
+    """Make `path` a dangling link, and return the path of a directory below it."""
     path.symlink_to("/no/such/place")
     return path / "cache"
 
@@ -122,7 +122,7 @@ def make_loop(path: Path) -> Path:
 def test_unusable_directory(
     make: Callable[[Path], Path], options: dict[str, bool], complaint: str, strict: bool, tmp_path: Path
 ) -> None:
-    """What cannot be a cache directory is disabled, with one sentence that names it; under strict that is raised."""
+    """A path that cannot be a cache directory is disabled with one sentence that names it, which strict raises."""
     path = make(tmp_path / "cache")
     if strict:
         with pytest.raises(CacheDirError) as caught:
@@ -140,7 +140,7 @@ def test_unusable_directory(
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc here")
 def test_directory_that_nobody_can_make() -> None:
-    """A directory on a file system that answers "no such file" to its making is disabled like any other."""
+    """A directory whose creation fails with "no such file" is disabled like any other."""
     directory = CacheDir("/proc/no-such-process/cache")
     assert directory.status == "disabled"
     assert directory.reason is not None
@@ -205,7 +205,7 @@ def test_trust(make: Callable[[Path], Path], complaint: str | None, tmp_path: Pa
     """A directory that others could write to is refused with a reason and a remedy, unless allow_shared is set."""
     path = make(tmp_path / "cache")
     directory = CacheDir(str(path))
-    sentence = distrust(str(path), trusted_owners())
+    sentence = why_untrusted(str(path), trusted_owners())
     if complaint is None:
         assert (directory.status, directory.reason, sentence) == ("writable", None, None)
     else:
@@ -219,7 +219,7 @@ def test_trust(make: Callable[[Path], Path], complaint: str | None, tmp_path: Pa
 @posix
 @pytest.mark.parametrize("name", ["plain", "it's got spaces", "$HOME; `x`"])
 def test_refusal_where_nothing_more_can_be_loaded(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process whose library has become unreadable is told, too, and its shell reads the command as meant."""
+    """The refusal works without a readable standard library, and its command is quoted for a shell."""
     path = tmp_path / name
     path.mkdir()
     path.chmod(0o777)
@@ -240,7 +240,7 @@ def test_distrust_of_what_is_not_there(tmp_path: Path) -> None:
     """A missing component raises FileNotFoundError, whether or not owners matter."""
     for owners in (trusted_owners(), ()):
         with pytest.raises(FileNotFoundError):
-            distrust(str(tmp_path / "missing" / "x"), owners)
+            why_untrusted(str(tmp_path / "missing" / "x"), owners)
 
 
 @posix
@@ -251,7 +251,7 @@ def test_trusted_owners() -> None:
 
 @root
 def test_trusted_owners_of_a_process_that_can_become_root() -> None:
-    """Root that acts as another user for a while does not trust that user: what it loads then stays loaded."""
+    """A root process that acts as another user temporarily does not trust that user: loaded code stays loaded."""
     os.seteuid(4242)
     try:
         assert set(trusted_owners()) == {0}
@@ -260,7 +260,7 @@ def test_trusted_owners_of_a_process_that_can_become_root() -> None:
 
 
 def test_without_owners_everything_is_trusted(tmp_path: Path) -> None:
-    """Where nobody is named nothing is refused."""
+    """An empty tuple of owners means that everything is trusted."""
     tmp_path.chmod(0o777)
     assert fault_of(tmp_path.stat(), ()) is None
 
@@ -276,7 +276,7 @@ def test_without_owners_everything_is_trusted(tmp_path: Path) -> None:
     ],
 )
 def test_fault(number: int | None, status: str, tmp_path: Path) -> None:
-    """A fault is kept as the reason; one that will come again ends all writing."""
+    """A fault is recorded as the reason; one that would happen again ends all writing."""
     directory = CacheDir(str(tmp_path))
     text = "never mind" if number is None else os.strerror(number)
     directory.fault(OSError(number, text), "write it")
@@ -293,7 +293,7 @@ def test_fault_under_strict(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_make_directories(depth: int, tmp_path: Path) -> None:
-    """All that is missing is made; what is there already is no error."""
+    """Missing directories are created; existing ones are no error."""
     path = tmp_path.joinpath(*"abc"[:depth])
     for _ in range(2):
         make_directories(str(path), 0o755)
@@ -302,14 +302,14 @@ def test_make_directories(depth: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("below", ["", "/x", "/x/y"])
 def test_make_directories_over_a_file(below: str, tmp_path: Path) -> None:
-    """A file in the way is NotADirectoryError."""
+    """A file at the path is NotADirectoryError."""
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         make_directories(f"{tmp_path}/file{below}", 0o755)
 
 
 def test_reopen_makes_it_again(tmp_path: Path) -> None:
-    """A directory that was removed while in use is made again."""
+    """A directory that was removed while in use is created again."""
     path = tmp_path / "cache"
     directory = CacheDir(str(path))
     path.rmdir()
@@ -321,7 +321,7 @@ def test_reopen_makes_it_again(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "setxattr"), reason="there are no extended attributes here")
 @pytest.mark.parametrize("below", ["", "/x"])
 def test_access_control_list(below: str, tmp_path: Path) -> None:
-    """A directory that an access control list opens to other users is refused, though its group is a private one."""
+    """A directory that an access control list opens to other users is refused, even if its group is private."""
     path = tmp_path / "cache"
     path.mkdir()
     (path / "x").mkdir()
@@ -331,7 +331,7 @@ def test_access_control_list(below: str, tmp_path: Path) -> None:
     rows = [(0x01, 7, -1), (0x02, 7, 4243), (0x04, 5, -1), (0x10, 7, -1), (0x20, 5, -1)]
     owners = (path.stat().st_uid, os.geteuid())
     path.chmod(0o775)
-    assert distrust(f"{path}{below}", owners) is None
+    assert why_untrusted(f"{path}{below}", owners) is None
     try:
         os.setxattr(
             path,
@@ -341,7 +341,7 @@ def test_access_control_list(below: str, tmp_path: Path) -> None:
     except OSError:
         pytest.skip("the file system has no access control lists")
     assert stat.S_IMODE(path.stat().st_mode) == 0o775
-    sentence = distrust(f"{path}{below}", owners)
+    sentence = why_untrusted(f"{path}{below}", owners)
     assert sentence is not None
     assert "is writable by an access control list" in sentence
     assert f"fix it with `setfacl -b {path}`" in sentence
@@ -349,10 +349,10 @@ def test_access_control_list(below: str, tmp_path: Path) -> None:
 
 @root
 def test_remedy_for_the_root_directory() -> None:
-    """Nobody is told to give the root directory away."""
+    """No command is suggested that would change the owner of the root directory."""
     os.seteuid(4242)
     try:
-        sentence = distrust("/", (4242, 4243))
+        sentence = why_untrusted("/", (4242, 4243))
     finally:
         os.seteuid(0)
     assert sentence is not None
@@ -385,7 +385,7 @@ OTHERS: dict[str, tuple[list[str], str]] = {
 
 
 def fill(folder: Path, names: list[str]) -> None:
-    """Make the directory with these files, and directories where a name ends with a slash."""
+    """Create a directory with these files, and directories for names that end with a slash."""
     folder.mkdir()
     for name in names:
         path = folder / name
@@ -396,7 +396,7 @@ def fill(folder: Path, names: list[str]) -> None:
 
 @pytest.mark.parametrize("names", CACHES.values(), ids=CACHES)
 def test_directory_that_may_become_a_cache(names: list[str], tmp_path: Path) -> None:
-    """An empty directory, one that CPython has filled, and one with our mark are used."""
+    """An empty directory, one filled by CPython, and a marked one are used as a cache."""
     fill(tmp_path / "cache", names)
     directory = CacheDir(str(tmp_path / "cache"))
     assert (directory.status, directory.reason) == ("writable", None)
@@ -406,7 +406,7 @@ def test_directory_that_may_become_a_cache(names: list[str], tmp_path: Path) -> 
 @pytest.mark.parametrize(("names", "named"), OTHERS.values(), ids=OTHERS)
 @pytest.mark.parametrize("allow_shared", [False, True])
 def test_directory_of_other_data(names: list[str], named: str, allow_shared: bool, tmp_path: Path) -> None:
-    """A directory that holds anything else is never adopted: the sentence names it, and says what to do."""
+    """A directory that contains anything else is refused with a sentence that names it and says what to do."""
     fill(tmp_path / "cache", names)
     before = sorted(tmp_path.rglob("*"))
     directory = CacheDir(str(tmp_path / "cache"), allow_shared=allow_shared)
@@ -421,7 +421,7 @@ def test_directory_of_other_data(names: list[str], named: str, allow_shared: boo
 
 
 def test_look_into_a_directory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large cache without a mark is not looked at as a whole."""
+    """The check of a large unmarked cache does not examine all of its files."""
     fill(tmp_path / "cache", [f"{name}/m.{TAG}.pyc" for name in range(30)])
     monkeypatch.setattr("pycachehook.cache_dir._NAMES_LOOKED_AT", 40)
     listed: list[str] = []
@@ -438,7 +438,7 @@ def test_look_into_a_directory_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "another format", "link", "linked directory", "directory"])
 def test_no_mark(damage: str, tmp_path: Path) -> None:
-    """Only a regular file with the known format, in a directory that is no link, is a mark."""
+    """Only a regular file with the known content in a directory that is no link is a mark."""
     cache, other = tmp_path / "cache", tmp_path / "other"
     fill(other, ["format"])
     cache.mkdir()
@@ -457,7 +457,7 @@ def test_no_mark(damage: str, tmp_path: Path) -> None:
 
 
 def test_no_default_cache_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a default cache directory there is a disabled one that says why."""
+    """Without a default cache directory the status is disabled, with a reason."""
     monkeypatch.setenv("HOME", f"{tmp_path}/missing")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     directory = CacheDir(None)
@@ -466,7 +466,7 @@ def test_no_default_cache_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_home_directory_is_not_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A cache directory that somebody chose in a home directory which does not exist does not bring it into being."""
+    """A chosen cache directory in a missing home directory does not create the home directory."""
     monkeypatch.setenv("HOME", f"{tmp_path}/missing")
     directory = CacheDir(f"{tmp_path}/missing/.cache/x")
     assert directory.status == "disabled"
@@ -491,7 +491,7 @@ def test_entry_that_is_a_link(tmp_path: Path) -> None:
 
 @posix
 def test_system_calls_of_the_check(tmp_path: Path) -> None:
-    """A check of a marked cache looks at each component once, and makes few system calls more."""
+    """The check of a marked cache makes one `lstat` per component and few other system calls."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("needs strace")

@@ -1,4 +1,4 @@
-"""The command line: exit codes, and one sentence for whatever the user got wrong."""
+"""The command line: exit codes, and one sentence for each error of the user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import pycachehook
 import pycachehook.commands.enable
 import pycachehook.commands.run
 import pycachehook.commands.status
-import pycachehook.on_miss.compiling  # before there is a hook
+import pycachehook.on_miss.compiling  # before a hook is installed
 from conftest import clean_environment
 from pycachehook.cli.main import main
 from pycachehook.commands.enable import FILES, caller
@@ -38,18 +38,18 @@ pytestmark = pytest.mark.usefixtures("no_hook", "own_argv")
 
 @pytest.fixture
 def own_modules() -> None:
-    """Load all that `status` needs, before there is a hook that would cache it."""
+    """Load all modules that `status` needs, before a hook could cache them."""
     pycachehook.commands.status.status()
 
 
 @pytest.fixture
 def own_argv(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give a program that a test runs a `sys.argv` of its own."""
+    """Give a program that a test runs a separate `sys.argv`."""
     monkeypatch.setattr(sys, "argv", list(sys.argv))
 
 
 def complaint(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the one sentence on standard error, and check that there is nothing else."""
+    """Return the only sentence on standard error."""
     output, errors = capsys.readouterr()
     assert output == ""
     assert errors.startswith("pycachehook: error: ")
@@ -92,7 +92,7 @@ def test_wrong_option(
 
 @pytest.mark.parametrize("name", ["read_only", "force_write", "allow_shared", "strict"])
 def test_wrong_switch(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A switch in the environment that says neither yes nor no is an error of its own, for every command."""
+    """A switch in the environment with a wrong value is an error that names it, for every command."""
     variable = f"PYCACHEHOOK_{name.upper()}"
     monkeypatch.setenv(variable, "maybe")
     for command, arguments in COMMANDS.items():
@@ -118,7 +118,7 @@ FAULTY_FILES: dict[str, tuple[bytes | None, str]] = {
 def test_faulty_configuration_file(
     command: str, kind: str, how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A configuration file that is of no use is exit code 2, and one sentence with its path and what is wrong."""
+    """An unusable configuration file is exit code 2, and one sentence with its path and the problem."""
     path = tmp_path / "options.toml"
     content, expected = FAULTY_FILES[kind]
     if kind == "directory":
@@ -148,7 +148,7 @@ def test_cache_dir_that_is_a_file(command: str, tmp_path: Path, capsys: pytest.C
 
 @pytest.mark.parametrize("words", [[], ["-m"], ["-c"]])
 def test_nothing_to_run(words: list[str], cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A `run` without anything to run is exit code 2, and makes no cache directory."""
+    """`run` without a program is exit code 2, and creates no cache directory."""
     assert main(["run", "--cache-dir", str(cache), *words]) == 2
     assert complaint(capsys) == "Nothing to run: give a SCRIPT, -m MODULE or -c CODE."
     assert not cache.exists()
@@ -164,7 +164,7 @@ def test_nothing_to_run(words: list[str], cache: Path, capsys: pytest.CaptureFix
 def test_missing_program(
     words: list[str], code: int, expected: str, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A program that is not there is one sentence: usage for a script's path, a failure for a module's name."""
+    """A missing program is one sentence: wrong usage for the path of a script, a failure for the name of a module."""
     assert main(["run", "--cache-dir", str(cache), *words]) == code
     assert complaint(capsys) == expected
 
@@ -225,7 +225,7 @@ def test_every_option_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("own_modules")
 def test_status(cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: pytest.CaptureFixture[str]) -> None:
-    """`status` tells what is in force, with each option's origin, and counts the entries."""
+    """`status` shows the options with their origins, and counts the entries."""
     root = tree({"some_module.py": ""})
     with pycachehook.install(cache, in_tree="ignore"):
         loader_for("some_module", f"{root}/some_module.py").get_code("some_module")
@@ -253,7 +253,7 @@ def test_status(cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: 
 def test_status_by_distribution(
     cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Entries are counted for the distribution that their source belongs to, and what is no entry of ours apart."""
+    """Entries are counted by the distribution of their source; files that are no entries are counted separately."""
     sources = [tree({"mine.py": ""}) / "mine.py", pytest.__file__, _pytest.config.__file__, textwrap.__file__]
     with pycachehook.install(cache, in_tree="ignore"):
         for source in sources:
@@ -272,7 +272,7 @@ def test_status_by_distribution(
 def test_status_shows_the_last_runs(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where PYCACHEHOOK_STATS is set, its last lines are shown, the latest first; what is no such line is passed over."""
+    """The last lines of PYCACHEHOOK_STATS are shown, the latest first; invalid lines are skipped."""
     file = tmp_path / "stats"
     runs = [json.dumps({"argv0": f"app{number}", "hits": number, "compiled": 1}) for number in range(20)]
     file.write_text("\n".join([*runs[:-1], "{", "[]", "{}", runs[-1], ""]))
@@ -322,7 +322,7 @@ def test_completion_without_shtab(capsys: pytest.CaptureFixture[str], monkeypatc
 def test_status_changes_nothing(
     cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no hook is in force `status` says so, installs none and makes no directory."""
+    """Without an active hook `status` says so, installs none and creates no directory."""
     monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(cache))
     assert main(["status", "--json"]) == 0
     state = json.loads(capsys.readouterr().out)
@@ -334,7 +334,7 @@ def test_status_changes_nothing(
 
 @pytest.mark.parametrize("words", [["status"], ["status", "--json"]], ids=" ".join)
 def test_nobody_reads_the_output(words: list[str], python: Python) -> None:
-    """If whoever should read the output has gone, the exit code is 1, without a traceback."""
+    """If the reader of the output is gone, the exit code is 1, without a traceback."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -353,7 +353,7 @@ def test_nobody_reads_the_output(words: list[str], python: Python) -> None:
 
 @pytest.fixture
 def environment(tmp_path: Path, python: Python) -> Python:
-    """Return a virtual environment that has this package, and what it needs, on its path."""
+    """Return a virtual environment with this package and its dependencies on its path."""
     folder = tmp_path / "environment"
     venv.EnvBuilder(symlinks=True).create(folder)
     result = type(python)(folder / "bin" / "python", **python.environment)
@@ -364,7 +364,7 @@ def environment(tmp_path: Path, python: Python) -> Python:
 
 
 def purelib_of(folder: Path) -> Path:
-    """Return the directory for packages of an environment."""
+    """Return the package directory of an environment."""
     (path,) = folder.glob("lib/python*/site-packages")
     return path
 
@@ -403,7 +403,7 @@ def test_enable_says_what_it_keeps(environment: Python, cache: Path) -> None:
 
 
 def test_enable_under_the_kill_switch_keeps_options(environment: Python, cache: Path) -> None:
-    """The kill switch, under which nothing is loaded at the start, does not make `enable` forget what was recorded."""
+    """`enable` under the kill switch keeps the recorded options, although the start loads nothing."""
     enable = ("-m", "pycachehook", "enable")
     environment(*enable, "--cache-dir", cache, "--layout", "shared")
     lines = environment(*enable, PYCACHEHOOK_DISABLE="1").stdout.splitlines()
@@ -432,7 +432,7 @@ def test_dry_run_and_quiet(environment: Python, cache: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["directory", "archive"])
 def test_enable_warns_of_what_will_be_refused(kind: str, environment: Python, cache: Path, tmp_path: Path) -> None:
-    """A directory or an archive that starts will refuse is a warning; under --strict an error, and nothing is written."""
+    """A directory or archive that starts will refuse is a warning, under --strict an error without any writing."""
     purelib = purelib_of(Path(environment.executable).parent.parent)
     cache.mkdir()
     options = ["--cache-dir", str(cache)]
@@ -454,7 +454,7 @@ def test_enable_warns_of_what_will_be_refused(kind: str, environment: Python, ca
 
 @pytest.mark.parametrize("command", ["enable", "disable"])
 def test_prefix_imports_nothing_from_the_current_directory(command: str, environment: Python, tmp_path: Path) -> None:
-    """Whoever says `enable --prefix` in another user's directory runs no file that lies there."""
+    """`enable --prefix` imports no file from the current directory, which may belong to another user."""
     hostile = tmp_path / "hostile"
     hostile.mkdir()
     for name in ("pycachehook", "json", "argparse", "sysconfig", "pathlib", "ast", "ctypes", "filelock"):
@@ -488,7 +488,7 @@ def test_prefix_that_is_no_environment(command: str, tmp_path: Path, capsys: pyt
 
 @pytest.mark.parametrize("command", ["enable", "disable"])
 def test_prefix_without_the_package(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An environment without this package is exit code 1, and one sentence with the command that mends it."""
+    """An environment without this package is exit code 1, and one sentence with the command that installs it."""
     folder = tmp_path / "environment"
     venv.EnvBuilder(symlinks=True).create(folder)
     assert main([command, "--prefix", str(folder)]) == 1
@@ -498,7 +498,7 @@ def test_prefix_without_the_package(command: str, tmp_path: Path, capsys: pytest
 
 @pytest.mark.parametrize("command", ["enable", "disable"])
 def test_files_that_cannot_be_written_or_removed(command: str, environment: Python) -> None:
-    """Where the activation files cannot be written or removed it is exit code 1, and one sentence."""
+    """Activation files that cannot be written or removed are exit code 1, and one sentence."""
     purelib = purelib_of(Path(environment.executable).parent.parent)
     (purelib / caller()).mkdir()
     process = environment("-m", "pycachehook", command, check=False)

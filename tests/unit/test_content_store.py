@@ -1,4 +1,4 @@
-"""The store that goes by what is in a source: its names, what it takes, and what it leaves alone."""
+"""The store of the layout `shared`: names of entries, accepted entries, and sources that are not stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-import filelock  # noqa: F401 -- before there is a hook, which would load it again for every test
+import filelock  # noqa: F401 -- before a hook is installed, which would load it again in every test
 import pytest
 
 import pycachehook
@@ -45,7 +45,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="there are no modes like t
 
 
 class Setting:
-    """Sources, a cache of which the hook is in force, and what it counts."""
+    """Sources, a cache with an installed hook, and its counters."""
 
     def __init__(self, root: Path, cache: Path) -> None:
         self.root, self.cache = root, cache
@@ -53,7 +53,7 @@ class Setting:
         self.install()
 
     def install(self, **options: Any) -> None:
-        """Put the options in force."""
+        """Install the hook with these options."""
         self.hook = pycachehook.install(self.cache, layout="shared", **{"in_tree": "ignore", **options})
 
     def write(self, name: str, text: str = TEXT) -> Path:
@@ -73,7 +73,7 @@ class Setting:
         return code.co_consts[0]
 
     def entry(self, text: str = TEXT) -> Path:
-        """Return where the entry of a source with this text lies."""
+        """Return the path of the entry for a source with this text."""
         return Path(NAMES.entry(str(self.cache), text.encode()))
 
     def entries(self) -> set[Path]:
@@ -90,12 +90,12 @@ class Setting:
 
 @pytest.fixture
 def setting(no_hook: None, tmp_path: Path, cache: Path) -> Setting:
-    """Return a source that is in no cache yet."""
+    """Return a source that is not cached yet."""
     return Setting(tmp_path / "tree", cache)
 
 
 def test_name() -> None:
-    """An entry's name is the digest of a length, what matters beside the source, and the source."""
+    """The name of an entry is the digest of a length, the properties of the compilation, and the source."""
     prefix = repr((1, "cpython-399", MAGIC_NUMBER, 2, True)).encode()
     expected = hashlib.blake2b(len(prefix).to_bytes(8, "little") + prefix + b"x = 1\n", digest_size=20).hexdigest()
     names = Names(Layout("cpython-399", 2), columns=True)
@@ -105,13 +105,13 @@ def test_name() -> None:
 
 
 def test_name_where_hashlib_has_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no `_blake2` the names are the same."""
+    """Without `_blake2` the names are the same."""
     monkeypatch.setitem(sys.modules, "_blake2", None)
     assert Names(Layout(TAG, LEVEL)).digest(b"x") == NAMES.digest(b"x")
 
 
 def test_name_without_columns(python: Python) -> None:
-    """Code without columns in it (`-X no_debug_ranges`) has names of its own."""
+    """Code without columns (`-X no_debug_ranges`) has different names."""
     program = """
 import sys
 from pycachehook.content_store import Layout, Names
@@ -123,7 +123,7 @@ print(*(Names(layout, columns=columns).digest(b"") == Names(layout).digest(b"") 
 
 
 def test_compiled_once(setting: Setting) -> None:
-    """A source is compiled and stored the first time, as a sealed checked-hash pyc, and found from then on."""
+    """A source is compiled and stored once, as a sealed checked-hash pyc; later lookups are hits."""
     assert (setting.load(), setting.counted()) == (42, (0, {"absent": 1}, 1))
     assert (setting.load(), setting.counted()) == (42, (1, {}, 0))
     assert setting.entries() == {setting.entry()}
@@ -148,7 +148,7 @@ def test_same_content_under_two_names(setting: Setting) -> None:
 
 
 def test_edited_source(setting: Setting) -> None:
-    """An edit makes a new entry; the old one stays, and is found again when the edit is taken back."""
+    """An edit makes a new entry; the old one is kept, and used again when the edit is undone."""
     setting.load()
     setting.write("m.py", "answer = 43\n")
     assert setting.load() == 43
@@ -159,7 +159,7 @@ def test_edited_source(setting: Setting) -> None:
 
 
 def test_source_edited_while_it_is_compiled(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry goes by the very bytes that were compiled, whatever the file says by then."""
+    """The name of an entry belongs to the bytes that were compiled, even if the file has changed since."""
     compile_it = source_to_code
 
     def edited_meanwhile(*arguments: Any) -> object:
@@ -174,14 +174,14 @@ def test_source_edited_while_it_is_compiled(setting: Setting, monkeypatch: pytes
 
 
 def test_source_that_can_be_read_later(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was not compiled from bytes that the store knows is not stored."""
+    """Code is stored only if the store knows the bytes that it was compiled from."""
 
     def fails(path: str, **_: object) -> None:
         raise PermissionError(13, "no", path)
 
     own = FunctionType(
         fails.__code__, {**vars(builtins), "__name__": "pycachehook"}
-    )  # else it is the program's exception
+    )  # otherwise the exception would be the program's
     own.__kwdefaults__ = fails.__kwdefaults__
     monkeypatch.setattr(pycachehook.on_miss.compiling, "read_source", own)
     assert (setting.load(), setting.entries()) == (42, set())
@@ -200,7 +200,7 @@ def test_source_that_can_be_read_later(setting: Setting, monkeypatch: pytest.Mon
     ids=["empty", "seal", "body", "no seal", "magic", "timestamp"],
 )
 def test_bad_entry_is_replaced(damage: Callable[[bytes], bytes], reason: str, setting: Setting) -> None:
-    """An entry that is not a sealed checked-hash pyc is a miss with a name, and is replaced."""
+    """An entry that is not a sealed checked-hash pyc is a miss with a reason, and is replaced."""
     setting.load()
     data = setting.entry().read_bytes()
     setting.entry().write_bytes(damage(data))
@@ -212,7 +212,7 @@ def test_bad_entry_is_replaced(damage: Callable[[bytes], bytes], reason: str, se
 
 @posix
 def test_entry_that_others_may_write_to(setting: Setting) -> None:
-    """An entry that others could have written is not run, unless that is allowed."""
+    """An entry that others could have written is not used without allow_shared."""
     setting.load()
     setting.entry().chmod(0o666)
     setting.install(read_only=True)
@@ -237,14 +237,14 @@ def test_modes(mode: int, expected: int, setting: Setting) -> None:
 
 
 def test_entry_that_cannot_be_read(setting: Setting) -> None:
-    """What is no file under an entry's name is a miss that breaks nothing."""
+    """Anything but a file with an entry's name is a miss, and the import works."""
     setting.entry().mkdir(parents=True)
     assert setting.load() == 42
     assert setting.counted() == (0, {"io-error": 1}, 0)
 
 
 def test_read_only(setting: Setting) -> None:
-    """A store that is read only is read, and nothing is written."""
+    """A read-only store is read and never written."""
     setting.load()
     other = setting.write("other.py", "answer = 43\n")
     setting.install(read_only=True)
@@ -255,7 +255,7 @@ def test_read_only(setting: Setting) -> None:
 
 
 def test_last_use(setting: Setting) -> None:
-    """A hit makes an entry that is older than a day one that was used today, and leaves a younger one alone."""
+    """A hit updates the mtime of an entry that is older than a day, and of no other."""
     setting.load()
     for age, refreshed in ((DAY / 2, False), (2 * DAY, True)):
         then = time.time() - age
@@ -265,7 +265,7 @@ def test_last_use(setting: Setting) -> None:
 
 
 def test_cached_says_what_cpython_would(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`spec.cached` is where CPython would look under this prefix; the source is not read for it."""
+    """`spec.cached` is CPython's path under this prefix; the source is not read for it."""
     monkeypatch.syspath_prepend(str(setting.root))
     spec = importlib_find("m")
     assert spec.cached == str(setting.cache) + str(setting.path)[:-2] + f"{TAG}{f'.opt-{LEVEL}' * bool(LEVEL)}.pyc"
@@ -277,7 +277,7 @@ def importlib_find(name: str) -> Any:
 
 
 def other_code(*_: object, **__: object) -> object:
-    """Stand for a tool that makes other code of the same source."""
+    """Simulate a tool that compiles a source into other code."""
     return real_compile("answer = 'other'\n", "m.py", "exec")
 
 
@@ -285,37 +285,37 @@ real_compile = compile
 
 
 def on_class(patch: pytest.MonkeyPatch, _: CachingLoader) -> None:
-    """As macro expanders do."""
+    """Replace the method of the class, as macro expanders do."""
     patch.setattr(SourceFileLoader, "source_to_code", rename(other_code), raising=False)
 
 
 def on_base(patch: pytest.MonkeyPatch, _: CachingLoader) -> None:
-    """On the class that has it."""
+    """Replace the method of the base class that defines it."""
     patch.setattr(stock.SourceLoader, "source_to_code", rename(other_code))
 
 
 def on_ours(patch: pytest.MonkeyPatch, _: CachingLoader) -> None:
-    """On the class of our loaders."""
+    """Replace the method of pycachehook's loader class."""
     patch.setattr(CachingLoader, "source_to_code", rename(other_code), raising=False)
 
 
 def on_loader(patch: pytest.MonkeyPatch, loader: CachingLoader) -> None:
-    """On one loader."""
+    """Replace the method of one loader object."""
     patch.setattr(loader, "source_to_code", rename(other_code), raising=False)
 
 
 def on_builtins(patch: pytest.MonkeyPatch, _: CachingLoader) -> None:
-    """On what all of these call."""
+    """Replace `builtins.compile`, which all of these call."""
     patch.setattr(builtins, "compile", rename(other_code))
 
 
 def on_globals(patch: pytest.MonkeyPatch, _: CachingLoader) -> None:
-    """In front of what they call."""
+    """Define a global that hides the builtin."""
     patch.setattr(stock, "compile", rename(other_code), raising=False)
 
 
 def in_place(patch: pytest.MonkeyPatch, _: CachingLoader) -> None:
-    """In the function itself."""
+    """Replace the code object of the function."""
     function = vars(stock.SourceLoader)["source_to_code"]
 
     def source_to_code(self: object, data: object, path: str, *more: object, **_: object) -> object:
@@ -325,7 +325,7 @@ def in_place(patch: pytest.MonkeyPatch, _: CachingLoader) -> None:
 
 
 def rename(function: Any) -> FunctionType:
-    """Return a function that gives the code that the source's path asks for."""
+    """Return a function that returns the code which the source's path requires."""
 
     def changed(*arguments: Any, **more: Any) -> object:
         path = next(str(each) for each in arguments if str(each).endswith(".py"))
@@ -338,7 +338,7 @@ def rename(function: Any) -> FunctionType:
 def test_patched_compilation(
     patched: Callable[[pytest.MonkeyPatch, CachingLoader], None], setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a tool has changed how sources are compiled, the store is neither read nor written, and it is said why."""
+    """If a tool has replaced a compilation step, the store is neither read nor written, and commands say why."""
     setting.load()
     new = setting.write("new.py", "answer = 43\n")
     setting.counted()
@@ -357,7 +357,7 @@ def test_patched_compilation(
 
 
 def test_patched_while_it_compiles(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a tool may have had its hands in by the end of a compilation is not stored."""
+    """Code is not stored if a tool has replaced a step before the compilation ends."""
     compile_it = source_to_code
 
     def patched_meanwhile(*arguments: Any) -> object:
@@ -369,7 +369,7 @@ def test_patched_while_it_compiles(setting: Setting, monkeypatch: pytest.MonkeyP
 
 
 def test_patched_before_we_came(python: Python, cache: Path, tmp_path: Path) -> None:
-    """A tool that was there before us is seen too."""
+    """A tool that was installed before pycachehook is detected, too."""
     tmp_path.joinpath("m.py").write_text(TEXT)
     program = f"""
 import json
@@ -388,7 +388,7 @@ print(json.dumps([hook.stats.misses, hook.stats.stored]))
 
 
 def test_patched_compilation_leaves_shipped_bytecode(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pyc in the tree is not read then: it is the plain compilation."""
+    """A pyc in the source tree is not read then, because it is the plain compilation."""
     setting.install(in_tree="read")
     sys.pycache_prefix = None
     import py_compile
@@ -415,13 +415,13 @@ def test_patched_compilation_leaves_shipped_bytecode(setting: Setting, monkeypat
     ],
 )
 def test_declared_encodings(text: bytes, expected: list[str]) -> None:
-    """What the first two lines declare is found, and no less than CPython finds."""
+    """The encodings in the first two lines are found, at least those that CPython finds."""
     assert declared_encodings(text) == expected
 
 
 @pytest.mark.parametrize(("name", "stored"), [("utf-8", 1), ("Latin_1", 1), ("shouting", 0)])
 def test_encodings(name: str, stored: int, setting: Setting) -> None:
-    """What a package's codec makes of a source is not in its bytes, so that it is not stored."""
+    """A source with a package's codec is not stored, because its bytes do not determine the code."""
     utf_8 = codecs.lookup("utf-8")
 
     def search(name: str) -> codecs.CodecInfo | None:
@@ -433,7 +433,7 @@ def test_encodings(name: str, stored: int, setting: Setting) -> None:
 
     path = setting.write("encoded.py", f"# coding: {name}\nanswer = {'4' * bool(stored)}2\n")
     codecs.register(search)
-    codecs.lookup(name)  # which may load a module
+    codecs.lookup(name)  # may load a module
     setting.counted()
     try:
         assert setting.load(path) == 42
@@ -446,14 +446,14 @@ def test_encodings(name: str, stored: int, setting: Setting) -> None:
 
 
 def on_path(path: Path) -> tuple[str]:
-    """Have a source found by its name, which is returned."""
+    """Make a source importable, and return its module's name."""
     sys.path.insert(0, str(path.parent))
     return (path.stem,)
 
 
 @pytest.mark.alone
 def test_explain(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`explain` shows where the entry lies or would lie, and why it is not asked for."""
+    """`explain` shows the path of the entry, and why it is not used."""
     on_path(setting.path)
     found = explain.explain("m")
     assert (found["places"][0]["path"], found["places"][0]["verdict"]) == (str(setting.entry()), "absent")
@@ -476,7 +476,7 @@ def test_explain(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("rule", ["", '[{match = "*/m.py", layout = "shared"}]'])
 def test_inspect(rule: str, setting: Setting, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    """`inspect` finds a module's shared entry, by the rule for it, and compares it with that module's own source."""
+    """`inspect` shows a module's shared entry, under the rule for it, and compares it with the module's own source."""
     setting.load(setting.write("other.py"))
     on_path(setting.path)
     monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(setting.cache))
@@ -491,7 +491,7 @@ def test_inspect(rule: str, setting: Setting, monkeypatch: pytest.MonkeyPatch, c
 
 
 def test_rules_mix_layouts(setting: Setting) -> None:
-    """A rule may give some sources the other layout, and a cache directory of their own."""
+    """A rule may give some sources the other layout and another cache directory."""
     other = setting.cache.with_name("other-cache")
     rules = [
         {"match": "*/mirrored/*", "layout": "mirror", "invalidation_mode": "unchecked-hash"},
@@ -508,7 +508,7 @@ def test_rules_mix_layouts(setting: Setting) -> None:
 
 
 def test_start_up(python: Python, cache: Path) -> None:
-    """The layout loads one more module of this package, and leaves `hashlib` and what that needs to the program."""
+    """The layout loads one more module of this package, but neither `hashlib` nor its dependencies."""
     program = f"""
 import sys
 import pycachehook
@@ -522,7 +522,7 @@ print(*sorted(name for name in sys.modules if name.startswith(("pycachehook", "h
 
 
 def test_names_of_directories(setting: Setting) -> None:
-    """Entries lie in 16 directories of 256, so that none has many names."""
+    """Entries are distributed over 16 directories with 256 subdirectories."""
     for number in range(200):
         setting.load(setting.write(f"m{number}.py", f"answer = {number}\n"))
     own = setting.cache / ".pycachehook" / "shared"
@@ -533,7 +533,7 @@ def test_names_of_directories(setting: Setting) -> None:
 
 
 def test_what_a_hit_costs(python: Python, cache: Path, tmp_path: Path) -> None:
-    """A hit reads the source once and the entry once, has one digest made and no hash of the source."""
+    """A hit reads source and entry once, and computes one digest and no hash of the source."""
     tmp_path.joinpath("m.py").write_text(TEXT)
     program = f"""
 import json, sys

@@ -1,4 +1,4 @@
-"""The activation files: what they hold, how they get there, and what they do at a start."""
+"""The activation files: their content, how they are written, and what they do at a start."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def purelib(tmp_path: Path) -> Path:
 
 
 class VersionInfo(tuple[int, ...]):
-    """A `sys.version_info` of two numbers."""
+    """A `sys.version_info` with two numbers."""
 
     __slots__ = ()
 
     def __new__(cls, *numbers: int) -> VersionInfo:
-        """Take the numbers one by one."""
+        """Take the numbers as separate arguments."""
         return super().__new__(cls, numbers)
 
     major = property(lambda self: self[0])
@@ -65,7 +65,7 @@ class VersionInfo(tuple[int, ...]):
 
 
 def options(**keywords: object) -> Options:
-    """Return resolved options, of which these were given."""
+    """Return resolved options, some of which are given."""
     return resolution.resolve(keywords)
 
 
@@ -87,7 +87,7 @@ def listing(folder: Path) -> dict[str, bytes]:
 def test_names_and_lines(
     version: tuple[int, ...], name: str, line: str, purelib: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside the start-up module there is one file of one line: `.pth` before Python 3.18, `.start` from it on."""
+    """There is the start-up module and a file with one line: `.pth` before Python 3.18, `.start` from then on."""
     monkeypatch.setattr(sys, "version_info", version)
     texts = dict(files(options(), purelib))
     assert list(texts) == ["_pycachehook_startup.py", name]
@@ -98,7 +98,7 @@ def test_names_and_lines(
 def test_the_file_of_another_version(
     before: tuple[int, ...], after: tuple[int, ...], purelib: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What another version of Python needs is a problem, is removed when this one enables, and by `disable`."""
+    """A file that only another version of Python needs is a problem, and is removed by `enable` and `disable`."""
     monkeypatch.setattr(sys, "version_info", VersionInfo(*before))
     enable(purelib, options())
     assert activation_problems(purelib) == []
@@ -119,7 +119,7 @@ def test_the_file_of_another_version(
 
 @pytest.mark.parametrize("damage", ["nothing", "module", "version", "image", "seal"])
 def test_activation_problems(damage: str, purelib: Path) -> None:
-    """What is missing, damaged or another version's is named; an environment that is not enabled has no problem."""
+    """Missing, damaged and foreign activation files are reported; an environment that is not enabled has no problem."""
     assert activation_problems(purelib) == []
     enable(purelib, options())
     (image,) = purelib.glob("__pycache__/*.image")
@@ -157,7 +157,7 @@ def test_activation_problems(damage: str, purelib: Path) -> None:
     ids=["defaults", "some", "odd", "surrogate", "template", "rules"],
 )
 def test_start_up_module_holds_the_options(keywords: dict[str, object], tmp_path: Path) -> None:
-    """The start-up module holds the version and every option as literals; the directory only if somebody chose it."""
+    """The start-up module contains version and options as literals; `cache_dir` only if it was set explicitly."""
     resolved = options(**keywords)
     path = tmp_path / FILES[0]
     path.write_bytes(next(text for _, text in files(resolved, tmp_path)).encode())
@@ -181,7 +181,7 @@ def test_enable_writes_the_files_and_their_bytecode(purelib: Path) -> None:
 
 
 def test_enable_is_idempotent(purelib: Path) -> None:
-    """Enabling twice is as good as once; enabling with other options replaces the files."""
+    """Enabling twice has the same effect as once; enabling with other options replaces the files."""
     enable(purelib, options(cache_dir="/one"))
     once = listing(purelib)
     enable(purelib, options(cache_dir="/one"))
@@ -192,7 +192,7 @@ def test_enable_is_idempotent(purelib: Path) -> None:
 
 
 def test_enable_replaces_by_rename(purelib: Path, tmp_path: Path) -> None:
-    """A file is replaced by rename: whoever has the old one open reads it to its end."""
+    """A file is replaced by rename, so that processes with the open old file read it to its end."""
     enable(purelib, options(cache_dir="/one"))
     before = listing(purelib)
     for number, name in enumerate(before):
@@ -204,7 +204,7 @@ def test_enable_replaces_by_rename(purelib: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("blocked", WRITTEN)
 def test_failed_enable_leaves_no_temporary_file(blocked: str, purelib: Path) -> None:
-    """Where a file cannot be put in place, the error is an OSError, and no half-written file is left behind."""
+    """If a file cannot be renamed, an OSError is raised and no temporary file is left."""
     (purelib / blocked).mkdir()
     with pytest.raises(OSError, match="directory"):
         enable(purelib, options())
@@ -212,14 +212,14 @@ def test_failed_enable_leaves_no_temporary_file(blocked: str, purelib: Path) -> 
 
 
 def test_enable_where_there_is_no_such_directory(tmp_path: Path) -> None:
-    """Enabling does not make an environment's directory for packages."""
+    """Enabling does not create an environment's package directory."""
     with pytest.raises(FileNotFoundError):
         enable(tmp_path / "missing", options())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_enable_drops_the_bytecode_of_other_interpreters(purelib: Path) -> None:
-    """Bytecode of an earlier start-up module goes, whichever interpreter's it was; that of other modules stays."""
+    """Bytecode of an earlier start-up module is removed for every interpreter; that of other modules stays."""
     (purelib / "__pycache__").mkdir()
     for name in (f"{STARTUP}.cpython-399.pyc", f"{STARTUP}.cpython-399.image", "other.cpython-399.pyc"):
         (purelib / "__pycache__" / name).touch()
@@ -228,7 +228,7 @@ def test_enable_drops_the_bytecode_of_other_interpreters(purelib: Path) -> None:
 
 
 def test_disable(purelib: Path) -> None:
-    """Disabling removes what enabling wrote, and nothing else; a second time there is nothing to remove."""
+    """Disabling removes what enabling wrote and nothing else; a second time there is nothing to remove."""
     (purelib / "other.py").touch()
     enable(purelib, options())
     assert set(disable(purelib)) == {purelib / name for name in WRITTEN}
@@ -237,14 +237,14 @@ def test_disable(purelib: Path) -> None:
 
 
 def test_disable_removes_what_is_left(purelib: Path) -> None:
-    """Disabling removes those files that there are, a dangling link among them."""
+    """Disabling removes the files that exist, even a dangling link."""
     (purelib / FILES[2]).symlink_to("/no/such/file")
     assert disable(purelib) == [purelib / FILES[2]]
     assert list(purelib.iterdir()) == []
 
 
 def test_start_up_modules_are_all_that_a_start_loads(python: Python) -> None:
-    """The image holds just those modules of the package that start-up needs, each after those that it imports."""
+    """The image contains exactly the modules that a start needs, each after those that it imports."""
     program = """
 import json, sys
 from pycachehook.runtime import start_up

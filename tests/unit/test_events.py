@@ -1,4 +1,4 @@
-"""The words for what a lookup can come to, and the counters."""
+"""The outcomes of lookups, and the counters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pycachehook.events import Miss, Stats
 
 
 def test_reasons() -> None:
-    """The reasons of misses and the names of places are the documented ones, each of them once."""
+    """The reasons of misses and the names of places are the documented ones, without duplicates."""
     assert events.REASONS == (
         "absent", "stale-source", "other-mode", "wrong-magic", "corrupt", "untrusted", "io-error", "lock-timeout",
     )  # fmt: skip
@@ -15,13 +15,13 @@ def test_reasons() -> None:
 
 
 def test_miss() -> None:
-    """A miss carries its reason and a few words more, or none."""
+    """A miss has a reason, and a detail or none."""
     assert (Miss("corrupt", "seal").reason, Miss("corrupt", "seal").detail) == ("corrupt", "seal")
     assert Miss("absent").detail == ""
 
 
 def test_counters() -> None:
-    """Each event counts where it belongs, and the counters come under the documented names."""
+    """Each event increments the right counter, and the counters have the documented names."""
     stats = Stats()
     stats.hit("store", "a", "/a.py")
     stats.hit("store", "b", "/b.py")
@@ -41,7 +41,7 @@ def test_counters() -> None:
 
 
 def test_counters_are_handed_out_as_copies() -> None:
-    """Whoever changes what `as_dict` returned does not change the counters."""
+    """A change of the result of `as_dict` does not change the counters."""
     stats = Stats()
     record = stats.as_dict()
     for counters in (record["hits_by_place"], record["misses"]):
@@ -51,7 +51,7 @@ def test_counters_are_handed_out_as_copies() -> None:
 
 
 def test_reset() -> None:
-    """A reset sets every counter to zero, and keeps the listener."""
+    """A reset sets every counter to zero and keeps the listener."""
     stats, lines = Stats(), list[str]()
     stats.log = lines.append
     stats.hit("store", "a", "/a.py")

@@ -1,4 +1,4 @@
-"""The finder: every finder behind it is asked, and plain source modules get our loader."""
+"""The finder: it asks every finder behind it, and gives plain source modules pycachehook's loader."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 class Subclass(SourceFileLoader):
-    """A loader of somebody else's."""
+    """A loader of another tool."""
 
 
 class Recorder:
-    """A finder that notes what it is asked for, and finds one module."""
+    """A finder that records the names that it is asked for, and finds one module."""
 
     def __init__(self, finds: str = "", loader: SourceFileLoader | None = None) -> None:
         self.asked: list[tuple[str, Sequence[str] | None, ModuleType | None]] = []
@@ -58,7 +58,7 @@ def policies(cache: Path) -> Policies:
 
 @pytest.fixture
 def finder(policies: Policies, import_state: None) -> CachingFinder:
-    """Return our finder, in front of the path finder, which looks nowhere yet."""
+    """Return pycachehook's finder in front of a PathFinder with an empty path."""
     finder = CachingFinder(policies)
     sys.meta_path[:] = [finder, PathFinder]
     sys.path[:] = []
@@ -67,7 +67,7 @@ def finder(policies: Policies, import_state: None) -> CachingFinder:
 
 
 def test_has_the_methods_of_a_finder(policies: Policies) -> None:
-    """The finder takes what `importlib.abc.MetaPathFinder` and the import system say that finders are given."""
+    """The finder accepts the arguments that `importlib.abc.MetaPathFinder` and the import system define."""
     for name in ("find_spec", "invalidate_caches"):
         assert callable(getattr(importlib.abc.MetaPathFinder, name, None) or getattr(PathFinder, name))
         expected = list(inspect.signature(getattr(PathFinder, name)).parameters)
@@ -76,7 +76,7 @@ def test_has_the_methods_of_a_finder(policies: Policies) -> None:
 
 @pytest.mark.usefixtures("import_state")
 def test_asks_those_behind_in_order(policies: Policies) -> None:
-    """Finders behind ours are asked in their order until one finds the module; those in front are not asked at all."""
+    """Finders behind this one are asked in order until one finds the module; those in front are not asked."""
     finder = CachingFinder(policies)
     front, first, second, third = Recorder("m"), Recorder(), Recorder("m"), Recorder("m")
     without_find_spec = object()
@@ -92,7 +92,7 @@ def test_asks_those_behind_in_order(policies: Policies) -> None:
 
 @pytest.mark.usefixtures("import_state")
 def test_wrapped_finder_asks_the_path_finder(policies: Policies, tree: Callable[[Mapping[str, str]], Path]) -> None:
-    """A finder that another tool has wrapped, so that it is not itself on the meta path, still finds modules."""
+    """A finder that a tool has wrapped, and that therefore is not in `sys.meta_path`, still finds modules."""
     finder = CachingFinder(policies)
     sys.meta_path[:] = [Recorder("m")]
     sys.path[:] = [str(tree({"m.py": ""}))]
@@ -101,10 +101,10 @@ def test_wrapped_finder_asks_the_path_finder(policies: Policies, tree: Callable[
     assert type(spec.loader) is CachingLoader
 
 
-def test_plain_sources_get_our_loader(
+def test_plain_sources_get_the_caching_loader(
     finder: CachingFinder, tree: Callable[[Mapping[str, str]], Path], cache: Path
 ) -> None:
-    """A module's and a package's spec are the path finder's own, but for the loader, which is ours."""
+    """The specs of a module and a package equal PathFinder's except for the loader."""
     root = tree({"m.py": "", "pkg/__init__.py": "", "pkg/sub.py": ""})
     sys.path[:] = [str(root)]
     sys.pycache_prefix = str(cache)
@@ -122,7 +122,7 @@ def test_plain_sources_get_our_loader(
 
 @pytest.mark.parametrize("loader", [Subclass("m", "/m.py"), None], ids=["subclass", "none"])
 def test_loaders_of_others_are_left_alone(loader: SourceFileLoader | None, finder: CachingFinder) -> None:
-    """Any loader but exactly SourceFileLoader stays in its spec, a subclass of it too."""
+    """Every loader that is not exactly a SourceFileLoader stays in its spec, even a subclass."""
     sys.meta_path.append(Recorder("m", loader))
     spec = finder.find_spec("m")
     assert spec is not None
@@ -132,7 +132,7 @@ def test_loaders_of_others_are_left_alone(loader: SourceFileLoader | None, finde
 def test_other_kinds_of_modules_are_left_alone(
     finder: CachingFinder, tree: Callable[[Mapping[str, str]], Path], tmp_path: Path
 ) -> None:
-    """Built-in modules, namespace packages, modules in zip files and bare pycs keep the loaders that they have."""
+    """Built-in modules, namespace packages, modules in zip files and sourceless pycs keep their loaders."""
     root = tree({"space/m.py": "", "bare.pyc": ""})
     with zipfile.ZipFile(tmp_path / "modules.zip", "w") as archive:
         archive.writestr("zipped.py", "")
@@ -169,7 +169,7 @@ def test_rule_against_a_source(
 def test_without_a_store_the_cached_path_is_in_the_tree(
     finder: CachingFinder, policies: Policies, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """Where nothing is stored a module is ours all the same, and its cached path is where CPython would look."""
+    """Without a store a module still gets the caching loader, and its cached path is CPython's."""
     root = tree({"m.py": ""})
     sys.path[:] = [str(root)]
     policies.replace(Policy((), None, Stats()))
@@ -180,6 +180,6 @@ def test_without_a_store_the_cached_path_is_in_the_tree(
 
 
 def test_nothing_found(finder: CachingFinder) -> None:
-    """A module that nobody has is not found, and invalidating caches changes nothing about that."""
+    """A module that no finder has is not found, also after the caches have been invalidated."""
     finder.invalidate_caches()
     assert finder.find_spec("no_such_module") is None

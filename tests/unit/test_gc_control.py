@@ -1,4 +1,4 @@
-"""The option `gc`: no collection while a module's body runs, and everything as it was after it."""
+"""The option `gc`: no collection while a module's body runs, and the previous state afterwards."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ collections = count() - before
 
 @pytest.fixture(autouse=True)
 def _collector() -> Iterator[None]:
-    """Start with the collector on, and leave it as it was found."""
+    """Start with the collector enabled, and restore its state."""
     enabled, threshold = gc.isenabled(), gc.get_threshold()
     gc.enable()
     gc.set_threshold(700, 10, 10)
@@ -46,7 +46,7 @@ def run(
     no_hook: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Import:
-    """Return a function that runs a text as a module's body, under the hook with either value of the option."""
+    """Return a function that runs a text as a module's body under the hook, with a value of the option."""
 
     def run(text: str) -> ModuleType:
         root = tree({"paused_module.py": text, "paused_inner.py": "import gc\nthreshold = gc.get_threshold()\n"})
@@ -58,7 +58,7 @@ def run(
 
 
 def test_nothing_is_collected_in_a_body(run: Import, cache: Path) -> None:
-    """In the same body there are collections without the option."""
+    """A body during which collections happen without the option has none with it."""
     module = run(ALLOCATE)
     assert module.collections == 0
     assert gc.get_threshold()[:2] == (700, 10)
@@ -67,14 +67,14 @@ def test_nothing_is_collected_in_a_body(run: Import, cache: Path) -> None:
 
 
 def test_the_importer_of_another_module_stays_paused(run: Import) -> None:
-    """An import within a body does not turn the collector on for the rest of it."""
+    """A nested import does not resume the collector for the rest of the outer body."""
     module = run("import gc, paused_inner\nthreshold = gc.get_threshold()\n")
     assert module.threshold[0] == module.paused_inner.threshold[0] == NEVER
     assert gc.get_threshold()[0] == 700
 
 
 def test_a_body_that_raises(run: Import) -> None:
-    """The collector goes on after it."""
+    """The collector resumes after a body that raises."""
     with pytest.raises(ZeroDivisionError):
         run("1 / 0\n")
     assert gc.get_threshold()[0] == 700
@@ -91,14 +91,14 @@ def test_a_body_that_raises(run: Import) -> None:
     ],
 )
 def test_what_a_body_sets_stays(run: Import, text: str, *, enabled: bool, threshold: int) -> None:
-    """A program that has a mind about its collector keeps it."""
+    """A program's own settings of the collector stay in effect."""
     run(f"import gc\n{text}\n")
     assert gc.isenabled() is enabled
     assert gc.get_threshold()[0] == threshold
 
 
 def test_a_collector_that_is_off_stays_off(run: Import) -> None:
-    """A threshold of 0 is how a program turns it off for good."""
+    """A threshold of 0, with which a program turns the collector off, is preserved."""
     gc.set_threshold(0)
     assert run("import gc\nthreshold = gc.get_threshold()\n").threshold[0] == 0
     assert gc.get_threshold()[0] == 0

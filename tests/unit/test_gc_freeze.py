@@ -1,4 +1,4 @@
-"""`gc = "freeze"` with real programs: whatever ran at exit, or was collected, without it still is."""
+"""`gc = "freeze"` with real programs: everything that ran at exit or was collected without it still does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import pycachehook
 pycachehook.install(sys.argv[1], gc=sys.argv[2])
 """
 
-# By what is at stake: the last module of a long start, and the program that imports it.
+# By effect: the last module of a long start, and the program that imports it.
 PROGRAMS = {
     "a file in a class": (
         """
@@ -213,7 +213,7 @@ PROGRAMS = {
 def start(
     python: Python, tree: Callable[[Mapping[str, str]], Path], tmp_path: Path
 ) -> Callable[[str, str, str], list[str]]:
-    """Return a function that runs a program after a long start, and returns what it printed and what it left behind."""
+    """Return a function that runs a program after a long start, and returns its output and the files that it leaves."""
 
     def run(last: str, program: str, option: str) -> list[str]:
         members = {f"big/m{number}.py": MEMBER for number in range(MODULES)}
@@ -240,7 +240,7 @@ CHECK = "assert (gc.get_freeze_count() > 5000) == (sys.argv[2] == 'freeze'), gc.
 
 @pytest.mark.parametrize(("last", "program"), PROGRAMS.values(), ids=PROGRAMS)
 def test_an_exit_is_as_without_it(last: str, program: str, start: Callable[[str, str, str], list[str]]) -> None:
-    """The program prints, returns and leaves behind the same; with the option, all that it imported is frozen."""
+    """The output, exit code and files of the program are the same; with the option, everything imported is frozen."""
     stock = start(last, program, "default")
     assert ("Error" in stock[1]) == ("raise" in program), stock[1]
     assert start(last, program, "freeze") == stock
@@ -250,9 +250,9 @@ def test_an_exit_is_as_without_it(last: str, program: str, start: Callable[[str,
 def after_a_start(
     python: Python, tree: Callable[[Mapping[str, str]], Path], tmp_path: Path
 ) -> Callable[[str], list[str]]:
-    """Return a function that runs a program with `freeze`, and returns what it printed, by words.
+    """Return a function that runs a program with `freeze` and returns its output as words.
 
-    It can import the packages `big`, `late` and `failing`, which are long starts each, and `small`, which is none.
+    The program can import the packages `big`, `late` and `failing`, which are long starts, and `small`, which is not.
     """
 
     def run(program: str) -> list[str]:
@@ -293,7 +293,7 @@ def test_late_imports_leave_their_garbage_to_the_collector(after_a_start: Callab
 
 
 def test_a_package_that_is_loaded_again_and_again_is_frozen_once(after_a_start: Callable[[str], list[str]]) -> None:
-    """What was loaded before is no start: the old modules are garbage that can be collected."""
+    """A repeated load of the same modules is not frozen, so the old modules can be collected."""
     program = """
         import big
         before = gc.get_freeze_count()
@@ -309,7 +309,7 @@ def test_a_package_that_is_loaded_again_and_again_is_frozen_once(after_a_start: 
 
 @pytest.mark.parametrize("loaded_first", ["big", "small"])
 def test_what_requests_have_made_is_not_frozen(loaded_first: str, after_a_start: Callable[[str], list[str]]) -> None:
-    """A late import, long as it may be, freezes nothing while much else is alive."""
+    """A late import, however long, freezes nothing while many other objects are alive."""
     program = f"""
         import {loaded_first}
         before = gc.get_freeze_count()
@@ -328,7 +328,7 @@ def test_what_requests_have_made_is_not_frozen(loaded_first: str, after_a_start:
 
 
 def test_an_import_in_a_thread_is_not_frozen(after_a_start: Callable[[str], list[str]]) -> None:
-    """Threads are how a server works; its start runs in the main thread."""
+    """An import in a thread other than the main thread is not frozen."""
     program = """
         import threading
         before = gc.get_freeze_count()  # Python 3.12 has frozen some itself
@@ -342,7 +342,7 @@ def test_an_import_in_a_thread_is_not_frozen(after_a_start: Callable[[str], list
 
 
 def test_an_import_that_fails_leaves_nothing_frozen(after_a_start: Callable[[str], list[str]]) -> None:
-    """What it has made may be garbage now."""
+    """A failed import leaves nothing frozen, because its objects may be garbage."""
     program = """
         try: import failing
         except ImportError as error: print(int(str(error)) > 0)
@@ -362,7 +362,7 @@ def test_an_import_that_fails_leaves_nothing_frozen(after_a_start: Callable[[str
 def test_what_the_program_says_of_the_collector_stays(
     statement: str, expected: str, after_a_start: Callable[[str], list[str]]
 ) -> None:
-    """The program may turn it off and on, and unfreeze everything; a later import does not undo it."""
+    """A program may turn the collector off and on, and unfreeze everything; a later import does not undo it."""
     program = f"""
         import big
         {statement}
@@ -372,7 +372,7 @@ def test_what_the_program_says_of_the_collector_stays(
 
 
 def test_the_collector_as_programs_mock_it_is_not_used(after_a_start: Callable[[str], list[str]]) -> None:
-    """Neither during an import nor at exit."""
+    """A mocked `gc` is used neither during an import nor at exit."""
     program = """
         def fail(*arguments): raise RuntimeError
         count = gc.get_freeze_count

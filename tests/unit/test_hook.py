@@ -1,4 +1,4 @@
-"""Install and uninstall: what is put into `sys`, what is restored, and what the hook says about itself."""
+"""Install and uninstall: changes of `sys`, their restoration, and what the hook reports."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import filelock  # noqa: F401 -- before there is a hook, so that it is not among what the hook counts
+import filelock  # noqa: F401 -- before a hook is installed, which would count it
 import pytest
 
 import pycachehook
 import pycachehook.config.resolution
 import pycachehook.config.rules
-import pycachehook.hook  # before a test takes the path finder away
+import pycachehook.hook  # before a test removes PathFinder
 import pycachehook.on_miss.compiling
 import pycachehook.stats_log
 from pycachehook import runtime
@@ -43,24 +43,24 @@ pytestmark = [pytest.mark.usefixtures("no_hook"), pytest.mark.alone]
 
 
 def finders() -> int:
-    """Return how many finders of ours are on the meta path."""
+    """Return the number of pycachehook's finders in `sys.meta_path`."""
     return sum(type(finder) is CachingFinder for finder in sys.meta_path)
 
 
 def _installed() -> runtime.Runtime:
-    """Return what is installed."""
+    """Return the installed runtime."""
     found = runtime.installed()
     assert found is not None
     return found
 
 
 def interpreter() -> tuple[list[object], str | None, bool]:
-    """Return what an installation changes."""
+    """Return the attributes of `sys` that an installation changes."""
     return list(sys.meta_path), sys.pycache_prefix, sys.dont_write_bytecode
 
 
 def test_install_and_uninstall(cache: Path) -> None:
-    """Installing puts the finder in front of the path finder and sets the prefix; uninstalling restores both."""
+    """Installing inserts the finder before PathFinder and sets the prefix; uninstalling restores both."""
     before = interpreter()
     hook = pycachehook.install(cache)
     assert (hook.status, hook.reason) == ("writable", None)
@@ -77,7 +77,7 @@ def test_install_and_uninstall(cache: Path) -> None:
 
 
 def test_modules_load_through_the_cache(cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
-    """While the hook is in force modules get our loader and are stored; their loaders outlive it."""
+    """While the hook is installed, modules get its loader and are stored; their loaders stay usable afterwards."""
     sys.path.insert(0, str(tree({"first_one.py": "", "second_one.py": "answer = 42\n"})))
     with pycachehook.install(cache) as hook:
         module = importlib.import_module("first_one")
@@ -93,14 +93,14 @@ def test_modules_load_through_the_cache(cache: Path, tree: Callable[[Mapping[str
 
 
 def test_position_without_a_path_finder(cache: Path) -> None:
-    """Where there is no path finder ours goes last."""
+    """Without PathFinder the finder is added at the end."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder]
     pycachehook.install(cache)
     assert type(sys.meta_path[-1]) is CachingFinder
 
 
 def test_install_again_replaces_in_place(cache: Path, tmp_path: Path) -> None:
-    """A second installation changes the settings of the one hook, and the first state of `sys` is what is restored."""
+    """A second installation changes the options of the same hook; uninstalling restores the first state of `sys`."""
     before = interpreter()
     hook = pycachehook.install(cache, read_only=True)
     path = list(sys.meta_path)
@@ -115,8 +115,8 @@ def test_install_again_replaces_in_place(cache: Path, tmp_path: Path) -> None:
     assert interpreter() == before
 
 
-def test_install_again_with_the_same_settings(cache: Path) -> None:
-    """Installing twice the same changes nothing."""
+def test_install_again_with_the_same_options(cache: Path) -> None:
+    """Installing twice with the same options changes nothing."""
     pycachehook.install(cache)
     state = interpreter()
     pycachehook.install(cache)
@@ -125,11 +125,11 @@ def test_install_again_with_the_same_settings(cache: Path) -> None:
 
 @pytest.mark.parametrize("found", [None, "/found"])
 def test_prefix_that_was_there(found: str | None, cache: Path) -> None:
-    """A prefix that was set before comes back, and is the default cache directory meanwhile, if it is any."""
+    """A previous prefix is restored, and is the default cache directory in between, if it is set."""
     sys.pycache_prefix = found
     hook = pycachehook.install(cache)
     assert sys.pycache_prefix == str(cache)
-    assert _installed().found_prefix() == found
+    assert _installed().original_prefix() == found
     pycachehook.install(read_only=True)
     assert hook.options is not None
     assert hook.options.origin("cache_dir") == ("PYTHONPYCACHEPREFIX" if found else "default")
@@ -139,16 +139,16 @@ def test_prefix_that_was_there(found: str | None, cache: Path) -> None:
 
 
 def test_prefix_that_the_program_has_set_since(cache: Path) -> None:
-    """What the program sets while the hook is in force is its own, and stays."""
+    """A prefix that the program sets while the hook is installed is kept."""
     hook = pycachehook.install(cache)
     sys.pycache_prefix = "/the/program's"
-    assert _installed().found_prefix() == "/the/program's"
+    assert _installed().original_prefix() == "/the/program's"
     hook.uninstall()
     assert sys.pycache_prefix == "/the/program's"
 
 
 def test_context_managers_nest(tmp_path: Path) -> None:
-    """Leaving a `with` brings back what was in force before it, down to nothing."""
+    """Leaving a `with` restores the previous installation, or none."""
     before = interpreter()
     with pycachehook.install(tmp_path / "outer", in_tree="ignore") as outer:
         state = interpreter()
@@ -165,7 +165,7 @@ def test_context_managers_nest(tmp_path: Path) -> None:
 
 
 def test_context_manager_after_a_plain_installation(tmp_path: Path) -> None:
-    """A `with` inside an installation gives way to it again, even after an exception."""
+    """A `with` inside an installation restores it, even after an exception."""
     pycachehook.install(tmp_path / "outer")
     state = interpreter()
     with pytest.raises(KeyError), pycachehook.install(tmp_path / "inner"):
@@ -174,7 +174,7 @@ def test_context_manager_after_a_plain_installation(tmp_path: Path) -> None:
 
 
 def test_uninstalled_inside_a_with(cache: Path) -> None:
-    """Uninstalling inside a `with` is final: leaving it installs nothing."""
+    """After an uninstallation inside a `with`, leaving the block installs nothing."""
     before = interpreter()
     with pycachehook.install(cache), pycachehook.install(cache, read_only=True):
         pycachehook.uninstall()
@@ -182,7 +182,7 @@ def test_uninstalled_inside_a_with(cache: Path) -> None:
 
 
 def test_uninstall_without_a_hook() -> None:
-    """Uninstalling where nothing is installed does nothing."""
+    """Uninstalling without an installed hook does nothing."""
     before = interpreter()
     pycachehook.uninstall()
     assert interpreter() == before
@@ -190,7 +190,7 @@ def test_uninstall_without_a_hook() -> None:
 
 @pytest.mark.parametrize("value", ["1", "true", "anything"])
 def test_kill_switch(value: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under PYCACHEHOOK_DISABLE nothing is installed, nothing written, and the hook says why."""
+    """Under PYCACHEHOOK_DISABLE nothing is installed or written, and the hook says why."""
     before = interpreter()
     monkeypatch.setenv("PYCACHEHOOK_DISABLE", value)
     hook = pycachehook.install(cache, strict=True, force_write=True)
@@ -205,25 +205,25 @@ def test_kill_switch(value: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("value", ["", "0", "false", "No", "off"])
 def test_kill_switch_that_is_off(value: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PYCACHEHOOK_DISABLE set to a word for no disables nothing."""
+    """PYCACHEHOOK_DISABLE with a value for "no" disables nothing."""
     monkeypatch.setenv("PYCACHEHOOK_DISABLE", value)
     assert pycachehook.install(cache).status == "writable"
 
 
 def missing_below_a_file(path: Path) -> dict[str, object]:
-    """Name a directory below a file."""
+    """Return the path of a directory below a file."""
     path.touch()
     return {"cache_dir": path / "cache"}
 
 
 def a_file(path: Path) -> dict[str, object]:
-    """Name a file."""
+    """Return the path of a file."""
     path.touch()
     return {"cache_dir": path}
 
 
 def everybodys(path: Path) -> dict[str, object]:
-    """Name a directory that everybody may write to."""
+    """Return the path of a directory that everybody may write to."""
     path.mkdir()
     path.chmod(0o777)
     return {"cache_dir": path}
@@ -241,7 +241,7 @@ DISABLED: list[tuple[Callable[[Path], dict[str, Any]], str]] = [
 def test_disabled(
     make: Callable[[Path], dict[str, Any]], reason: str, tmp_path: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """In a wrong environment installing raises nothing; imports work, and nothing is written anywhere."""
+    """In a faulty environment installing raises nothing; imports work, and nothing is written."""
     before = interpreter()
     hook = pycachehook.install(**make(tmp_path / "wrong"))
     assert hook.status == "disabled"
@@ -260,7 +260,7 @@ def test_disabled(
 def test_strict(
     make: Callable[[Path], dict[str, Any]], reason: str, installed: bool, cache: Path, tmp_path: Path
 ) -> None:
-    """Under strict a wrong environment raises CacheDirError, and whatever was in force before is still."""
+    """Under strict a faulty environment raises CacheDirError, and the previous installation stays."""
     if installed:
         pycachehook.install(cache)
     state, active = interpreter(), pycachehook.active()
@@ -270,12 +270,12 @@ def test_strict(
 
 
 def test_strict_where_nothing_is_wrong(cache: Path) -> None:
-    """Under strict a right environment raises nothing."""
+    """Under strict a sound environment raises nothing."""
     assert pycachehook.install(cache, strict=True).status == "writable"
 
 
 def test_read_only(cache: Path) -> None:
-    """In read-only mode the cache is read, the prefix set, and the reason is the option."""
+    """In read-only mode the cache is read and the prefix is set; the reason names the option."""
     cache.mkdir()
     hook = pycachehook.install(cache, read_only=True)
     assert (hook.status, hook.reason) == ("read-only", "read_only is set.")
@@ -285,7 +285,7 @@ def test_read_only(cache: Path) -> None:
 
 @pytest.mark.parametrize("force_write", [False, True])
 def test_dont_write_bytecode(force_write: bool, cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
-    """Under -B the hook is read-only, with a reason that names the way out, which is force_write."""
+    """Under -B the hook is read-only, with a reason that mentions force_write."""
     sys.dont_write_bytecode = True
     hook = pycachehook.install(cache, force_write=force_write)
     sys.path.insert(0, str(tree({"some_module.py": ""})))
@@ -331,7 +331,7 @@ def test_default_cache_dir_is_private(tmp_path: Path) -> None:
 
 
 def test_rules(cache: Path, tmp_path: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
-    """A rule changes what holds for the sources that it matches: other directories, other modes, or nothing of ours."""
+    """A rule gives matching sources other options: another directory, another mode, or no caching."""
     root = tree({"usual.py": "", "elsewhere.py": "", "unchecked.py": "", "excluded.py": ""})
     hook = pycachehook.install(
         cache,
@@ -358,7 +358,7 @@ def test_rules(cache: Path, tmp_path: Path, tree: Callable[[Mapping[str, str]], 
 def test_in_tree(
     in_tree: Literal["read", "ignore"], place: str | None, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """Bytecode that a package ships in its own tree is read, unless it is to be ignored."""
+    """Bytecode in the source tree of a package is read unless `in_tree` is "ignore"."""
     source = tree({"some_module.py": ""}) / "some_module.py"
     py_compile.compile(str(source), doraise=True)
     hook = pycachehook.install(cache, in_tree=in_tree)
@@ -368,14 +368,14 @@ def test_in_tree(
 
 
 def test_reason_names_a_faulty_directory_of_a_rule(cache: Path, tmp_path: Path) -> None:
-    """A directory that only a rule uses is part of what the reason tells."""
+    """The reason includes the fault of a directory that only a rule uses."""
     (tmp_path / "file").touch()
     hook = pycachehook.install(cache, rules=[{"match": "*/m.py", "cache_dir": str(tmp_path / "file")}])
     assert (hook.status, hook.reason) == ("writable", f"The cache directory {tmp_path}/file is not a directory.")
 
 
 def test_no_cache_tag(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interpreter without a cache tag is left as it is, and the hook says why."""
+    """An interpreter without a cache tag is left unchanged, and the hook says why."""
     monkeypatch.setattr(sys.implementation, "cache_tag", None)
     hook = pycachehook.install(cache)
     assert (hook.status, hook.reason) == ("disabled", "This interpreter caches no bytecode (it has no cache tag).")
@@ -392,7 +392,7 @@ def test_repr(cache: Path) -> None:
 def test_log(
     cache: Path, tmp_path: Path, tree: Callable[[Mapping[str, str]], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PYCACHEHOOK_LOG gets one line for each lookup."""
+    """PYCACHEHOOK_LOG receives one line per lookup."""
     root = tree({"some_module.py": ""})
     monkeypatch.setenv("PYCACHEHOOK_LOG", str(tmp_path / "log"))
     pycachehook.install(cache)
@@ -407,13 +407,13 @@ def test_log(
 
 
 def activation(cache: Path | None, **options: object) -> dict[str, Any]:
-    """Return what the activation files hold: every option, with `cache_dir` None for the default."""
+    """Return the values in the activation files: every option, with `cache_dir` None for the default."""
     values = pycachehook.config.resolution.resolve({"cache_dir": cache, **options}).values()
     return values if cache is not None else {**values, "cache_dir": None}
 
 
 def test_start_up(cache: Path, tmp_path: Path) -> None:
-    """Start-up puts the activation's options in force, with the file as their origin, and only once."""
+    """Start-up installs the recorded options, with the file as their origin, and only once."""
     start_up(activation(cache, in_tree="ignore"), pycachehook.__version__, "startup.py")
     hook = pycachehook.active()
     assert hook is not None
@@ -426,7 +426,7 @@ def test_start_up(cache: Path, tmp_path: Path) -> None:
 
 
 def test_start_up_with_the_default_directory(tmp_path: Path) -> None:
-    """Where the activation leaves the directory open it is the default of whoever starts Python."""
+    """A recorded `cache_dir` of None becomes the default of the user who starts Python."""
     start_up(activation(None), pycachehook.__version__, "startup.py")
     assert sys.pycache_prefix == runtime.resolve({}, "keyword").cache_dir
     assert sys.pycache_prefix is not None
@@ -434,7 +434,7 @@ def test_start_up_with_the_default_directory(tmp_path: Path) -> None:
 
 
 def test_environment_goes_before_the_activation(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable overrules what the activation says, option by option."""
+    """A variable overrides the recorded value of its option only."""
     monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(tmp_path / "other"))
     start_up(activation(cache, in_tree="ignore"), pycachehook.__version__, "startup.py")
     hook = pycachehook.active()
@@ -445,7 +445,7 @@ def test_environment_goes_before_the_activation(cache: Path, tmp_path: Path, mon
 
 
 def test_installation_after_start_up(cache: Path) -> None:
-    """An explicit installation replaces the activation in place, and keeps the options that it does not name."""
+    """An explicit installation replaces that of the start, and keeps the options that it does not name."""
     start_up(activation(cache, in_tree="ignore"), pycachehook.__version__, "startup.py")
     hook = pycachehook.active()
     assert pycachehook.install(lock_timeout=1) is hook
@@ -455,7 +455,7 @@ def test_installation_after_start_up(cache: Path) -> None:
 
 
 def test_start_up_after_an_installation(cache: Path, tmp_path: Path) -> None:
-    """Start-up does not touch a hook that is in force already."""
+    """Start-up does not change a hook that is installed already."""
     pycachehook.install(cache)
     start_up(activation(tmp_path / "other"), pycachehook.__version__, "startup.py")
     assert sys.pycache_prefix == str(cache)
@@ -480,7 +480,7 @@ def test_start_up_never_raises_or_prints(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Whatever is wrong with the activation or the environment, start-up raises nothing and prints nothing."""
+    """Start-up raises and prints nothing, whatever is wrong with the recorded options or the environment."""
     values = {**activation(Path("/somewhere")), **options} if version == "" else options
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -490,7 +490,7 @@ def test_start_up_never_raises_or_prints(
 
 
 def test_failed_start_up_is_logged(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a log is asked for, it tells why start-up came to nothing."""
+    """A log, if configured, says why start-up failed."""
     values = activation(cache)
     monkeypatch.setenv("PYCACHEHOOK_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("PYCACHEHOOK_LAYOUT", "nonesuch")
@@ -506,14 +506,14 @@ def test_failed_start_up_is_logged(cache: Path, tmp_path: Path, monkeypatch: pyt
 def test_activation_of_another_version_breaks_no_import(
     unknown: dict[str, object], cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """Values that another version's activation file holds, and that this version does not know, break no import."""
+    """Recorded values of another version, which this version does not know, break no import."""
     sys.path.insert(0, str(tree({"some_module.py": "answer = 42\n"})))
     start_up({**activation(cache), **unknown}, "another version", "startup.py")
     assert importlib.import_module("some_module").answer == 42
 
 
 def test_import_of_the_package_loads_nothing_costly(python: Python) -> None:
-    """The package gives its names when they are asked for, and a name that it lacks is an AttributeError."""
+    """The package loads the names of its API on demand; an unknown name is an AttributeError."""
     program = """
 import sys, pycachehook
 assert not [name for name in sys.modules if name.startswith("pycachehook.")], sys.modules
@@ -529,7 +529,7 @@ except AttributeError as error:
 
 
 def test_child_processes_do_not_inherit_the_hook(cache: Path, python: Python) -> None:
-    """An installation is this process's own: a child that does not install anything has no hook."""
+    """An installation affects only its process: a child that installs nothing has no hook."""
     program = f"""
 import subprocess, sys, pycachehook
 pycachehook.install({str(cache)!r})
@@ -539,7 +539,7 @@ subprocess.run([sys.executable, "-c", "import sys, pycachehook; print(pycachehoo
 
 
 def test_signature_names_every_option() -> None:
-    """`install` has a keyword for each option, typed, None by default; beside them `config` and the earlier names."""
+    """`install` has a typed keyword with default None for each option, and for `config` and the earlier names."""
     parameters = inspect.signature(pycachehook.install).parameters
     assert set(parameters) == {*resolution.OPTIONS, *ALIASES, "config"}
     assert next(iter(parameters)) == "cache_dir"
@@ -551,14 +551,14 @@ def test_signature_names_every_option() -> None:
 
 
 def test_api() -> None:
-    """The package shows its API whether or not it has been loaded, and the hook what is documented of it."""
+    """The package lists its API whether or not it has been loaded, and the hook its documented attributes."""
     assert dir(pycachehook) == sorted([*pycachehook.__all__, "__version__"])
     shown = {name for name in dir(pycachehook.Hook) if not name.startswith("_")}
     assert shown == {"status", "reason", "stats", "options", "uninstall", "cache_dirs", "archives"}
 
 
 def test_rule_that_is_read_only(cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
-    """A rule's `read_only` keeps its sources from being stored, and no others, though all share one directory."""
+    """With `read_only` in a rule, only the rule's sources are not stored, in a directory shared by all."""
     sys.path.insert(0, str(tree({f"{name}_one.py": "" for name in ("frozen", "usual", "other")})))
     rules: list[dict[str, object]] = [
         {"match": "*/frozen_*", "read_only": True},
@@ -572,7 +572,7 @@ def test_rule_that_is_read_only(cache: Path, tree: Callable[[Mapping[str, str]],
 
 
 def test_rule_that_writes_where_others_do_not(cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
-    """A rule may write into a directory that is read-only for all other sources, whichever comes first."""
+    """A rule may write to a directory that is read-only for all other sources, in either order."""
     sys.path.insert(0, str(tree({"mine_one.py": "", "usual_one.py": ""})))
     hook = pycachehook.install(cache, read_only=True, rules=[{"match": "*/mine_*", "read_only": False}])
     for name in ("usual_one", "mine_one"):
@@ -587,7 +587,7 @@ def stored_in(cache: Path) -> list[str]:
 
 
 def test_failed_installation_changes_nothing(cache: Path, tmp_path: Path) -> None:
-    """Where a strict installation raises, all that the hook says of itself is what it was."""
+    """If a strict installation raises, all that the hook reports is unchanged."""
     hook = pycachehook.install(cache, archives=[tmp_path / "missing.pyca"], in_tree="ignore")
     found = runtime.installed()
     assert found is not None
@@ -596,7 +596,7 @@ def test_failed_installation_changes_nothing(cache: Path, tmp_path: Path) -> Non
     def state() -> list[object]:
         policies = found.policies
         said = [hook.status, hook.reason, hook.options, hook.archives, hook.cache_dirs, hook.stats.as_dict()]
-        return [interpreter(), *said, policies.default, policies.rules, policies.loader, policies.archived]
+        return [interpreter(), *said, policies.default, policies.rules, policies.loader, policies.listings]
 
     before = state()
     assert "missing.pyca" in str(hook.reason)
@@ -624,7 +624,7 @@ def where() -> str | None:
 
 
 def test_with_the_hook_itself(tmp_path: Path) -> None:
-    """A `with` brings back what was there before it, or before the installation that it is made of; never what came between."""
+    """A `with` restores the installation before it, or before the `install()` in its head; never one in between."""
     hook = pycachehook.install(tmp_path / "a")
     with pycachehook.install(tmp_path / "b"):
         assert where() == "b"
@@ -648,7 +648,7 @@ def test_with_the_hook_itself(tmp_path: Path) -> None:
 
 
 def test_with_out_of_order(tmp_path: Path) -> None:
-    """Blocks that are left in another order than they were entered leave nothing behind either."""
+    """Blocks that are left in another order than they were entered leave no hook installed either."""
     first, second = contextlib.ExitStack(), contextlib.ExitStack()
     before = interpreter()
     first.enter_context(pycachehook.install(tmp_path / "a"))
@@ -659,7 +659,7 @@ def test_with_out_of_order(tmp_path: Path) -> None:
 
 
 def test_installed_anew_inside_a_with(tmp_path: Path) -> None:
-    """What is installed after an uninstallation inside a `with` outlives the block: it is another hook."""
+    """A hook that is installed after an uninstallation inside a `with` outlives the block."""
     with pycachehook.install(tmp_path / "a") as outer:
         outer.uninstall()
         inner = pycachehook.install(tmp_path / "b")
@@ -669,7 +669,7 @@ def test_installed_anew_inside_a_with(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
 def test_options_can_be_copied(copied: Callable[[Any], Any], cache: Path) -> None:
-    """Options can be copied and pickled, with the origins, in every protocol of pickle."""
+    """Options can be copied and pickled with their origins, by every pickle protocol."""
     hook = pycachehook.install(cache, rules=[{"match": "*/a", "read_only": True}])
     assert hook.options is not None
     again = copied(hook.options)
@@ -684,7 +684,7 @@ def test_options_can_be_copied(copied: Callable[[Any], Any], cache: Path) -> Non
 def test_installation_without_a_default_directory(
     tree: Callable[[Mapping[str, str]], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Where there is no home directory the hook is disabled, says why, and keeps the source tree clean; strict raises."""
+    """Without a home directory the hook is disabled, says why, and keeps source trees clean; strict raises."""
     monkeypatch.setenv("HOME", "/nonexistent/home")
     before = interpreter()
     with pytest.raises(CacheDirError, match="/nonexistent/home"):
@@ -704,7 +704,7 @@ def test_installation_without_a_default_directory(
 
 
 def test_start_up_without_a_default_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start where there is no home directory installs a hook that is disabled, and says why."""
+    """A start without a home directory installs a disabled hook that says why."""
     monkeypatch.setenv("HOME", "/nonexistent/home")
     assert start_up(activation(None), pycachehook.__version__, "startup.py")
     hook = pycachehook.active()
@@ -717,7 +717,7 @@ def test_start_up_without_a_default_directory(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("error", [RecursionError, MemoryError])
 def test_start_up_that_can_be_repeated(error: type[Exception], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start that fails for lack of stack or memory has changed nothing, says so, and can be made again."""
+    """A start that fails for lack of stack or memory changes nothing, returns False, and can be repeated."""
     values, before = activation(cache), interpreter()
 
     def fail(*_: object, **__: object) -> None:
@@ -732,7 +732,7 @@ def test_start_up_that_can_be_repeated(error: type[Exception], cache: Path, monk
 
 
 def test_start_up_near_the_recursion_limit(cache: Path, tmp_path: Path, python: Python) -> None:
-    """At whatever depth the first start-up comes, it installs everything or nothing, and later installs everything."""
+    """At any stack depth the first start-up installs everything or nothing, and a later one everything."""
     program = f"""
 import sys
 from pycachehook import runtime
@@ -752,7 +752,7 @@ for depth in range(sys.getrecursionlimit() - 60, sys.getrecursionlimit()):
     outcomes.add(done)
     if done:
         assert runtime.installed() is not None and sys.pycache_prefix == {str(cache)!r}, depth
-        runtime.installed().withdraw()
+        runtime.installed().uninstall()
         runtime.activation = None
     assert (list(sys.meta_path), sys.pycache_prefix, sys.dont_write_bytecode) == before, depth
 assert outcomes == {{True, False}}, outcomes
@@ -762,7 +762,7 @@ assert runtime.start_up(values, runtime.__version__, "startup.py") and runtime.i
 
 
 def test_events(cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
-    """A callback is told of each lookup, before and after an installation, until it is removed."""
+    """A callback is called for each lookup, before and after an installation, until it is removed."""
     root = tree({"some_one.py": "", "late_one.py": ""})
     sys.path.insert(0, str(root))
     found: list[pycachehook.Event] = []
@@ -796,7 +796,7 @@ def test_events(cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
 def test_callback_that_raises(
     cache: Path, tree: Callable[[Mapping[str, str]], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A callback that raises an Exception is dropped with a line in the log; what ends a program goes through."""
+    """A callback that raises an Exception is removed, with a line in the log; what ends a program is raised."""
     monkeypatch.setenv("PYCACHEHOOK_LOG", str(tmp_path / "log"))
     sys.path.insert(0, str(tree({f"{name}_one.py": "" for name in "abcd"})))
     calls: list[str] = []

@@ -1,4 +1,4 @@
-"""The loader: `get_code` from the first place that has it, and everything else as the stock loader."""
+"""The loader: `get_code` from the first place with a valid entry, everything else as in the stock loader."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LAYOUT = Layout(sys.implementation.cache_tag, sys.flags.optimize)
 
 @pytest.fixture(autouse=True)
 def _writing(import_state: None) -> None:
-    """Let Python write bytecode, whatever the environment of the tests says, and look for it in its own places."""
+    """Let Python write bytecode and search its usual paths, whatever the environment of the tests is."""
     sys.dont_write_bytecode = False
     sys.pycache_prefix = None
 
@@ -50,7 +50,7 @@ class Setting:
         self.open()
 
     def open(self, mode: str = "checked-hash", **options: bool) -> Store:
-        """Put a new policy in force: the cache directory first, then the source's own pyc."""
+        """Install a new policy: the cache directory first, then the source's own pyc."""
         self.store = Store(CacheDir(str(self.cache), **options), LAYOUT, mode)
         self.policies.replace(Policy((self.store, InTree(LAYOUT)), self.store, self.stats))
         return self.store
@@ -68,7 +68,7 @@ class Setting:
 
     @property
     def entry(self) -> Path:
-        """Where the entry lies."""
+        """The path of the entry."""
         return Path(LAYOUT.mirrored(str(self.cache), str(self.path)))
 
     def counted(self) -> tuple[dict[str, int], dict[str, int], int]:
@@ -81,7 +81,7 @@ class Setting:
 
 @pytest.fixture
 def setting(tmp_path: Path, cache: Path) -> Setting:
-    """Return a source that is in no cache yet."""
+    """Return a source that is not cached yet."""
     path = tmp_path / "tree" / "m.py"
     path.parent.mkdir()
     path.write_text(TEXT, encoding="utf-8")
@@ -90,7 +90,7 @@ def setting(tmp_path: Path, cache: Path) -> Setting:
 
 @pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash", "timestamp"])
 def test_compiled_once(mode: str, setting: Setting) -> None:
-    """A source is compiled and stored the first time, and found in the store from then on."""
+    """A source is compiled and stored once; later lookups are hits in the store."""
     setting.open(mode)
     assert setting.load() == 42
     assert setting.counted() == ({}, {"absent": 1}, 1)
@@ -101,7 +101,7 @@ def test_compiled_once(mode: str, setting: Setting) -> None:
 
 
 def test_changed_source(setting: Setting) -> None:
-    """A changed source is compiled anew, and its entry replaced."""
+    """A changed source is compiled again, and its entry is replaced."""
     setting.load()
     setting.path.write_text("answer = 43\n", encoding="utf-8")
     assert (setting.load(), setting.load()) == (43, 43)
@@ -120,7 +120,7 @@ def test_changed_source(setting: Setting) -> None:
 )
 @pytest.mark.parametrize("shipped", [False, True], ids=["alone", "with a pyc in the tree"])
 def test_bad_entry_is_replaced(damage: Callable[[bytes], bytes], reason: str, shipped: bool, setting: Setting) -> None:
-    """A bad entry is a miss with its reason, is replaced even if the tree has a good pyc, and found the next time."""
+    """A bad entry is a miss with its reason, is replaced even if the tree has a good pyc, and is a hit afterwards."""
     setting.load()
     whole = setting.entry.read_bytes()
     setting.entry.write_bytes(damage(whole))
@@ -134,14 +134,14 @@ def test_bad_entry_is_replaced(damage: Callable[[bytes], bytes], reason: str, sh
 
 
 def test_shipped_bytecode(setting: Setting) -> None:
-    """A valid pyc in the source's own tree is a hit, and is not stored a second time."""
+    """A valid pyc in the source tree is a hit, and is not stored again."""
     py_compile.compile(str(setting.path), doraise=True)
     assert (setting.load(), setting.counted()) == (42, ({"in_tree": 1}, {}, 0))
     assert not setting.entry.exists()
 
 
 def test_read_only_store(setting: Setting) -> None:
-    """A store that may not be written to is read; what it lacks is compiled and left at that."""
+    """A store that is not writable is read; a missing entry is compiled and not stored."""
     setting.load()
     setting.counted()
     setting.open(read_only=True)
@@ -156,7 +156,7 @@ def test_read_only_store(setting: Setting) -> None:
 
 
 def test_cache_removed_while_in_use(setting: Setting) -> None:
-    """A cache directory that is removed while in use is made again by the next module that is stored."""
+    """A cache directory that is removed while in use is created again for the next entry."""
     setting.load()
     shutil.rmtree(setting.cache)
     assert setting.load() == 42
@@ -165,7 +165,7 @@ def test_cache_removed_while_in_use(setting: Setting) -> None:
 
 
 def test_entry_that_cannot_be_written(setting: Setting) -> None:
-    """Where an entry cannot be written, the module is compiled and the fault is counted, nothing more."""
+    """If an entry cannot be written, the module is compiled and the fault is counted."""
     setting.entry.mkdir(parents=True)
     assert (setting.load(), setting.stats.errors) == (42, 1)
     assert setting.counted() == ({}, {"io-error": 1}, 0)
@@ -184,7 +184,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_raises_what_the_stock_loader_raises(broken: str, setting: Setting) -> None:
-    """A source that does not compile, or is not there, raises what it raises without a cache; nothing is stored."""
+    """A source that is missing or does not compile raises what it raises without a cache; nothing is stored."""
     content = BROKEN[broken]
     if content is None:
         setting.path.unlink()
@@ -204,7 +204,7 @@ def test_raises_what_the_stock_loader_raises(broken: str, setting: Setting) -> N
 
 @pytest.mark.parametrize("name", ["other", ""])
 def test_another_modules_name(name: str, setting: Setting) -> None:
-    """The code of another module than its own is an ImportError, as with the stock loader."""
+    """Asking for the code of another module is an ImportError, as with the stock loader."""
     raised = []
     for loader in (SourceFileLoader("m", str(setting.path)), setting.loader()):
         with pytest.raises(ImportError) as caught:
@@ -214,7 +214,7 @@ def test_another_modules_name(name: str, setting: Setting) -> None:
 
 
 def test_without_a_policy_it_is_the_stock_loader(setting: Setting) -> None:
-    """A loader that outlives the hook does what the stock loader does, pyc in the source's own tree included."""
+    """A loader that outlives the hook acts as the stock loader, with the pyc in the source tree."""
     loader = setting.loader()
     setting.policies.replace(None)
     code = loader.get_code("m")
@@ -226,7 +226,7 @@ def test_without_a_policy_it_is_the_stock_loader(setting: Setting) -> None:
 
 
 def test_first_matching_rule_wins(setting: Setting) -> None:
-    """The first rule that matches a path says what holds for it, even that it is not ours; else the default does."""
+    """The first rule that matches a path decides, even that it is not cached; otherwise the default does."""
     first, second = Policy((), None, setting.stats), Policy((), None, setting.stats)
     rules = ((lambda path: "a" in path, first), (lambda path: "b" in path, None), (lambda _: True, second))
     policies = Policies()
@@ -237,21 +237,21 @@ def test_first_matching_rule_wins(setting: Setting) -> None:
 
 
 def test_overrides_get_code_and_path_stats_and_no_more() -> None:
-    """The only public methods in which the loader differs from a stock loader are `get_code` and `path_stats`."""
+    """`get_code` and `path_stats` are the only public methods that the loader overrides."""
     assert issubclass(CachingLoader, SourceFileLoader)
     assert [name for name in vars(CachingLoader) if not name.startswith("_")] == ["get_code", "path_stats"]
 
 
 @pytest.mark.parametrize("duplicate", [lambda loader: pickle.loads(pickle.dumps(loader)), copy.copy, copy.deepcopy])
 def test_pickles_as_a_stock_loader(duplicate: Callable[[CachingLoader], object], setting: Setting) -> None:
-    """A loader that is pickled or copied becomes a stock loader, which needs nothing of ours where it is unpickled."""
+    """A pickled or copied loader becomes a stock loader, which does not need this package."""
     loader = duplicate(setting.loader())
     assert type(loader) is SourceFileLoader
     assert (loader.name, loader.path) == ("m", str(setting.path))
 
 
 def test_compiles_by_source_to_code(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a tool has replaced `source_to_code`, that is called every time, and nothing is stored."""
+    """If a tool has replaced `source_to_code`, it is called every time, and nothing is stored."""
 
     def source_to_code(loader: object, data: bytes, path: str, *more: str) -> CodeType:
         code: CodeType = compile(data.replace(b"42", b"99"), path, "exec", dont_inherit=True)
@@ -263,7 +263,7 @@ def test_compiles_by_source_to_code(setting: Setting, monkeypatch: pytest.Monkey
 
 
 def test_code_that_cannot_be_stored(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code with a constant that marshal cannot write is used, and not stored."""
+    """Code with a constant that marshal cannot write is used but not stored."""
     constant = object()
 
     def source_to_code(loader: object, data: bytes, path: str, *more: str) -> CodeType:
@@ -293,10 +293,10 @@ import {name}
         ("needing", "import nonesuch\n"),
     ],
 )
-def test_tracebacks_are_those_without_us(
+def test_tracebacks_are_those_without_the_hook(
     name: str, text: str, tree: Callable[[Mapping[str, str]], Path], cache: Path, python: Python
 ) -> None:
-    """A failing import shows the traceback that it shows without the hook, compiled or from the cache."""
+    """A failing import shows the same traceback as without the hook, compiled or from the cache."""
     script = tree({f"{name}.py": text, "main.py": FAILING.format(name=name)}) / "main.py"
     first, second, stock = (python(script, cache, how, check=False).stderr for how in ("ours", "ours", "stock"))
     assert f'{name}.py", line' in stock
@@ -304,7 +304,7 @@ def test_tracebacks_are_those_without_us(
 
 
 def test_package_removed_while_in_use(tmp_path: Path, cache: Path, python: Python) -> None:
-    """Imports go on when this package is uninstalled under a running process, as pip does to itself."""
+    """Imports work after this package has been uninstalled under a running process, as pip does to itself."""
     shutil.copytree(Path(pycachehook.__file__).parent, tmp_path / "site" / "pycachehook")
     (tmp_path / "site" / "lazy.py").write_text("print('imported')\n", encoding="utf-8")
     program = """

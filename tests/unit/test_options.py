@@ -1,4 +1,4 @@
-"""Options as values with an origin, and what each may be."""
+"""The options: values with an origin, and the permitted values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FALSE: list[object] = [False, "0", "false", "No", "off"]
 @pytest.mark.parametrize("name", SWITCHES)
 @pytest.mark.parametrize(("value", "expected"), [*((each, True) for each in TRUE), *((each, False) for each in FALSE)])
 def test_switch(name: str, value: object, expected: bool) -> None:
-    """Every switch takes a bool, and the words that an environment variable would hold, in either case."""
+    """Every switch accepts a bool, and the words of an environment variable in upper and lower case."""
     assert PARSERS[name](name, value, "keyword") is expected
 
 
@@ -56,12 +56,12 @@ def test_switch(name: str, value: object, expected: bool) -> None:
     ],
 )
 def test_valid_value(name: str, value: object, expected: object) -> None:
-    """A valid value is taken, in the form that the rest of the package needs."""
+    """A valid value is converted to the form that the package needs."""
     assert PARSERS[name](name, value, "keyword") == expected
 
 
 def test_home_in_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A leading `~` in a directory is the user's home."""
+    """A leading `~` in a directory is the user's home directory."""
     monkeypatch.setenv("HOME", "/home/me")
     assert PARSERS["cache_dir"]("cache_dir", "~/cache", "keyword") == "/home/me/cache"
 
@@ -103,12 +103,12 @@ def test_wrong_value(name: str, value: object, allowed: str) -> None:
 
 
 def test_boolean_is_the_parser_of_all_switches() -> None:
-    """Switches are told from other options by their parser, as the command line does."""
+    """The command line recognizes switches by their parser."""
     assert [name for name, parser in PARSERS.items() if parser is boolean] == SWITCHES
 
 
 def make_options() -> Options:
-    """Return options of each kind of origin."""
+    """Return options with each kind of origin."""
     return Options(
         {
             "cache_dir": Option("/prefix", PREFIX_ORIGIN),
@@ -119,7 +119,7 @@ def make_options() -> Options:
 
 
 def test_options_values_and_origins() -> None:
-    """Options give values as attributes and as dicts, each with its origin; those that somebody chose by themselves."""
+    """Options have values as attributes and as dicts, with origins; `chosen` has those that were set explicitly."""
     options = make_options()
     assert (options.cache_dir, options.strict, options.layout) == ("/prefix", True, "mirror")
     assert options.origin("strict") == "PYCACHEHOOK_STRICT"
@@ -133,7 +133,7 @@ def test_options_values_and_origins() -> None:
 
 
 def test_options_equality() -> None:
-    """Options are equal if their values are, whatever the origins; being comparable, they cannot be hashed."""
+    """Options with equal values are equal, whatever their origins; they are not hashable."""
     other = Options({name: Option(value, "keyword") for name, value in make_options().values().items()})
     assert make_options() == other
     assert make_options() != Options({})
@@ -143,7 +143,7 @@ def test_options_equality() -> None:
 
 
 def test_unknown_option() -> None:
-    """What is no option is no attribute."""
+    """An unknown option is an AttributeError."""
     with pytest.raises(AttributeError, match="nonesuch"):
         make_options().nonesuch  # noqa: B018
 

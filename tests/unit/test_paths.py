@@ -1,4 +1,4 @@
-"""Where an entry lies: CPython's names on POSIX, one place for each source on Windows."""
+"""Paths of entries: CPython's on POSIX, different ones for different sources on Windows."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ ROOT = "C:\\cache"
 @pytest.mark.parametrize("name", ["m.py", "m.pyw", "m.tar.py", "m", ".py", ".", "", "a b.py", "\udcff.py"])
 @pytest.mark.parametrize("optimization", [0, 1, 2])
 def test_entry_name(name: str, optimization: int) -> None:
-    """An entry's name is the one that PEP 3147 and PEP 488 give it, whatever the source's is."""
+    """The name of an entry is the one that PEP 3147 and PEP 488 define, for any source name."""
     expected = importlib.util.cache_from_source(f"/folder/{name}", optimization=optimization or "")
     assert Layout(TAG, optimization).entry_name(name) == os.path.basename(expected)
 
 
 @pytest.mark.parametrize("source", ["/a/m.py", "a/m.py", "m.py", "/a//b/./../m.py", "/\udcff/m.py"])
 def test_in_tree(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The in-tree place is where CPython without a prefix puts its pyc."""
+    """The in-tree path is CPython's without a prefix."""
     monkeypatch.setattr(sys, "pycache_prefix", None)
     assert Layout(TAG, windows=False).in_tree(source) == importlib.util.cache_from_source(source, optimization="")
 
 
 def test_in_tree_of_a_source_in_the_root() -> None:
-    """The in-tree place of a source in the file system's root is there; CPython's is in the current directory."""
+    """The in-tree path of a source in the root directory is in the root; CPython's is in the current directory."""
     assert Layout("cpython-311", windows=False).in_tree("/m.py") == "/__pycache__/m.cpython-311.pyc"
 
 
 @pytest.mark.parametrize("source", [r"C:\a\m.py", "C:/a/m.py", r"C:\a/m.py"])
 def test_in_tree_on_windows(source: str) -> None:
-    """On Windows either separator leads to the in-tree place."""
+    """On Windows both separators give the in-tree path."""
     assert Layout("cpython-311", windows=True).in_tree(source) == r"C:\a\__pycache__\m.cpython-311.pyc"
 
 
@@ -60,7 +60,7 @@ def test_in_tree_on_windows(source: str) -> None:
     ],
 )
 def test_mirrored(root: str, source: str, expected: str) -> None:
-    """Below the root an entry has its source's absolute path, which cannot lead out of it again."""
+    """Below the root an entry has the absolute path of its source, and cannot be outside of it."""
     assert Layout("cpython-311", windows=False).mirrored(root, source) == expected.format(cwd=os.getcwd())
 
 
@@ -76,7 +76,7 @@ def test_mirrored(root: str, source: str, expected: str) -> None:
     ],
 )
 def test_mirrored_on_windows(source: str, expected: str) -> None:
-    """On Windows the drive, or the server and the share, is part of the place."""
+    """On Windows the drive, or server and share, is part of the path."""
     assert Layout("cpython-311", windows=True).mirrored(ROOT, source) == expected
 
 
@@ -94,7 +94,7 @@ print(json.dumps([Layout.current().mirrored("/cache", "/a/m.py"), importlib.util
 
 
 def test_no_layout_without_a_cache_tag(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interpreter without a cache tag caches nothing (PEP 3147), and has no layout."""
+    """An interpreter without a cache tag caches nothing (PEP 3147) and has no layout."""
     monkeypatch.setattr(sys.implementation, "cache_tag", None)
     assert Layout.current() is None
 
@@ -113,7 +113,7 @@ xdg_only = pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the X
     ],
 )
 def test_default_cache_dir(xdg: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default cache directory is below an absolute XDG_CACHE_HOME, and else below ~/.cache."""
+    """The default cache directory is below an absolute XDG_CACHE_HOME, otherwise below ~/.cache."""
     monkeypatch.setenv("HOME", f"{tmp_path}/")
     monkeypatch.setenv("XDG_CACHE_HOME", xdg)
     assert default_cache_dir() == expected.format(home=tmp_path)
@@ -135,7 +135,7 @@ def test_default_cache_dir(xdg: str, expected: str, tmp_path: Path, monkeypatch:
 def test_no_default_cache_dir(
     home: str, xdg: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a home directory that exists there is no default cache directory, and a reason."""
+    """Without an existing home directory there is no default cache directory, with a reason."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("HOME", home.format(tmp=tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", xdg.format(tmp=tmp_path))
@@ -150,7 +150,7 @@ def test_no_default_cache_dir(
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize(("has_cache", "expected"), [(False, None), (True, "{home}/.cache/pycachehook")])
 def test_home_of_somebody_else(has_cache: bool, expected: str | None, python: Python, public: Path) -> None:
-    """A home directory of another user is none, unless it has a cache directory that belongs to this user."""
+    """Another user's home directory is not used, unless its cache directory belongs to this user."""
     home = public / "home"
     home.mkdir(mode=0o755)
     if has_cache:
@@ -175,7 +175,7 @@ print(default_cache_dir(), why_no_default_cache_dir())
 @xdg_only
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
 def test_user_whom_nobody_knows(python: Python) -> None:
-    """Without HOME and without an entry in the user database there is no home, and `~` cannot be expanded."""
+    """Without HOME and an entry in the user database there is no home directory, and `~` cannot be expanded."""
     program = """
 import os
 from pycachehook.paths import absolute, default_cache_dir, why_no_default_cache_dir
@@ -191,7 +191,7 @@ print(why_no_default_cache_dir())
 
 
 def test_home_from_the_user_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without HOME the user database is asked; `pwd` stays out of `sys.modules`."""
+    """Without HOME the user database is read, and `pwd` is not left in `sys.modules`."""
     pwd = pytest.importorskip("pwd")
     home = pwd.getpwuid(os.getuid()).pw_dir
     name = pwd.getpwuid(os.getuid()).pw_name
@@ -225,7 +225,7 @@ print(absolute("/a/../b"), absolute("~/x"), absolute("x", "/base"), absolute("x"
     ],
 )
 def test_absolute(path: str, base: str | None, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path becomes absolute and normalized, from the base or else the current directory, with `~` expanded."""
+    """A path becomes absolute and normalized, relative to the base or the current directory, with `~` expanded."""
     monkeypatch.setenv("HOME", "/home/me")
     assert absolute(path, base) == expected.format(cwd=Path.cwd())
 
@@ -251,7 +251,7 @@ def test_absolute(path: str, base: str | None, expected: str, monkeypatch: pytes
     ],
 )
 def test_installed_sources(path: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The standard library and directories of packages are told from other directories, as `sys.path` is when asked."""
+    """The predicate separates the standard library and package directories from others, by `sys.path`."""
     purelib = f"{sys.prefix}/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
     is_installed = installed_predicate(windows=False)
     entries: list[Any] = ["/listed/site-packages", "/slash/dist-packages/", "/listed/app", b"/bytes", None]
@@ -260,7 +260,7 @@ def test_installed_sources(path: str, expected: bool, monkeypatch: pytest.Monkey
 
 
 def test_installed_sources_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On Windows neither case nor the kind of separator makes a difference."""
+    """On Windows case and kind of separator make no difference."""
     monkeypatch.setattr(sys, "prefix", "C:\\Venv")
     monkeypatch.setattr(sys, "path", ["D:\\Other\\site-packages"])
     is_installed = installed_predicate(windows=True)

@@ -1,4 +1,4 @@
-"""The patterns of rules: what `fnmatch` makes of them, without loading it."""
+"""The patterns of rules: the same results as `fnmatch`, without loading it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_every_short_pattern() -> None:
-    """Patterns match whole paths as fnmatch has it."""
+    """Patterns match whole paths as in fnmatch."""
     short = ["".join(letters) for length in range(5) for letters in itertools.product("ab/*", repeat=length)]
     patterns = [*short, "?", "a?b", "[ab]*", "*[!a]", "*.py", "*/site-packages/*", "a*b*a"]
     paths = [each for each in short if "*" not in each] + ["/x/site-packages/m.py", "ababa", "a\nb", "*"]
@@ -37,12 +37,12 @@ def test_every_short_pattern() -> None:
 @example("[b-a]", "a")
 @example("[a-b-/]?", "-a")
 def test_any_pattern(pattern: str, path: str) -> None:
-    """Sets, negated sets, ranges and what only looks like one of them mean what they mean for fnmatch."""
+    """Sets, negated sets, ranges and similar text have the same meaning as in fnmatch."""
     assert matcher((pattern,))(path) == fnmatchcase(path, pattern)
 
 
 def test_any_pattern_is_enough() -> None:
-    """A path matches if one of the patterns does; no pattern matches nothing."""
+    """A path matches if one of the patterns does; no patterns match nothing."""
     matches = matcher(("/a/*", "/b/?*"))
     assert matches("/b/m.py")
     assert not matches("/c/m.py")
@@ -50,7 +50,7 @@ def test_any_pattern_is_enough() -> None:
 
 
 def test_start_with_rules_loads_no_configuration(python: Python, cache: Path) -> None:
-    """Recorded rules need neither `config` nor `re`, whatever signs are in their patterns."""
+    """Recorded rules need neither `config` nor `re`, whatever their patterns contain."""
     program = f"""
 import sys
 from pycachehook.config import resolution

@@ -1,4 +1,4 @@
-"""The entry's codec: golden bytes, a name for every defect, and no lock-in either way."""
+"""The format of entries: golden bytes, a reason for every defect, and compatibility with CPython in both directions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SEALED = pyc.encode(CODE, pyc.FLAGS["checked-hash"], HASH, bytes(8))
 
 
 def sealed(data: bytes, key: int = int.from_bytes(importlib.util.MAGIC_NUMBER, "little")) -> bytes:
-    """Return `data` with a seal made by hand, under another interpreter's `key` if one is given."""
+    """Return `data` with a manually computed seal, under another interpreter's `key` if one is given."""
     import _imp
 
     seal = b"PYCHOOK2" + bytes(4) + bytes(8)
@@ -42,7 +42,7 @@ def sealed(data: bytes, key: int = int.from_bytes(importlib.util.MAGIC_NUMBER, "
 
 @pytest.mark.parametrize(("mode", "flags"), [("timestamp", 0), ("unchecked-hash", 1), ("checked-hash", 3)])
 def test_golden_bytes(mode: str, flags: int) -> None:
-    """Every byte of an entry is the one that PEP 552 and the seal's definition put there."""
+    """Every byte of an entry is the one that PEP 552 and the definition of the seal require."""
     data = pyc.encode(CODE, pyc.FLAGS[mode], STAMPS[mode], b"1second8", warned=True)
     body = len(data) - 44
     ranges = {
@@ -91,22 +91,22 @@ def test_reads_what_cpython_writes(mode: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_cpython_reads_what_we_write(mode: str, tmp_path: Path) -> None:
-    """CPython's own loader of pycs takes a sealed entry."""
+def test_cpython_reads_a_sealed_entry(mode: str, tmp_path: Path) -> None:
+    """CPython's own loader accepts a sealed entry."""
     path = tmp_path / "m.pyc"
     path.write_bytes(pyc.encode(CODE, pyc.FLAGS[mode], STAMPS[mode], bytes(8)))
     assert SourcelessFileLoader("m", str(path)).get_code("m") == CODE
 
 
 def test_decode_sets_the_file_name_in_nested_code() -> None:
-    """The code object and those inside it carry the path that was asked for, not the one they were compiled from."""
+    """The code object and those nested in it get the requested path instead of the compiled one."""
     code = pyc.load(SEALED, "after.py")[3]
     nested = [each for each in code.co_consts if hasattr(each, "co_filename")]
     assert [each.co_filename for each in (code, *nested)] == ["after.py", "after.py"]
 
 
 def test_is_sealed() -> None:
-    """An entry of ours is sealed, and the same without its last 16 bytes is not."""
+    """An entry is sealed; without its last 16 bytes it is not."""
     assert (pyc.is_sealed(SEALED), pyc.is_sealed(SEALED[:-16])) == (True, False)
 
 
@@ -139,7 +139,7 @@ OTHER_KEY = int.from_bytes(OTHER_MAGIC, "little")
     ],
 )
 def test_header_defects(damage: Callable[[bytes], bytes], reason: str, detail: str) -> None:
-    """What is wrong before the code itself is read has a name, told without a look at the code."""
+    """Every defect before the code has a reason, which is found without unmarshalling the code."""
     with pytest.raises(Miss) as caught:
         pyc.read_header(damage(SEALED))
     assert (caught.value.reason, caught.value.detail) == (reason, detail)
@@ -155,7 +155,7 @@ def test_header_defects(damage: Callable[[bytes], bytes], reason: str, detail: s
     ],
 )
 def test_body_defects(data: bytes, detail: str) -> None:
-    """What is wrong in or behind the code, where no seal holds that would have told, has a name too."""
+    """Every defect in or after the code of an entry without an intact seal has a reason."""
     assert pyc.read_header(data) == (3, HASH)
     with pytest.raises(Miss) as caught:
         pyc.load(data, "m.py")[3]
@@ -163,5 +163,5 @@ def test_body_defects(data: bytes, detail: str) -> None:
 
 
 def test_foreign_trailing_bytes_are_no_defect() -> None:
-    """Bytes behind the code that are no seal are passed over, as CPython passes over them."""
+    """Bytes after the code that are no seal are ignored, as in CPython."""
     assert pyc.load(SEALED[:-28] + b"whatever it is that another tool keeps here", "m.py")[3] == CODE

@@ -1,4 +1,4 @@
-"""Which options are in force, and where each came from."""
+"""Resolution of options, and the origin of each value."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def toml(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("strongest", range(len(LAYERS)), ids=LAYERS)
 def test_order(strongest: int, toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first of keyword, environment, file, activation, Python's prefix and default that has a value wins."""
+    """The first of keyword, environment, file, start-up file, Python's prefix and default that has a value wins."""
     present = dict.fromkeys(LAYERS[strongest:])
     if "environment" in present:
         monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", "/environment")
@@ -52,7 +52,7 @@ def test_order(strongest: int, toml: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_defaults() -> None:
-    """Without a word from anybody every option has its default, and says so."""
+    """Without any source every option has its default, with that origin."""
     options = resolution.resolve({})
     assert options.values() == {
         "cache_dir": default_cache_dir(),
@@ -75,7 +75,7 @@ def test_defaults() -> None:
 
 
 def test_layers_combine(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each option comes from its own strongest layer."""
+    """Each option comes from the first source that has it."""
     monkeypatch.setenv("PYCACHEHOOK_IN_TREE", "ignore")
     options = resolution.resolve(
         {"strict": True}, config=toml, activation={"read_only": True}, activation_origin="startup.py"
@@ -94,20 +94,20 @@ def test_flags_are_named_as_typed() -> None:
 
 
 def test_wrong_flag_is_named_as_typed() -> None:
-    """A wrong value from the command line is reported with the flag that it came from."""
+    """A wrong value from the command line is reported with its flag."""
     with pytest.raises(ConfigError, match=r"\(--lock-timeout\)"):
         resolution.resolve({"lock_timeout": "soon"}, "flag")
 
 
 def test_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that is set to nothing is as good as unset."""
+    """An empty variable counts as unset."""
     monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", "")
     monkeypatch.setenv("PYCACHEHOOK_CONFIG", "")
     assert resolution.resolve({}).origin("cache_dir") == "default"
 
 
 def test_config_argument_goes_before_the_variable(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PYCACHEHOOK_CONFIG names the file, unless one is given outright."""
+    """PYCACHEHOOK_CONFIG names the file unless `config` is given."""
     monkeypatch.setenv("PYCACHEHOOK_CONFIG", str(toml))
     assert resolution.resolve({}).cache_dir == "/file"
     other = toml.with_name("other.toml")
@@ -116,7 +116,7 @@ def test_config_argument_goes_before_the_variable(toml: Path, monkeypatch: pytes
 
 
 def test_activation_counts_only_where_it_differs_from_the_default() -> None:
-    """Of the options in an activation file, those with the default's value were chosen by nobody; unknown ones go."""
+    """Recorded values that equal the default do not count as set; unknown options are ignored."""
     activation = {"cache_dir": None, "strict": False, "in_tree": "ignore", "from_another_version": 1}
     options = resolution.resolve({}, activation=activation, activation_origin="startup.py")
     assert options.chosen() == {"in_tree": "ignore"}
@@ -125,7 +125,7 @@ def test_activation_counts_only_where_it_differs_from_the_default() -> None:
 
 @pytest.mark.parametrize("layer", ["keyword", "environment", "file"])
 def test_hidden_wrong_value_is_an_error(layer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong value is an error that names its origin, even where a stronger layer has a right one."""
+    """A wrong value is an error with its origin, even if another source overrides it."""
     toml = tmp_path / "wrong.toml"
     if layer == "file":
         toml.write_text('[tool.pycachehook]\nlayout = "wrong"\n', encoding="utf-8")
@@ -140,7 +140,7 @@ def test_hidden_wrong_value_is_an_error(layer: str, tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("source", ["keyword", "file"])
 def test_unknown_option(source: str, tmp_path: Path) -> None:
-    """A name that is no option is an error that tells which ones there are."""
+    """An unknown option is an error that lists the options."""
     toml = tmp_path / "unknown.toml"
     toml.write_text("[tool.pycachehook]\ncachedir = 1\n", encoding="utf-8")
     origin = str(toml) if source == "file" else "keyword"
@@ -152,7 +152,7 @@ def test_unknown_option(source: str, tmp_path: Path) -> None:
 
 
 def test_rules_from_every_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rules may be given as data, as TOML in a variable, and in the file, and come to the same."""
+    """Rules given as data, as TOML in a variable, and in the file have the same result."""
     rule = {"match": "*/site-packages/*", "invalidation_mode": "unchecked-hash"}
     text = '[{match = "*/site-packages/*", invalidation_mode = "unchecked-hash"}]'
     toml = tmp_path / "rules.toml"
@@ -164,14 +164,12 @@ def test_rules_from_every_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert resolution.resolve({}).rules == expected
 
 
-WHY = (
-    "a shared entry is found by what is in its source, which is read every time, so the mode can only be checked-hash."
-)
+WHY = "a shared entry is named by the content of its source, which is read every time, so the mode can only be checked-hash."
 
 
 @pytest.mark.parametrize("mode", ["unchecked-hash", "timestamp"])
 def test_shared_is_checked(mode: str, no_options: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`shared` with another mode than checked-hash is an error that names both, where they came from, and why."""
+    """`shared` with another mode than checked-hash is an error with both values, their origins and the reason."""
     monkeypatch.setenv("PYCACHEHOOK_INVALIDATION_MODE", mode)
     with pytest.raises(ConfigError) as caught:
         resolution.resolve({"layout": "shared"})
@@ -207,7 +205,7 @@ def test_shared_is_checked(mode: str, no_options: None, monkeypatch: pytest.Monk
 def test_shared_is_checked_by_rule(
     base: dict[str, object], rule: dict[str, object], names: str | None, no_options: None
 ) -> None:
-    """The same holds for a rule over what is in force for all, unless the rule leaves its sources alone."""
+    """The same holds for a rule combined with the general options, unless it excludes its sources."""
     options = {**base, "rules": [{"match": "*", "read_only": True}, {"match": "*", **rule}]}
     if names is None:
         assert len(resolution.resolve(options).rules) == 2
@@ -219,7 +217,7 @@ def test_shared_is_checked_by_rule(
 
 @pytest.mark.parametrize(("value", "expected"), [(True, "pause"), (False, "default"), ("yes", "pause")])
 def test_earlier_name(value: object, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`pause_gc` is an earlier name of `gc`, in each layer, with its own origin; the present name goes before it."""
+    """`pause_gc` is an earlier name of `gc` in every source, with its own origin; the current name overrides it."""
     options = resolution.resolve({"pause_gc": value})
     assert (options.gc, options.origin("gc")) == (expected, "keyword")
     assert not hasattr(options, "pause_gc")
@@ -246,7 +244,7 @@ def test_wrong_earlier_name() -> None:
 
 
 def test_options_as_recorded() -> None:
-    """What start-up took as it was recorded has the activation as its origin, but for what is the default."""
+    """The values of a start have the start-up file as origin, except for defaults."""
     recorded = resolution.resolve({"in_tree": "ignore"}).values()
     values = {**recorded, "cache_dir": "/prefix"}
     for private, origin in ((True, "default"), (False, "PYTHONPYCACHEPREFIX")):

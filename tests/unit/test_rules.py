@@ -1,4 +1,4 @@
-"""Rules: other options for some sources, by their path."""
+"""Rules: different options for some sources, by path."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OFF = {"enabled": False}
     ],
 )  # fmt: skip
 def test_parse_rules(value: object, expected: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rules come out as plain dicts in their order, with their patterns as tuples and their overrides checked."""
+    """The parsed rules are plain dicts in the same order, with patterns as tuples and checked options."""
     monkeypatch.setenv("HOME", "/home/me")
     assert parse_rules("rules", value, "keyword") == expected
 
@@ -58,7 +58,7 @@ def test_parse_rules(value: object, expected: object, monkeypatch: pytest.Monkey
         ([{"match": "a", **OFF}, None], "rules[1] (its origin) is not valid: it must be a table, not None."),
         ([{"glob": "a", **OFF}], "rules[0] (its origin) has the unknown key 'glob': a rule's keys are match, "),
         ([{"match": "a", "strict": True}], "rules[0] (its origin) has the unknown key 'strict'"),
-        ([OFF], "rules[0] (its origin) says for no source what it changes: it needs `match` or `distribution`."),
+        ([OFF], "rules[0] (its origin) selects no sources: it needs `match` or `distribution`."),
         ([{"match": "a"}], "rules[0] (its origin) changes nothing: it needs one of enabled, cache_dir, "),
         ([{"match": 3, **OFF}], "rules[0].match (its origin) must be a string or a list of strings, not 3."),
         ([{"match": ["a", ""], **OFF}], "rules[0].match (its origin) must be a string or a list of strings"),
@@ -71,7 +71,7 @@ def test_parse_rules(value: object, expected: object, monkeypatch: pytest.Monkey
     ],
 )
 def test_wrong_rules(value: object, complaint: str) -> None:
-    """A wrong rule is an error that names the rule by its number, and says what it needs."""
+    """A wrong rule is an error that names the rule by its index and says what it needs."""
     with pytest.raises(ConfigError) as caught:
         parse_rules("rules", value, "its origin")
     assert str(caught.value).startswith(complaint)
@@ -79,7 +79,7 @@ def test_wrong_rules(value: object, complaint: str) -> None:
 
 @pytest.fixture
 def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Return a function that installs files as a distribution, in a directory of its own, and returns that."""
+    """Return a function that installs files as a distribution in a separate directory, and returns the directory."""
 
     def make(*files: str, folder: str = "site", origin: str = "") -> Path:
         site = tmp_path / folder
@@ -110,14 +110,14 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     ids=["package", "modules", "namespace", "no source"],
 )
 def test_distribution_patterns(files: list[str], expected: list[str], distribution: Callable[..., Path]) -> None:
-    """A distribution's patterns cover its packages and modules, and of a namespace package only its own part."""
+    """The patterns of a distribution match its packages and modules, and only its own part of a namespace package."""
     site = distribution(*files)
     assert distribution_patterns("Some.Thing") == [f"{site}/{each}" for each in expected]
 
 
 @pytest.mark.parametrize("folder", ["plain", "with [brackets]"])
 def test_distribution_rule_matches_its_own_sources_only(folder: str, distribution: Callable[..., Path]) -> None:
-    """A rule by distribution matches the distribution's sources, and no others, whatever their directory is called."""
+    """A rule by distribution matches only the distribution's sources, whatever the name of their directory is."""
     site = distribution("pkg/__init__.py", "pkg/m.py", "alone.py", folder=folder)
     (rule,) = parse_rules("rules", [{"distribution": "some-thing", "match": "/other/*", **OFF}], "keyword")
     sources = [
@@ -131,7 +131,7 @@ def test_distribution_rule_matches_its_own_sources_only(folder: str, distributio
 
 
 def test_editable_distribution(distribution: Callable[..., Path]) -> None:
-    """An editable distribution's pattern is its project's directory (PEP 610), with the URL's escapes undone."""
+    """The pattern of an editable distribution is its project directory (PEP 610), with the URL decoded."""
     distribution("__editable__.pth", origin="file:///home/me/my%20project/")
     assert distribution_patterns("some-thing") == ["/home/me/my project/*"]
 

@@ -1,4 +1,4 @@
-"""Running a program: what it sees is what it sees under `python`, and its main module is cached too."""
+"""Running a program: it sees what it sees under `python`, and its main module is cached, too."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Runs:
 
 @pytest.fixture
 def runs(python: Python, root: Path, cache: Path) -> Runs:
-    """Return what runs programs."""
+    """Return the object that runs programs."""
     return Runs(python, root, cache)
 
 
@@ -118,7 +118,7 @@ def test_program_sees_what_it_sees_under_python(kind: str, runs: Runs) -> None:
     ids=["names", "builtins", "loader"],
 )
 def test_names_of_the_main_module(expression: str, program: list[str], runs: Runs) -> None:
-    """The main module has the names that it has under `python`, and by them what they stand for there."""
+    """The main module has the same names as under `python`, with the same meanings."""
     text = f"print({expression})"
     for path in (runs.root / "program.py", runs.root / "folder" / "__main__.py"):
         path.write_text(text, encoding="utf-8")
@@ -128,7 +128,7 @@ def test_names_of_the_main_module(expression: str, program: list[str], runs: Run
 
 @pytest.mark.parametrize("program", [["program.py"], ["-m", "program"], ["-m", "package"], ["folder"]], ids=" ".join)
 def test_main_module_is_cached(program: list[str], runs: Runs, tmp_path: Path) -> None:
-    """The main module is stored as any other, and found the next time, even where Python is to write no bytecode."""
+    """The main module is stored like any other, even under -B, and is a hit the next time."""
     for _ in range(2):
         runs.ours(*program, PYTHONDONTWRITEBYTECODE="1", PYCACHEHOOK_STATS=f"{tmp_path}/stats")
     first, second = map(json.loads, (tmp_path / "stats").read_text(encoding="utf-8").splitlines())
@@ -141,7 +141,7 @@ def test_main_module_is_cached(program: list[str], runs: Runs, tmp_path: Path) -
 
 @pytest.mark.parametrize("no_force_write", [False, True])
 def test_no_force_write(no_force_write: bool, runs: Runs) -> None:
-    """Under -B `run` writes, being explicit, unless it is told not to."""
+    """Under -B `run` writes unless --no-force-write is given."""
     more = ["--no-force-write"] if no_force_write else []
     process = runs.ours(*more, "program.py", PYTHONDONTWRITEBYTECODE="1")
     assert bool(list(runs.cache.rglob("program.*.pyc"))) is not no_force_write
@@ -150,7 +150,7 @@ def test_no_force_write(no_force_write: bool, runs: Runs) -> None:
 
 @pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash", "timestamp"])
 def test_scripts_that_share_an_entrys_name(mode: str, tree: Tree, runs: Runs) -> None:
-    """A script runs its own code, even if a module beside it, but for the suffix, has its name."""
+    """A script runs its own code, even if a module beside it has the same name except for the suffix."""
     tree({"app.py": "print('module')\n", "app.wsgi": "import app; print('script')\n"})
     outputs = [runs.ours("--invalidation-mode", mode, name).stdout for name in ("app.py", "app.wsgi")]
     assert outputs == ["module\n", "module\nscript\n"]
@@ -167,7 +167,7 @@ def test_scripts_that_share_an_entrys_name(mode: str, tree: Tree, runs: Runs) ->
 )
 @pytest.mark.parametrize("how", ["script", "string"])
 def test_exit_codes(how: str, ending: str, code: int, runs: Runs) -> None:
-    """The exit code, and what is said about it, is the program's own."""
+    """The exit code and the message about it are the program's."""
     (runs.root / "program.py").write_text(ending, encoding="utf-8")
     program = ["program.py"] if how == "script" else ["-c", ending]
     found = [(each.returncode, each.stdout, each.stderr) for each in runs.both(*program, check=False)]
@@ -206,13 +206,13 @@ def test_tracebacks(text: str, runs: Runs) -> None:
         (["-m", "missing.sub"], "There is no module missing.sub.", 1),
         (["-m", "program.sub"], "There is no module program.sub.", 1),
         (["-m", "nothing"], "There is no module nothing.__main__.", 1),
-        (["-m", "_struct"], "_struct holds no Python code that could be run ({_struct}).", 1),
-        (["-m", "sys"], "sys holds no Python code that could be run (built-in).", 1),
+        (["-m", "_struct"], "_struct has no Python code that can be run ({_struct}).", 1),
+        (["-m", "sys"], "sys has no Python code that can be run (built-in).", 1),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_no_such_program(program: list[str], message: str, code: int, runs: Runs) -> None:
-    """A program that is not there is one sentence, and the exit code is that of `python`."""
+    """A missing program is one sentence, with the exit code of `python`."""
     (runs.root / "nothing").mkdir()
     spec = importlib.util.find_spec("_struct")
     assert spec is not None
@@ -222,7 +222,7 @@ def test_no_such_program(program: list[str], message: str, code: int, runs: Runs
 
 
 def test_error_inside_a_package_is_the_programs_own(runs: Runs) -> None:
-    """An error in the package above a module is shown as it is: that is no missing module."""
+    """An error in the package of a module is shown unchanged, and not reported as a missing module."""
     (runs.root / "package" / "__init__.py").write_text("import nonesuch\n", encoding="utf-8")
     process = runs.ours("-m", "package.module", check=False)
     assert process.returncode == 1
@@ -230,7 +230,7 @@ def test_error_inside_a_package_is_the_programs_own(runs: Runs) -> None:
 
 
 def test_safe_path(runs: Runs) -> None:
-    """Where Python is to put no program's directory on the search path (-P), none is put there."""
+    """Under -P no directory of the program is added to the search path."""
     (runs.root / "program.py").write_text("import json, sys; print(json.dumps(sys.path))", encoding="utf-8")
     path = json.loads(runs.ours("program.py", PYTHONSAFEPATH="1").stdout)
     assert path == json.loads(runs.stock("-P", "program.py").stdout)

@@ -1,4 +1,4 @@
-"""Single flight: what the lock excludes, and that it is filelock's."""
+"""Single flight: what the lock excludes, and its compatibility with filelock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def lock_file(directory: CacheDir, entry: str) -> str:
-    """Return the path of the lock file of an entry."""
+    """Return the path of an entry's lock file."""
     return single_flight._lock_path(directory, entry)
 
 
@@ -29,7 +29,7 @@ def test_excludes_filelock_and_is_excluded_by_it(first: str, cache: Path) -> Non
     entry = f"{cache}/m.pyc"
     if first == "filelock":
         with SingleFlight(directory, entry, Stats()):
-            pass  # makes the lock file
+            pass  # creates the lock file
         with (
             filelock.FileLock(lock_file(directory, entry), timeout=0),
             SingleFlight(directory, entry, Stats()) as flight,
@@ -43,7 +43,7 @@ def test_excludes_filelock_and_is_excluded_by_it(first: str, cache: Path) -> Non
 
 
 def test_loads_no_module(cache: Path) -> None:
-    """Locking leaves `sys.modules` as it is."""
+    """Locking leaves `sys.modules` unchanged."""
     before = set(sys.modules)
     with SingleFlight(CacheDir(str(cache)), f"{cache}/m.pyc", Stats()) as flight:
         assert flight.may_write
@@ -51,7 +51,7 @@ def test_loads_no_module(cache: Path) -> None:
 
 
 def test_lock_files_are_private(cache: Path) -> None:
-    """Others cannot open a lock file, for which `flock` would let them delay every start."""
+    """Others cannot open a lock file, because `flock` would let them delay every start."""
     directory = CacheDir(str(cache))
     with SingleFlight(directory, f"{cache}/m.pyc", Stats()):
         pass

@@ -1,4 +1,4 @@
-"""The start-up module: what it does at a start, and what it does not let happen."""
+"""The start-up module: what it does at a start, and what it prevents."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ PACKAGE = Path(pyc.__file__).parent
 
 @pytest.fixture
 def purelib(tmp_path: Path) -> Path:
-    """Return an empty directory for packages."""
+    """Return an empty package directory."""
     path = tmp_path / "purelib"
     path.mkdir()
     return path
 
 
-# What the tests below run as a start: the files' module, then `program`, with a plain source module `probe` at hand.
+# A start as the tests below run it: the start-up module, then `program`, which can import the source module `probe`.
 START = """
 import sys
 sys.path[:0] = sys.argv[1:3]
@@ -47,7 +47,7 @@ _pycachehook_startup.activate()
 
 @pytest.fixture
 def start(purelib: Path, cache: Path, tree: Callable[[Mapping[str, str]], Path], python: Python) -> Callable[..., str]:
-    """Return a function that runs a program after the start-up module of `purelib`, and returns what it prints."""
+    """Return a function that runs a program after the start-up module in `purelib`, and returns its output."""
     probe = "LOADER = type(__spec__.loader).__name__\n"
     root = tree({"probe.py": probe, "other.py": probe})
     enable(purelib, resolution.resolve({"cache_dir": cache}))
@@ -66,7 +66,7 @@ def start(purelib: Path, cache: Path, tree: Callable[[Mapping[str, str]], Path],
 
 @pytest.mark.alone
 def test_start(start: Callable[..., str], cache: Path) -> None:
-    """A start brings in the hook with the first plain source module, and has the prefix in place before."""
+    """A start sets the prefix first, and installs the hook at the first import of a plain source module."""
     program = """
 assert "pycachehook" not in sys.modules
 print(sys.pycache_prefix)
@@ -77,7 +77,7 @@ print(probe.LOADER, sys.modules["pycachehook"].active().status, sys.pycache_pref
 
 
 def test_modules_from_the_image_are_as_imported(start: Callable[..., str]) -> None:
-    """Modules that come from the image have the attributes that importing them gives, and can be imported from."""
+    """Modules from the image have the same attributes as imported ones, and can be imported from."""
     program = """
 import probe, importlib.util, pycachehook
 for name, module in list(sys.modules.items()):
@@ -104,7 +104,7 @@ print(pycachehook.install(read_only=True).status)
     ["missing", "empty", "cut", "no seal", "another Python's", "others may write", "FIFO", "huge", "directory"],
 )
 def test_start_without_a_usable_image(damage: str, start: Callable[..., str], purelib: Path) -> None:
-    """Where the image cannot be used the modules come from their sources and the bytecode beside them."""
+    """Without a usable image the modules come from their sources and the bytecode beside them."""
     (image,) = purelib.glob("__pycache__/*.image")
     data = image.read_bytes()
     image.unlink()
@@ -130,7 +130,7 @@ print(probe.LOADER, "unpacked" in names)
 
 
 def test_start_with_an_edited_source(start: Callable[..., str], purelib: Path, tmp_path: Path) -> None:
-    """An image of other sources is not used, whichever of them is another: one that a miss needs counts, too."""
+    """An image is not used if any of its sources has changed, including those that only a miss needs."""
     package = tmp_path / "package" / "pycachehook"
     shutil.copytree(PACKAGE, package)
     module = purelib / f"{STARTUP}.py"
@@ -174,7 +174,7 @@ for bit in bits:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_damaged_image(start: Callable[..., str], purelib: Path) -> None:
-    """No flipped bit and no truncation of the image crashes a start, or keeps the hook from it."""
+    """No flipped bit and no truncation of the image crashes a start or prevents the hook."""
     (image,) = purelib.glob("__pycache__/*.image")
     bits = [*range(0, 1001, 3), *range(1, 60), -1, -2, -100, -10_000]
     command: list[str | Path] = [sys.executable, "-c", FLIPS, image, purelib, purelib.parent / "tree", *map(str, bits)]
@@ -197,7 +197,7 @@ print(names.count("FirstImport"), [type(finder).__name__ for finder in sys.meta_
 
 @pytest.mark.parametrize("killed", ["", "1"])
 def test_kill_switch_at_a_start(killed: str, start: Callable[..., str]) -> None:
-    """Under PYCACHEHOOK_DISABLE a start leaves everything as it is."""
+    """Under PYCACHEHOOK_DISABLE a start changes nothing."""
     program = "import probe; print(probe.LOADER, sys.pycache_prefix is None)"
     expected = "SourceFileLoader True\n" if killed else "CachingLoader False\n"
     assert start(program, PYCACHEHOOK_DISABLE=killed) == expected
@@ -208,7 +208,7 @@ def test_kill_switch_at_a_start(killed: str, start: Callable[..., str]) -> None:
 def test_kill_switch_is_asked_before_anything_is_loaded(
     more: str, flags: tuple[str, ...], start: Callable[..., str]
 ) -> None:
-    """Under the kill switch nothing of the package is loaded and no finder put anywhere, whatever else is set."""
+    """Under the kill switch no module of the package is loaded and no finder is added, whatever else is set."""
     program = """
 import probe
 print([name for name in sys.modules if name.startswith("pycachehook")], probe.LOADER, len(sys.meta_path))
@@ -223,7 +223,7 @@ print([name for name in sys.modules if name.startswith("pycachehook")], probe.LO
 @pytest.mark.alone
 @pytest.mark.parametrize("flag", ["-E", "-I"])
 def test_environment_is_ignored_where_python_ignores_its_own(flag: str, start: Callable[..., str]) -> None:
-    """Under `-E` and `-I` options in the environment do not bring in the hook before the first import."""
+    """Under `-E` and `-I` options in the environment do not load the hook before the first import."""
     program = "print('pycachehook.runtime' in sys.modules)"
     assert start(program, PYCACHEHOOK_LAYOUT="shared") == "True\n"
     assert start(program, flag, PYCACHEHOOK_LAYOUT="shared") == "False\n"
@@ -231,14 +231,14 @@ def test_environment_is_ignored_where_python_ignores_its_own(flag: str, start: C
 
 @pytest.mark.alone
 def test_start_without_the_package(start: Callable[..., str]) -> None:
-    """If this package is gone, the files do nothing, silently."""
+    """If this package has been removed, the files silently do nothing."""
     assert start('sys.modules["pycachehook"] = None\nimport probe; print(probe.LOADER, sys.pycache_prefix)') == (
         "SourceFileLoader None\n"
     )
 
 
 def test_prefix_that_the_program_sets_before_its_first_import(start: Callable[..., str]) -> None:
-    """A prefix that the program sets after the start, but before its first import, is its own, and comes back."""
+    """A prefix that the program sets after the start and before its first import is kept, and restored later."""
     program = """
 sys.pycache_prefix = "/the/program's"
 import probe, pycachehook
@@ -265,7 +265,7 @@ print(sys.pycache_prefix)
     ],
 )
 def test_the_collector_after_a_start(start: Callable[..., str], before: str, shown: str, expected: str) -> None:
-    """What our start-up makes does not bring the program's collections forward; what a program has frozen stays so."""
+    """The objects of a start do not bring forward the program's collections; what a program has frozen stays frozen."""
     assert start(f"import gc\n{before}\nimport colorsys\nprint({shown})") == f"{expected}\n"
 
 
@@ -277,7 +277,7 @@ HOSTILE = "import os\nos.write(1, b'taken: ' + __name__.encode() + b'\\n')\n"
 def test_modules_beside_the_script_are_not_taken(
     names: tuple[str, ...], image: bool, start: Callable[..., str], purelib: Path
 ) -> None:
-    """Whatever has this package's name on the program's path, the hook comes from where `enable` found it."""
+    """The hook comes from where `enable` found it, even if the program's path has modules of the same name."""
     for name in names:
         path = purelib.parent / "tree" / name
         path.parent.mkdir(exist_ok=True)
@@ -302,7 +302,7 @@ def test_modules_beside_the_script_are_not_taken(
 def test_no_finder_is_asked_for_the_package(
     image: bool, options: dict[str, Any], start: Callable[..., str], purelib: Path, cache: Path
 ) -> None:
-    """Neither a cold start nor a warm one asks finders or `builtins.__import__` for anything of its own."""
+    """Neither a cold nor a warm start asks finders or `builtins.__import__` for modules of the package."""
     enable(purelib, resolution.resolve({"cache_dir": str(cache), **options}))
     if not image:
         next(purelib.glob("__pycache__/*.image")).unlink()
@@ -323,7 +323,7 @@ print([name for name in asked if name not in (*sys.builtin_module_names, '_blake
 
 
 def test_moved_environment(purelib: Path, tmp_path: Path, python: Python) -> None:
-    """A package below the start-up file's directory is found after both have been moved, image and all."""
+    """A package below the start-up file's directory is found after the environment has been moved, with the image."""
     shutil.copytree(PACKAGE, purelib / "pycachehook")
     (purelib / "probe.py").write_text("LOADER = type(__spec__.loader).__name__\n")
     program = f"import sys; sys.path.insert(0, {str(purelib)!r}); from pathlib import Path\n"
@@ -349,7 +349,7 @@ print(probe.LOADER, "unpacked" in names, runtime.__file__, runtime.start_up.__co
 
 @pytest.mark.alone
 def test_start_without_the_package_on_disk(purelib: Path, start: Callable[..., str]) -> None:
-    """If the package's directory is gone, a start changes nothing at all, silently."""
+    """If the package's directory is missing, a start silently changes nothing."""
     module = purelib / f"{STARTUP}.py"
     module.write_text(module.read_text().replace(str(PACKAGE.resolve()), "/no/such/directory/pycachehook"))
     program = """
@@ -382,7 +382,7 @@ print(probe.LOADER)
 def test_prefix_is_set_for_private_directories_only(
     kind: str, expected: bool, start: Callable[..., str], cache: Path, purelib: Path
 ) -> None:
-    """`sys.pycache_prefix` becomes a directory before the hook checks it only if nobody else can write there."""
+    """`sys.pycache_prefix` is set before the hook is installed only if nobody else can write to the directory."""
     chosen = cache
     above = cache.parent / "above"
     place = above if "above" in kind else cache
@@ -416,7 +416,7 @@ def test_prefix_is_set_for_private_directories_only(
 def test_stock_loader_in_front_reads_no_untrusted_entry(
     start: Callable[..., str], cache: Path, purelib: Path, tmp_path: Path
 ) -> None:
-    """A finder in front of the hook, as in editable installs, loads nothing from a cache that others may write to."""
+    """A finder before the hook, as for editable installs, loads nothing from a cache that others may write to."""
     module = tmp_path / "editable.py"
     module.write_text("print('source')\n")
     entry = cache / str(module)[1:]
@@ -457,7 +457,7 @@ print(other.LOADER, sys.getrecursionlimit())
 
 @pytest.mark.alone
 def test_first_import_near_the_recursion_limit(start: Callable[..., str], purelib: Path) -> None:
-    """An import that just fits into the recursion limit brings in the hook, and nothing is written into the tree."""
+    """An import that just fits into the recursion limit installs the hook, and writes nothing into the source tree."""
     assert start(DEEP) == "CachingLoader\nCachingLoader 300\n"
     assert not list((purelib.parent / "tree").rglob("*.pyc"))
 
@@ -482,10 +482,10 @@ for module, names in (
 
 @pytest.mark.parametrize("image", [True, False])
 def test_functions_that_are_mocked_at_the_first_import(image: bool, start: Callable[..., str], purelib: Path) -> None:
-    """What a program has replaced before its first import is not called by the start-up module."""
+    """The start-up module calls no function that a program has replaced before its first import."""
     if not image:
         next(purelib.glob("__pycache__/*.image")).unlink()
-    patched = PATCHED if image else PATCHED.replace("loads dumps", "")  # which importlib calls, too
+    patched = PATCHED if image else PATCHED.replace("loads dumps", "")  # importlib calls it, too
     program = f"""
 {patched}
 names = []
@@ -503,7 +503,7 @@ print("pycachehook.runtime" in sys.modules, names)
 
 
 def test_exception_of_the_program_during_the_first_import(start: Callable[..., str]) -> None:
-    """What a signal handler or a trace function raises meanwhile passes through, and the next import has the hook."""
+    """An exception of a signal handler or trace function is raised, and the next import installs the hook."""
     program = """
 def raise_once(frame, event, argument):
     if event == "call" and frame.f_code.co_name == "new_module":
@@ -521,7 +521,7 @@ print(probe.LOADER)
 
 
 def test_first_imports_in_threads(start: Callable[..., str], purelib: Path) -> None:
-    """Of threads that import at once each has the hook, or waits for it, and none fails."""
+    """Threads that import at the same time all have the hook or wait for it, and none fails."""
     tree = purelib.parent / "tree"
     for number in range(8):
         (tree / f"many{number}.py").write_text("LOADER = type(__spec__.loader).__name__\n")
@@ -554,7 +554,7 @@ print(set(found))
 @pytest.mark.skipif(sys.version_info < (3, 15), reason="needs PEP 810")
 @pytest.mark.parametrize("image", [True, False])
 def test_lazy_imports(image: bool, start: Callable[..., str], purelib: Path) -> None:
-    """With lazy imports for everything, no module of a start holds a lazy import once it is loaded."""
+    """With lazy imports enabled everywhere, no module of a start contains a lazy import after it has been loaded."""
     if not image:
         next(purelib.glob("__pycache__/*.image")).unlink()
     program = """
@@ -569,7 +569,7 @@ for name, module in list(sys.modules.items()):
 
 @pytest.mark.parametrize("number", [0o000, 0o022, 0o077])
 def test_modes_under_a_umask(number: int, purelib: Path) -> None:
-    """What `enable` makes is never writable for others, and the umask is respected."""
+    """The files of `enable` are never writable for others, and respect the umask."""
     found = os.umask(number)
     try:
         enable(purelib, resolution.resolve({}))

@@ -1,4 +1,4 @@
-"""Reading the file of statistics, to which anybody may have written anything."""
+"""Reading of the statistics file, whose content may be anything."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LINES |= {"empty line": b"", "cut off": json.dumps(GOOD).encode()[:-5]}
 
 @pytest.mark.parametrize("kind", LINES)
 def test_wrong_lines(kind: str, tmp_path: Path) -> None:
-    """A line that is none of ours is passed over and counted; the others stand."""
+    """An invalid line is skipped and counted; the others are used."""
     good = json.dumps(GOOD).encode()
     path = tmp_path / "stats"
     path.write_bytes(b"\n".join((good, LINES[kind], good)) + b"\n")
@@ -49,7 +49,7 @@ def test_wrong_lines(kind: str, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_hook")
 @pytest.mark.parametrize("kind", LINES)
 def test_status(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`status` says in one sentence what is wrong with the file, and exits as ever."""
+    """`status` says in one sentence what is wrong with the file, and its exit code does not change."""
     path = tmp_path / "stats"
     path.write_bytes(LINES[kind] + b"\n")
     monkeypatch.setenv("PYCACHEHOOK_STATS", str(path))
@@ -59,7 +59,7 @@ def test_status(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    """A FIFO is not waited for, a device not read to its end; a file that is not there yet has nothing wrong."""
+    """A FIFO does not block and a device is not read to its end; a missing file is no problem."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     for path in (fifo, tmp_path, "/dev/zero", "\0"):
@@ -69,7 +69,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 
 def test_last_runs(tmp_path: Path) -> None:
-    """The last ones are shown, the latest first, however many there are."""
+    """The last runs are shown, the latest first, however many there are."""
     path = tmp_path / "stats"
     path.write_text("".join(f"{json.dumps({**GOOD, 'argv0': str(number)})}\n" for number in range(500)))
     found = read_stats_file(str(path))

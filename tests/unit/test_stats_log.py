@@ -1,4 +1,4 @@
-"""What a process writes about its lookups: whole lines, one object per process, never an exception."""
+"""The log and the statistics of a process: whole lines, one object per process, never an exception."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ stats.hit("store", "a", "/a.py")
 
 
 def test_log_to_a_file(tmp_path: Path) -> None:
-    """A log's lines are appended to the file, each with the process's id; what is no UTF-8 is escaped."""
+    """Lines of a log are appended to the file with the process id; undecodable characters are escaped."""
     target = tmp_path / "log"
     target.write_text("before\n", encoding="utf-8")
     log = open_log(str(target))
@@ -41,7 +41,7 @@ def test_log_to_a_file(tmp_path: Path) -> None:
 
 
 def test_log_to_stderr(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The target "stderr" is standard error, and no file of that name."""
+    """The target "stderr" is standard error, not a file of that name."""
     monkeypatch.chdir(tmp_path)
     open_log("stderr")("one")
     assert capfd.readouterr() == ("", f"pycachehook[{os.getpid()}]: one\n")
@@ -52,7 +52,7 @@ def test_log_to_stderr(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkey
 def test_log_that_cannot_be_written_is_dropped(
     target: str, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A log that cannot be written is dropped without a word: it must not break an import."""
+    """A log that cannot be written is silently dropped, because it must not break an import."""
     monkeypatch.chdir(tmp_path)
     open_log(target)("one")
     assert capfd.readouterr() == ("", "")
@@ -60,7 +60,7 @@ def test_log_that_cannot_be_written_is_dropped(
 
 
 def test_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process's line is one JSON object with the documented names, and ends the line."""
+    """The line of a process is one JSON object with the documented names."""
     monkeypatch.setattr(sys, "argv", ["prog\n", "argument"])
     stats = Stats()
     stats.miss("absent", "a", "/a.py", stored=True)
@@ -72,7 +72,7 @@ def test_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_line_without_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that has emptied its `sys.argv` has no name in its line."""
+    """A process with an empty `sys.argv` has an empty name in its line."""
     monkeypatch.setattr(sys, "argv", [])
     assert json.loads(line(Stats()))["argv0"] == ""
 
@@ -82,7 +82,7 @@ def test_line_without_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     [("", 0), ("sys.exit(3)", 3), ("raise KeyError", 1), ("os.chdir('/')", 0), ("sys.argv.clear()", 0)],
 )
 def test_written_at_exit(ending: str, code: int, python: Python, tmp_path: Path) -> None:
-    """The counters are written when the process exits, however it does, to where the target was at the start."""
+    """The counters are written when the process exits, in any way, to the target as it was at the start."""
     process = python("-c", COUNT_AND_EXIT + ending, "stats", check=False, cwd=tmp_path)
     assert process.returncode == code
     (record,) = map(json.loads, (tmp_path / "stats").read_text(encoding="utf-8").splitlines())
@@ -91,7 +91,7 @@ def test_written_at_exit(ending: str, code: int, python: Python, tmp_path: Path)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_forked_child_writes_a_line_of_its_own(python: Python, tmp_path: Path) -> None:
-    """A forked child starts from zero and writes its own line, so that no lookup is counted twice."""
+    """A forked child starts from zero and writes a separate line, so that no lookup is counted twice."""
     forking = """
 child = os.fork()
 if child:
@@ -109,7 +109,7 @@ else:
 
 
 def test_many_processes_do_not_mix_their_lines(python: Python, tmp_path: Path) -> None:
-    """Lines that many processes write at once to one file stay whole."""
+    """Lines that many processes write to one file at the same time stay whole."""
     target = tmp_path / "log"
     program = """
 import sys
@@ -127,7 +127,7 @@ for number in range(200):
 
 
 def test_log_line_is_one_line_of_text(tmp_path: Path) -> None:
-    """A name in a log line can neither end the line nor give a terminal orders."""
+    """A name in a log line can neither end the line nor control a terminal."""
     target = tmp_path / "log"
     open_log(str(target))("a\x1b]0;title\x07\nforged\u2028\u202e\x9b\udce9")
     expected = rf"pycachehook[{os.getpid()}]: a\x1b]0;title\x07\nforged\u2028\u202e\x9b\udce9" + "\n"
@@ -135,7 +135,7 @@ def test_log_line_is_one_line_of_text(tmp_path: Path) -> None:
 
 
 def test_line_has_any_name_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line is ASCII, and gives back every character of the program's name."""
+    """The line is ASCII, and preserves every character of the program's name."""
     name = '"\\/\0\n\x1b\x7f\x85ä€\U0001f40d\udce9\u2028'
     monkeypatch.setattr(sys, "argv", [name])
     text = line(Stats())
@@ -146,14 +146,14 @@ def test_line_has_any_name_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("arguments", [None, (), [b"bytes"], "text"])
 def test_line_of_a_program_with_odd_arguments(arguments: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program may have put anything into `sys.argv`."""
+    """Any content of `sys.argv` gives a valid line."""
     monkeypatch.setattr(sys, "argv", arguments)
     assert json.loads(line(Stats()))["argv0"] == ""
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
 def test_only_regular_files_are_written_to(tmp_path: Path) -> None:
-    """A FIFO, with a reader or without, and a link are left alone; nothing waits for a reader."""
+    """FIFOs, with or without a reader, and links are not written to; nothing waits for a reader."""
     fifo, link, file = tmp_path / "fifo", tmp_path / "link", tmp_path / "file"
     os.mkfifo(fifo)
     file.write_text("kept\n", encoding="utf-8")
@@ -170,7 +170,7 @@ def test_only_regular_files_are_written_to(tmp_path: Path) -> None:
 
 
 def test_new_file_is_private(tmp_path: Path) -> None:
-    """Whatever the umask, nobody else can read which modules a program loads."""
+    """Whatever the umask is, nobody else can read which modules a program loads."""
     before = os.umask(0)
     try:
         open_log(str(tmp_path / "log"))("one")
@@ -192,7 +192,7 @@ def test_a_removed_current_directory(python: Python, tmp_path: Path) -> None:
 
 
 def test_nothing_is_imported_for_it(python: Python, tmp_path: Path) -> None:
-    """A module of the program called `json` is not run by a process that writes statistics."""
+    """Writing statistics does not import a module `json` of the program."""
     (tmp_path / "json.py").write_text("raise SystemExit('run')\n", encoding="utf-8")
     done = python("-c", COUNT_AND_EXIT, "stats", cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("", "")

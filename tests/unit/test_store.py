@@ -1,4 +1,4 @@
-"""Places that hold entries: what each finds, and the name of each reason why not."""
+"""The store and the in-tree place: hits, and the reason of each miss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pycachehook.cache_dir import CacheDir
 from pycachehook.events import Miss
 from pycachehook.on_miss.compiling import encode, read_source
 from pycachehook.paths import Layout
-from pycachehook.pyc import MOST
+from pycachehook.pyc import READ_SIZE
 from pycachehook.store import DAY, InTree, Store
 from pycachehook.system import read_file
 
@@ -38,7 +38,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="there are no FIFOs, modes
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return a source file that was written long ago."""
+    """Return a source file with an old mtime."""
     path = tmp_path / "tree" / "m.py"
     path.parent.mkdir()
     path.write_text(TEXT, encoding="utf-8")
@@ -57,14 +57,14 @@ def make_store(cache: Path) -> Callable[..., Store]:
 
 
 def entry_of(store: Store, path: Path) -> Path:
-    """Return where the store has its entry for a source, with the folders above made."""
+    """Return the path of the store's entry for a source, with its directories created."""
     entry = Path(store.path(str(path)))
     entry.parent.mkdir(parents=True, exist_ok=True)
     return entry
 
 
 def put(place: Store | InTree, path: Path, mode: str) -> Path:
-    """Have CPython compile the source into its place, and return that."""
+    """Compile the source with CPython to its path in the place, and return the path."""
     entry = place.path(str(path))
     invalidation = py_compile.PycInvalidationMode[mode.upper().replace("-", "_")]
     py_compile.compile(str(path), entry, doraise=True, invalidation_mode=invalidation)
@@ -82,7 +82,7 @@ def outcome(place: Store | InTree, path: Path) -> str:
 
 
 def change(path: Path, *, keep_time: bool = True, text: str = "answer = 43\n") -> None:
-    """Write another text into a source, by default under the same mtime, and of the same size."""
+    """Write another text of the same size to a source, by default with the same mtime."""
     status = path.stat()
     path.write_text(text, encoding="utf-8")
     if keep_time:
@@ -90,7 +90,7 @@ def change(path: Path, *, keep_time: bool = True, text: str = "answer = 43\n") -
 
 
 def test_source_is_read_once(path: Path) -> None:
-    """A source's bytes and its status are those of one reading, whatever happens to the file later."""
+    """The bytes and the status of a source come from one read, whatever happens to the file later."""
     source = read_source(str(path))
     path.unlink()
     assert source.data == TEXT.encode()
@@ -100,19 +100,19 @@ def test_source_is_read_once(path: Path) -> None:
 
 
 def test_missing_source(tmp_path: Path) -> None:
-    """A source that is not there raises the error of the file system."""
+    """A missing source raises the error of the file system."""
     with pytest.raises(FileNotFoundError):
         read_source(str(tmp_path / "missing.py"))
 
 
 @pytest.mark.parametrize("beyond", [-1, 0, 1, 5000])
 def test_sources_that_one_reading_does_not_bring(beyond: int, path: Path, make_store: Callable[..., Store]) -> None:
-    """What is behind the first reading counts, too: appended, cut off, and changed."""
+    """The part of a source after the first read counts as well: appended, truncated and changed."""
     store = make_store()
-    text = f"answer = 42\n{'#' * (MOST + beyond - 13)}\n"
+    text = f"answer = 42\n{'#' * (READ_SIZE + beyond - 13)}\n"
     path.write_text(text)
     put(store, path, "checked-hash")
-    for changed in (f"{text}#", text[:-1], f"{text[:-1]}#", f"{text}{'#' * MOST}"):
+    for changed in (f"{text}#", text[:-1], f"{text[:-1]}#", f"{text}{'#' * READ_SIZE}"):
         assert outcome(store, path) == "hit"
         path.write_text(changed)
         assert outcome(store, path) == "stale-source"
@@ -121,7 +121,7 @@ def test_sources_that_one_reading_does_not_bring(beyond: int, path: Path, make_s
 
 @pytest.mark.parametrize("size", [0, 1, 100_000])
 def test_read_file(size: int, tmp_path: Path) -> None:
-    """A file's bytes come whole, with its status."""
+    """All bytes of a file are returned, with its status."""
     path = tmp_path / "file"
     path.write_bytes(bytes(size))
     data, status = read_file(str(path), os.O_RDONLY)
@@ -139,14 +139,14 @@ def test_read_file_of_unknown_size() -> None:
 
 @posix
 def test_read_file_of_no_regular_file(tmp_path: Path) -> None:
-    """What is no regular file is an OSError that says so."""
+    """Anything but a regular file is an OSError that says so."""
     with pytest.raises(OSError, match="not a regular file"):
         read_file(str(tmp_path), os.O_RDONLY)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_in_tree_reads_what_cpython_would(mode: str, path: Path) -> None:
-    """A pyc beside its source is a hit in any mode, and after a change just where CPython would notice nothing."""
+    """A pyc beside its source is a hit in any mode; after a change it is one only where CPython would not notice."""
     place = InTree(LAYOUT)
     assert outcome(place, path) == "absent"
     put(place, path, mode)
@@ -159,7 +159,7 @@ def test_in_tree_reads_what_cpython_would(mode: str, path: Path) -> None:
 
 @pytest.mark.parametrize(("younger", "expected"), [(1, "stale-source"), (0, "hit"), (-1, "hit")])
 def test_in_tree_timestamp_pyc_older_than_its_source(younger: int, expected: str, path: Path) -> None:
-    """A timestamp pyc that was written before its source is stale, be it within the same second (gh-75953)."""
+    """A timestamp pyc that was written before its source is stale, even within the same second (gh-75953)."""
     place = InTree(LAYOUT)
     entry = put(place, path, "timestamp")
     os.utime(entry, ns=(LONG_AGO, LONG_AGO - younger))
@@ -167,7 +167,7 @@ def test_in_tree_timestamp_pyc_older_than_its_source(younger: int, expected: str
 
 
 def test_in_tree_of_another_interpreter(path: Path) -> None:
-    """A pyc under our name with another magic number is a miss with that reason."""
+    """A pyc with the expected name but another magic number is a miss with that reason."""
     entry = put(InTree(LAYOUT), path, "checked-hash")
     data = entry.read_bytes()
     entry.write_bytes(bytes([data[0] ^ 1]) + data[1:])
@@ -177,7 +177,7 @@ def test_in_tree_of_another_interpreter(path: Path) -> None:
 @posix
 @pytest.mark.parametrize("place", ["store", "in_tree"])
 def test_fifo_is_not_waited_for(place: str, path: Path, cache: Path, python: Python) -> None:
-    """A FIFO under an entry's name is an io-error at once: an import never hangs because of the cache."""
+    """A FIFO with an entry's name is an io-error at once: an import never hangs because of the cache."""
     program = """
 import sys
 from pycachehook.cache_dir import CacheDir
@@ -204,7 +204,7 @@ except Miss as miss:
 
 
 def test_store_path_is_cpythons(path: Path, make_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry lies where CPython under the cache directory as prefix looks for it."""
+    """The path of an entry is CPython's with the cache directory as prefix."""
     store = make_store()
     monkeypatch.setattr(sys, "pycache_prefix", store.directory.path)
     assert store.path(str(path)) == importlib.util.cache_from_source(str(path))
@@ -214,7 +214,7 @@ def test_store_path_is_cpythons(path: Path, make_store: Callable[..., Store], mo
 def test_store_path_of_a_relative_source(
     path: Path, make_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relative path means another source in another directory, however often it is asked for."""
+    """A relative path means another source after a change of the current directory, however often it is asked for."""
     store = make_store()
     places = []
     for folder in (path.parent, path.parent.parent):
@@ -225,7 +225,7 @@ def test_store_path_of_a_relative_source(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_store_finds_its_own(mode: str, path: Path, make_store: Callable[..., Store]) -> None:
-    """What a store encodes it finds again, sealed and in its own mode."""
+    """A stored entry is a hit in the same store, sealed and in the store's mode."""
     store = make_store(mode)
     assert outcome(store, path) == "absent"
     entry = entry_of(store, path)
@@ -235,7 +235,7 @@ def test_store_finds_its_own(mode: str, path: Path, make_store: Callable[..., St
     assert pyc.read_header(entry.read_bytes())[0] == pyc.FLAGS[mode]
 
 
-# What a store in each mode makes of an entry in each mode, for a source that is unchanged, or changed under its mtime.
+# The result of a store in each mode for an entry in each mode, with an unchanged source and with one that changed under its mtime.
 VERDICTS = {
     ("checked-hash", "checked-hash"): ("hit", "stale-source"),
     ("checked-hash", "unchecked-hash"): ("hit", "stale-source"),
@@ -251,7 +251,7 @@ VERDICTS = {
 
 @pytest.mark.parametrize(("mode", "entry_mode"), VERDICTS)
 def test_store_verdicts(mode: str, entry_mode: str, path: Path, make_store: Callable[..., Store]) -> None:
-    """What CPython wrote is judged by the store's mode: checked-hash believes no mtime and no promise."""
+    """Entries of CPython are judged by the store's mode: checked-hash trusts neither mtimes nor unchecked entries."""
     store = make_store(mode)
     put(store, path, entry_mode)
     unchanged = outcome(store, path)
@@ -260,8 +260,8 @@ def test_store_verdicts(mode: str, entry_mode: str, path: Path, make_store: Call
 
 
 @pytest.mark.parametrize("setting", ["default", "always", "never"])
-def test_interpreters_own_setting(setting: str, path: Path, cache: Path, python: Python) -> None:
-    """--check-hash-based-pycs means what it means to CPython, for the store and for the source's own pyc."""
+def test_check_hash_based_pycs(setting: str, path: Path, cache: Path, python: Python) -> None:
+    """--check-hash-based-pycs has the same meaning as in CPython, for the store and for in-tree pycs."""
     program = """
 import json, sys
 from pycachehook.cache_dir import CacheDir
@@ -318,37 +318,37 @@ def damaged(data: bytes, position: int) -> bytes:
 def test_store_defects(
     damage: Callable[[bytes], bytes], expected: str, path: Path, make_store: Callable[..., Store]
 ) -> None:
-    """Each defect of an entry is a miss with its name, and an entry without a seal is taken on its header."""
+    """Each defect of an entry is a miss with its reason, and an entry without a seal is accepted by its header."""
     store = make_store()
     entry_of(store, path).write_bytes(damage(encode(store, CODE, read_source(str(path)), warned=False)))
     assert outcome(store, path) == expected
 
 
 def make_link(entry: Path) -> None:
-    """Move an entry away, and put a link to it in its place."""
+    """Move an entry away and replace it by a link to it."""
     entry.rename(entry.with_name("elsewhere"))
     entry.symlink_to("elsewhere")
 
 
 def make_groups(entry: Path) -> None:
-    """Let another group write to an entry."""
+    """Make an entry writable for another group."""
     os.chown(entry, 0, 65534)
     entry.chmod(0o664)
 
 
 def make_anothers(entry: Path) -> None:
-    """Give an entry away."""
+    """Change the owner of an entry."""
     os.chown(entry, 65534, 0)
 
 
 def make_directory(entry: Path) -> None:
-    """Put a directory in the entry's place."""
+    """Replace an entry by a directory."""
     entry.unlink()
     entry.mkdir()
 
 
 def make_file_above(entry: Path) -> None:
-    """Put a file in the place of the entry's folder."""
+    """Replace the entry's directory by a file."""
     entry.unlink()
     entry.parent.rmdir()
     entry.parent.touch()
@@ -371,7 +371,7 @@ def make_file_above(entry: Path) -> None:
 def test_store_entry_that_is_no_plain_file_of_ours(
     spoil: Callable[[Path], object], expected: str, path: Path, make_store: Callable[..., Store]
 ) -> None:
-    """An entry that is no plain file, or that others could have written, is a miss with that reason."""
+    """An entry that is not a regular file, or that others could have written, is a miss with that reason."""
     store = make_store()
     entry = entry_of(store, path)
     entry.write_bytes(encode(store, CODE, read_source(str(path)), warned=False))
@@ -382,7 +382,7 @@ def test_store_entry_that_is_no_plain_file_of_ours(
 
 @posix
 def test_shared_store_takes_entries_of_others(path: Path, make_store: Callable[..., Store]) -> None:
-    """Under allow_shared an entry that everybody may write to is taken."""
+    """Under allow_shared an entry that everybody may write to is accepted."""
     store = make_store(allow_shared=True)
     entry = entry_of(store, path)
     entry.write_bytes(encode(store, CODE, read_source(str(path)), warned=False))
@@ -391,7 +391,7 @@ def test_shared_store_takes_entries_of_others(path: Path, make_store: Callable[.
 
 
 def test_disabled_store(path: Path, cache: Path) -> None:
-    """A store whose directory is not trusted reads nothing, and gives the directory's reason."""
+    """A store with an untrusted directory reads nothing, and reports the directory's reason."""
     cache.mkdir()
     store = Store(CacheDir(str(cache)), LAYOUT, "checked-hash")
     entry_of(store, path).write_bytes(encode(store, CODE, read_source(str(path)), warned=False))
@@ -404,7 +404,7 @@ def test_disabled_store(path: Path, cache: Path) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_missing_source_of_an_entry(mode: str, path: Path, make_store: Callable[..., Store]) -> None:
-    """Where the source has to be looked at and is gone, the error is the source's own, and no miss."""
+    """If the source must be read and is missing, its error is raised, not a miss."""
     store = make_store(mode)
     entry_of(store, path).write_bytes(encode(store, CODE, read_source(str(path)), warned=False))
     path.unlink()
@@ -415,22 +415,22 @@ def test_missing_source_of_an_entry(mode: str, path: Path, make_store: Callable[
             store.find(str(path))
 
 
-@pytest.mark.parametrize(("read_only", "heals"), [(False, True), (True, False)])
-def test_only_a_writable_store_heals(
-    read_only: bool, heals: bool, cache: Path, make_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("read_only", "may_write"), [(False, True), (True, False)])
+def test_only_a_writable_store_replaces_entries(
+    read_only: bool, may_write: bool, cache: Path, make_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store replaces a bad entry if it may be written to; the source's own pyc is never replaced."""
+    """A store replaces a bad entry if it is writable; in-tree pycs are never replaced."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     cache.mkdir()
     store = make_store(read_only=read_only)
-    assert (store.heals, InTree(LAYOUT).heals) == (heals, False)
+    assert (store.may_write, InTree(LAYOUT).may_write) == (may_write, False)
 
 
 @posix
 @pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash"])
 @pytest.mark.parametrize("first", ["near", "far"])
-def test_place_that_two_sources_share(first: str, mode: str, tmp_path: Path, make_store: Callable[..., Store]) -> None:
-    """Where a link and `..` make two sources share one place, neither gets the other's code."""
+def test_path_that_two_sources_share(first: str, mode: str, tmp_path: Path, make_store: Callable[..., Store]) -> None:
+    """If a link and `..` give two sources the same entry path, neither gets the other's code."""
     (tmp_path / "near").mkdir()
     (tmp_path / "far" / "below").mkdir(parents=True)
     (tmp_path / "near" / "link").symlink_to(tmp_path / "far" / "below")
@@ -456,7 +456,7 @@ def test_place_that_two_sources_share(first: str, mode: str, tmp_path: Path, mak
 def test_a_hit_is_noted_once_a_day(
     age: float, read_only: bool, refreshed: bool, path: Path, make_store: Callable[..., Store]
 ) -> None:
-    """An entry's mtime says on which day it was last used, where anything may be written."""
+    """The mtime of an entry records the day of its last use, if the cache is writable."""
     store = make_store()
     entry = entry_of(store, path)
     entry.write_bytes(encode(store, CODE, read_source(str(path)), warned=False))
@@ -468,7 +468,7 @@ def test_a_hit_is_noted_once_a_day(
 
 
 def test_what_is_read_ahead_is_for_one_source_and_one_time(path: Path, make_store: Callable[..., Store]) -> None:
-    """An entry that `holds` has read serves the `find` of its own source, once: never another's, and not a later one."""
+    """An entry that `holds` has read is used by the next `find` of the same source only."""
     store = make_store("unchecked-hash")
     other = path.with_name("other.py")
     other.write_text("answer = 43\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The operating-system functions of `system`, and whose an exception is."""
+"""The operating-system functions of `system`, and the origin of exceptions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def caught_in(namespace_name: str, action: Callable[[], object]) -> OSError:
-    """Return the OSError that `action` raises, caught by a function of a module with this name."""
+    """Return the OSError that `action` raises, caught in a function of a module with this name."""
     namespace: dict[str, object] = {"__name__": namespace_name, "action": action}
     exec("def catch():\n    try:\n        action()\n    except OSError as error:\n        return error", namespace)
     error = namespace["catch"]()  # type: ignore[operator]
@@ -27,20 +27,20 @@ def caught_in(namespace_name: str, action: Callable[[], object]) -> OSError:
 
 
 def test_error_of_the_operating_system_is_not_foreign(tmp_path: Path) -> None:
-    """What a system call raises, directly or below another function of the package, belongs to the package."""
+    """An exception of a system call, also through another function of the package, belongs to the package."""
     missing = str(tmp_path / "missing")
     assert not is_foreign(caught_in("pycachehook.store", partial(system.stat, missing)))
     assert not is_foreign(caught_in("pycachehook", partial(system.stat, missing)))
     with pytest.raises(FileNotFoundError) as caught:
         make_one_directory(f"{missing}/x", 0o755)
     below = caught.value.__traceback__
-    caught.value.__traceback__ = below.tb_next if below is not None else None  # without this test's own frame
+    caught.value.__traceback__ = below.tb_next if below is not None else None  # without the frame of this test
     assert not is_foreign(caught.value)
 
 
 @pytest.mark.parametrize("name", ["__main__", "pycachehook_plugin", "importlib._bootstrap", None])
 def test_error_of_another_module_is_foreign(name: str) -> None:
-    """A frame of any other module makes an exception foreign, whatever its name begins with."""
+    """A frame of any other module makes an exception foreign, even if its name has the same prefix."""
     error = caught_in(name, partial(system.stat, "/no/such/file"))
     assert is_foreign(error)
 

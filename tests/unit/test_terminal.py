@@ -1,4 +1,4 @@
-"""What reaches a terminal is text alone."""
+"""Escaping of text for terminals."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from pycachehook.terminal import visible
     ],
 )
 def test_visible(text: str, shown: str) -> None:
-    """Control characters, characters that turn the direction of text, and surrogates are shown as escapes."""
+    """Control characters, characters that change the direction of text, and surrogates are escaped."""
     assert visible(text) == shown
 
 
 def test_no_control_character_passes() -> None:
-    """Of all characters, none that a terminal may obey, or that breaks a line or an encoding, is left as it is."""
+    """No character that a terminal interprets, or that breaks a line or an encoding, is left unescaped."""
     passed = visible("".join(map(chr, range(sys.maxunicode + 1))))
     assert {unicodedata.category(each) for each in passed} & {"Cc", "Cf", "Cs", "Zl", "Zp"} == set()

@@ -1,4 +1,4 @@
-"""The configuration file: one table of a TOML file."""
+"""The configuration file: one table in a TOML file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Return where the configuration file is to be."""
+    """Return the path for the configuration file."""
     return tmp_path / "options.toml"
 
 
 @pytest.mark.parametrize("kind", ["path", "text", "bytes"])
-def test_reads_our_table(kind: str, file: Path) -> None:
+def test_reads_the_table(kind: str, file: Path) -> None:
     """The table is returned unchecked, with the file's path as origin, however the file is named."""
     file.write_text(
         '[project]\nname = "x"\n[tool.other]\na = 1\n[tool.pycachehook]\nlayout = 3\nnew = "ä"\n', encoding="utf-8"
@@ -30,14 +30,14 @@ def test_reads_our_table(kind: str, file: Path) -> None:
 
 
 def test_origin_is_absolute(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is named from the current directory has its absolute path as origin."""
+    """A file with a relative path has its absolute path as origin."""
     file.write_text("[tool.pycachehook]\n", encoding="utf-8")
     monkeypatch.chdir(file.parent)
     assert read_config_file("options.toml") == (str(file), {})
 
 
 def test_directories_start_from_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative directories, in rules too, start from the file's own directory, absolute ones and `~` do not."""
+    """Relative directories, also in rules, are relative to the file's own directory; absolute ones and `~` are not."""
     monkeypatch.setenv("HOME", "/home/me")
     file.write_text(
         "[tool.pycachehook]\n"
@@ -62,7 +62,7 @@ def test_directories_start_from_the_file(file: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("value", ["3", '""', "[]"])
 def test_no_directory_is_left_as_it_is(value: str, file: Path) -> None:
-    """What is no directory's name is left for the check that follows."""
+    """A value that is no directory is left for the check that follows."""
     file.write_text(f"[tool.pycachehook]\ncache_dir = {value}\n", encoding="utf-8")
     assert read_config_file(file)[1] == {"cache_dir": {"3": 3, '""': "", "[]": []}[value]}
 
@@ -99,7 +99,7 @@ def test_no_directory_is_left_as_it_is(value: str, file: Path) -> None:
     ],
 )
 def test_faulty_file(content: bytes | str | None, complaint: str, file: Path) -> None:
-    """A file that cannot be read, is no TOML, or lacks our table, is a ConfigError that names it and what is wrong."""
+    """A file that cannot be read, is not TOML, or lacks the table, is a ConfigError with its path and the problem."""
     if content == "directory":
         file.mkdir()
     elif isinstance(content, bytes):

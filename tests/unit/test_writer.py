@@ -1,4 +1,4 @@
-"""Writing an entry: into what, for whom to read, and what a program's signal handler may do meanwhile."""
+"""Writing of entries: trusted directories, permissions, and exceptions of a program's signal handlers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def source(public: Path) -> Path:
 
 
 def write(directory: CacheDir, name: str, source: Path) -> bool:
-    """Write an entry of this name, below two directories, and return whether it is in place."""
+    """Write an entry with this name, below two directories, and return whether that succeeded."""
     return write_entry(directory, f"{directory.path}/a/b/{name}", b"entry", source.stat(), Stats())
 
 
@@ -59,7 +59,7 @@ def as_stranger(command: str) -> None:
 
 
 def test_marks_of_a_new_cache(source: Path, public: Path) -> None:
-    """The first entry brings the marks: our own, CACHEDIR.TAG for backups, and .gitignore."""
+    """The first entry also creates the mark, CACHEDIR.TAG for backup programs, and .gitignore."""
     assert write(CacheDir(f"{public}/cache"), "m.pyc", source)
     cache = public / "cache"
     assert (cache / ".pycachehook" / "format").read_text(encoding="ascii") == "1\n"
@@ -69,7 +69,7 @@ def test_marks_of_a_new_cache(source: Path, public: Path) -> None:
 
 
 def test_existing_marks_are_left_as_they_are(source: Path, public: Path) -> None:
-    """A .gitignore and a tag that are there already are not written again, even where they are links to nowhere."""
+    """An existing .gitignore or tag is not written again, even if it is a dangling link."""
     cache = public / "cache"
     cache.mkdir()
     (cache / ".gitignore").write_text("mine\n", encoding="ascii")
@@ -82,7 +82,7 @@ def test_existing_marks_are_left_as_they_are(source: Path, public: Path) -> None
 @root
 @pytest.mark.parametrize("trap", ["directory", "link", "folder"])
 def test_cache_that_another_user_has_made_anew(trap: str, source: Path, public: Path) -> None:
-    """A cache in a sticky directory that was removed and belongs to another user now is not written to any more."""
+    """A cache in a sticky directory is not written to after another user has replaced it."""
     sticky, outside = public / "sticky", public / "outside"
     for folder, mode in ((sticky, 0o1777), (outside, 0o755)):
         folder.mkdir()
@@ -106,7 +106,7 @@ def test_cache_that_another_user_has_made_anew(trap: str, source: Path, public: 
 
 @root
 def test_link_that_another_user_has_made_anew(source: Path, public: Path) -> None:
-    """A link to the cache, in a sticky directory, that was removed and made anew by another user is not followed."""
+    """A link to the cache in a sticky directory is not followed after another user has replaced it."""
     sticky, place = public / "sticky", public / "place"
     for folder, mode in ((sticky, 0o1777), (place, 0o755)):
         folder.mkdir()
@@ -124,7 +124,7 @@ def test_link_that_another_user_has_made_anew(source: Path, public: Path) -> Non
 @root
 @pytest.mark.parametrize("change", ["chmod 777 {cache}", "chown {user} {cache}", "chmod 777 {above}"])
 def test_cache_that_others_may_write_to_now(change: str, source: Path, public: Path) -> None:
-    """A cache directory whose owner or mode has changed since is not written to; one above it shows when it is replaced."""
+    """A cache directory whose owner or mode has changed is not written to, nor one below a replaced directory."""
     above = public / "above"
     directory = CacheDir(f"{above}/cache")
     assert write(directory, "first.pyc", source)
@@ -136,7 +136,7 @@ def test_cache_that_others_may_write_to_now(change: str, source: Path, public: P
 
 
 def test_removed_cache_is_made_again(source: Path, public: Path) -> None:
-    """A cache that was removed is made again with its marks by the next entry."""
+    """A removed cache is created again, with its marks, for the next entry."""
     directory = CacheDir(f"{public}/above/cache")
     for _ in range(2):
         assert write(directory, "m.pyc", source)
@@ -146,7 +146,7 @@ def test_removed_cache_is_made_again(source: Path, public: Path) -> None:
 
 
 def test_cache_that_is_away_for_a_while(source: Path, public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A home directory that is away for a while is not made, nor does it end the writing for good."""
+    """A temporarily missing home directory is not created, and does not end all writing."""
     home = public / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -163,7 +163,7 @@ def test_cache_that_is_away_for_a_while(source: Path, public: Path, monkeypatch:
 
 @pytest.mark.parametrize("mode", [0o777, 0o757, 0o1777], ids=oct)
 def test_folder_in_the_cache_that_others_may_write_to(mode: int, source: Path, public: Path) -> None:
-    """Nothing is written into a folder that others may change, nor below it; the rest of the cache is as before."""
+    """Nothing is written to or below a directory that others may change; the rest of the cache is used."""
     folder = public / "cache" / "a"
     folder.mkdir(parents=True)
     folder.chmod(mode)
@@ -190,7 +190,7 @@ def test_folder_in_the_cache_that_others_may_write_to(mode: int, source: Path, p
     ],
 )
 def test_link_in_the_cache(target: str, stays: bool, source: Path, public: Path) -> None:
-    """Nothing is written through a link out of the cache; one that stays in it is as good as a directory."""
+    """Nothing is written through a link out of the cache; a link inside it is followed."""
     outside, cache = public / "outside", public / "cache"
     for folder in (outside, public / "cache-other", cache, cache / "x"):
         folder.mkdir()
@@ -206,7 +206,7 @@ def test_link_in_the_cache(target: str, stays: bool, source: Path, public: Path)
 
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077], ids=oct)
 def test_nothing_is_writable_for_others(umask: int, source: Path, public: Path) -> None:
-    """Whatever the umask and the source's mode, no file or directory of a cache can be written to by others."""
+    """Whatever umask and source mode are, others cannot write to any file or directory of a cache."""
     source.chmod(0o666)
     os.umask(umask)
     directory = CacheDir(f"{public}/above/cache")
@@ -216,7 +216,7 @@ def test_nothing_is_writable_for_others(umask: int, source: Path, public: Path) 
     assert [path for path in everything if path.stat().st_mode & 0o022] == []
 
 
-# Writes an entry as a user who owns the source and is in no other group than `primary` and `further`.
+# Writes an entry as the owner of the source, with the groups `primary` and `further` only.
 PROGRAM = """
 import os, sys
 from pycachehook.cache_dir import CacheDir
@@ -257,9 +257,9 @@ def test_who_may_read_an_entry(
     source: Path,
     public: Path,
 ) -> None:
-    """An entry is readable by those who may read its source: through a group only if it is the source's.
+    """An entry is readable by those who may read its source, through a group only if it is the source's group.
 
-    `user` is the group and a further one of the process that writes, and its umask.
+    `user` is the group, the further group and the umask of the writing process.
     """
     os.chown(source, STRANGER, GROUP)
     source.chmod(source_mode)
@@ -275,7 +275,7 @@ def test_who_may_read_an_entry(
 
 @root
 def test_group_of_the_directory(python: Python, source: Path, public: Path) -> None:
-    """A directory that hands its group on does not hand a source on to that group."""
+    """A setgid directory does not make an entry readable for its group."""
     os.chown(source, STRANGER, GROUP)
     source.chmod(0o640)
     cache = public / "cache"
@@ -287,11 +287,13 @@ def test_group_of_the_directory(python: Python, source: Path, public: Path) -> N
     assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o640, GROUP)
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # a file that the exception met on its way closes itself
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning"
+)  # a file that the exception interrupts is closed by its finalizer
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no SIGALRM here")
 def test_time_limit_of_the_program(source: Path, public: Path) -> None:
-    """A TimeoutError that a signal handler raises while entries are written reaches the program, every time."""
+    """A TimeoutError of a signal handler during the writing of entries always reaches the program."""
     fired = False
 
     def out_of_time(*_: object) -> None:
@@ -299,7 +301,9 @@ def test_time_limit_of_the_program(source: Path, public: Path) -> None:
         fired = True
         raise TimeoutError("out of time")
 
-    def write_until_then(delay: float) -> None:  # a function: a loop's own jump may lie outside a `try` in its frame
+    def write_until_then(
+        delay: float,
+    ) -> None:  # a function, because the jump of a loop may be outside the `try` in its frame
         signal.setitimer(signal.ITIMER_REAL, delay)
         while not fired:
             write(CacheDir(f"{public}/cache"), "m.pyc", source)
@@ -321,7 +325,7 @@ def test_time_limit_of_the_program(source: Path, public: Path) -> None:
 
 
 def test_price_of_the_look_at_the_directory(python: Python, source: Path, public: Path) -> None:
-    """Writing one more entry into a known folder takes few system calls: no look at each directory above."""
+    """Writing one more entry to a known directory takes few system calls and does not examine its parents."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("needs strace")
@@ -343,12 +347,14 @@ os.path.lexists("/begin")
     lines = out.read_text(encoding="utf-8").splitlines()
     begin, end = (next(at for at, line in enumerate(lines) if f'"/{mark}"' in line) for mark in ("begin", "end"))
     calls = [line.partition("(")[0] for line in lines[begin + 1 : end]]
-    assert calls.count("newfstatat") + calls.count("lstat") <= 4  # one by us, and what opening a file object takes
+    assert (
+        calls.count("newfstatat") + calls.count("lstat") <= 4
+    )  # one by the package, the others by opening a file object
     assert len(calls) <= 12, calls
 
 
 def test_functions_that_a_program_has_replaced(python: Python, source: Path, public: Path) -> None:
-    """Whatever a program has put in place of the library's functions is not called, and changes nothing."""
+    """Functions that a program has replaced are not called, and change nothing."""
     program = """
 import os, posixpath, genericpath, stat, time, builtins, io, sys, shutil, errno
 from pycachehook.cache_dir import CacheDir, is_marked

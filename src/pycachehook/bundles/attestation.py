@@ -77,7 +77,7 @@ def statement(archive: Archive, sha256: str) -> dict[str, Any]:
     version = ".".join(map(str, sys.version_info[:3]))
     python = f"pkg:generic/{sys.implementation.name}@{version}"
     definition.resolved_dependencies.append(descriptor(name=sys.implementation.name, uri=python).pb)
-    places = dict.fromkeys(each.place for each in archive.roots if each.name in _INSTALLED)
+    places = dict.fromkeys(each.directory for each in archive.roots if each.name in _INSTALLED)
     for name, uri, digest in sorted(each for place in places for each in _materials(place)):
         definition.resolved_dependencies.append(
             descriptor(name=name, uri=uri, digest=None if digest is None else {"sha256": digest}).pb

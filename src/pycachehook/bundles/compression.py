@@ -1,4 +1,4 @@
-"""Zstandard: by the standard library from Python 3.14 on, by `zstandard` before."""
+"""Zstandard compression: by the standard library from Python 3.14 on, before that by the library `zstandard`."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -7,14 +7,14 @@ from typing import IO, Any
 from .errors import BundleError, missing_library
 
 LEVEL = 9
-PART = 1 << 20  # bytes read and written at once
-MOST_WINDOW_LOG = 23  # of what is accepted; level 9 writes 8 MiB windows at most
+BLOCK_SIZE = 1 << 20  # bytes per read and write
+MAX_WINDOW_LOG = 23  # of accepted data; level 9 uses windows of at most 8 MiB
 
 _DAMAGED = "The payload is damaged: it cannot be decompressed."
 
 
 def compress(source: IO[bytes], target: IO[bytes], level: int = LEVEL) -> None:
-    """Write the bytes of `source` to `target` as one frame; the same bytes for the same input and library."""
+    """Write the bytes of `source` to `target` as one frame, which depends only on the input and the library."""
     if sys.version_info >= (3, 14):
         from compression.zstd import ZstdCompressor
 
@@ -25,23 +25,23 @@ def compress(source: IO[bytes], target: IO[bytes], level: int = LEVEL) -> None:
         except ImportError:
             raise missing_library("zstandard") from None
         compressor = Compressor(level).compressobj()
-    while part := source.read(PART):
+    while part := source.read(BLOCK_SIZE):
         target.write(compressor.compress(part))
     target.write(compressor.flush())
 
 
 def decompress(source: IO[bytes], write: Callable[[bytes], object], size: int) -> None:
-    """Pass the `size` bytes that `source` holds compressed to `write`, in parts.
+    """Pass the decompressed content of `source`, which must have `size` bytes, to `write` in parts.
 
-    Raises `BundleError` for anything else: damaged, cut off, more bytes than `size`, or less. Memory is bounded.
+    Raises `BundleError` for damaged or truncated data, and if there are more or fewer bytes. Memory is bounded.
     """
-    left = size
+    remaining = size
     for part in _parts(source):
-        left -= len(part)
-        if left < 0:
+        remaining -= len(part)
+        if remaining < 0:
             raise BundleError("The payload is larger than its manifest says.")
         write(part)
-    if left:
+    if remaining:
         raise BundleError("The payload is smaller than its manifest says.")
 
 
@@ -49,13 +49,13 @@ def _parts(source: IO[bytes]) -> Iterator[bytes]:
     if sys.version_info >= (3, 14):
         from compression.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
 
-        decompressor = ZstdDecompressor(options={DecompressionParameter.window_log_max: MOST_WINDOW_LOG})
+        decompressor = ZstdDecompressor(options={DecompressionParameter.window_log_max: MAX_WINDOW_LOG})
         try:
             while not decompressor.eof:
-                data = source.read(PART) if decompressor.needs_input else b""
+                data = source.read(BLOCK_SIZE) if decompressor.needs_input else b""
                 if decompressor.needs_input and not data:
                     raise BundleError(_DAMAGED)
-                yield decompressor.decompress(data, PART)
+                yield decompressor.decompress(data, BLOCK_SIZE)
         except ZstdError:
             raise BundleError(_DAMAGED) from None
         if decompressor.unused_data or source.read(1):
@@ -65,9 +65,9 @@ def _parts(source: IO[bytes]) -> Iterator[bytes]:
         import zstandard
     except ImportError:
         raise missing_library("zstandard") from None
-    reader = zstandard.ZstdDecompressor(max_window_size=1 << MOST_WINDOW_LOG).stream_reader(source, read_size=PART)
+    reader = zstandard.ZstdDecompressor(max_window_size=1 << MAX_WINDOW_LOG).stream_reader(source, read_size=BLOCK_SIZE)
     try:
-        while part := reader.read(PART):
+        while part := reader.read(BLOCK_SIZE):
             yield part
     except zstandard.ZstdError:
         raise BundleError(_DAMAGED) from None

@@ -1,4 +1,4 @@
-"""Calls that end in time, whatever the library or the server does: each runs in a thread that is left behind if it must."""
+"""Calls with a deadline, whatever the library or server does: each runs in a thread that is abandoned if it is late."""
 
 import queue
 import threading
@@ -10,8 +10,8 @@ from .errors import BundleError, DeadlineError, TransferError, printable
 
 T = TypeVar("T")
 
-_AHEAD = 4  # parts that a transfer may be ahead of who consumes it
-_STEP = 0.1  # seconds between two looks whether anybody still consumes
+_AHEAD = 4  # parts that a transfer may be ahead of its consumer
+_STEP = 0.1  # seconds between checks whether there still is a consumer
 
 
 class Deadline:
@@ -22,18 +22,18 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Return the seconds that are left; raises `DeadlineError` if none are."""
-        left = self._end - time.monotonic()
-        if left <= 0:
+        """Return the remaining seconds; raises `DeadlineError` if there are none."""
+        remaining = self._end - time.monotonic()
+        if remaining <= 0:
             raise DeadlineError(f"It took longer than {self.seconds:g} seconds (--timeout).")
-        return left
+        return remaining
 
     def call(self, function: Callable[[], T]) -> T:
-        """Return what `function` returns; raises `DeadlineError` if it takes too long, and `BundleError` if it fails."""
+        """Return the result of `function`; raises `DeadlineError` if it takes too long, `BundleError` if it fails."""
         return next(self.iterate(lambda: iter((function(),))))
 
     def iterate(self, function: Callable[[], Iterator[T]]) -> Iterator[T]:
-        """Yield what the iterator yields that `function` returns, with the same errors."""
+        """Yield the items of the iterator returned by `function`, with the same errors."""
         parts: queue.Queue[tuple[bool, Any]] = queue.Queue(_AHEAD)
         abandoned = threading.Event()
         threading.Thread(target=_produce, args=(function, parts, abandoned), daemon=True).start()
@@ -62,7 +62,7 @@ def _produce(
                 return
     except BundleError as error:
         failure = error
-    except BaseException as error:  # noqa: BLE001 -- whatever a library raises, a panic of Rust included
+    except BaseException as error:  # noqa: BLE001 -- a library may raise anything, including a panic of Rust
         failure = TransferError(f"The transfer failed: {type(error).__name__}: {printable(str(error))}.")
     _put(parts, (False, failure), abandoned)
 

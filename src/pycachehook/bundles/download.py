@@ -1,4 +1,4 @@
-"""The big transfer: bounded in bytes and time, resumed where it was cut, continued from what a killed process left."""
+"""The transfer of the payload: bounded in bytes and time, and resumed after a broken connection or a killed process."""
 
 import hashlib
 import time
@@ -9,14 +9,14 @@ from .deadline import Deadline
 from .errors import BundleError, RangeIgnoredError, TransferError
 from .manifest import Manifest
 from .record import abandoned, remove, temporary_path
-from .transports import PART, Transport
+from .transports import BLOCK_SIZE, Transport
 
-ATTEMPTS = 4  # in a row that bring nothing
+ATTEMPTS = 4  # consecutive attempts without any data
 _FIRST_WAIT = 0.1  # seconds, doubled each time
 
 
 class Part:
-    """The payload as far as it has come, in a file of this process's own."""
+    """The received part of the payload, in a file that no other process uses."""
 
     def __init__(self, folder: str, manifest: Manifest) -> None:
         self._payload = manifest.payload
@@ -27,7 +27,7 @@ class Part:
         self._digest = hashlib.sha256()
 
     def add(self, part: bytes) -> None:
-        """Append bytes; raises `BundleError` if there are more than the manifest says."""
+        """Append bytes; raises `BundleError` if there are more than the manifest allows."""
         if self.size + len(part) > self._payload.size:
             raise BundleError(f"The source sends more than the {self._payload.size} bytes that its manifest says.")
         view = memoryview(part)
@@ -37,46 +37,50 @@ class Part:
         self.size += len(part)
 
     def restart(self) -> None:
-        """Forget everything."""
+        """Discard all received bytes."""
         self.file.seek(0)
         self.file.truncate()
         self.size, self._digest = 0, hashlib.sha256()
 
     def is_whole(self) -> bool:
-        """Say whether all bytes are there and are the right ones."""
+        """Return whether all bytes have been received and have the right digest."""
         return self.size == self._payload.size and self._digest.hexdigest() == self._payload.sha256
 
     def close(self, *, keep: bool) -> None:
-        """Close the file, and remove it unless a later transfer is to continue it."""
+        """Close the file, and remove it unless it is kept for a later transfer."""
         self.file.close()
         if not keep or not self.size:
             remove(self.path)
 
     def take_over(self) -> None:
-        """Copy the longest beginning that a process left that is no more, and remove what such processes left.
+        """Copy the longest part left by an ended process, and remove the files of such processes.
 
-        It is copied and not continued, since that process may be alive after all, where locks and process ids say
-        nothing. Whatever was copied is verified with the rest.
+        It is copied, not continued in place, because the process may still be running where locks and process ids prove
+        nothing. The copied bytes are verified with the rest.
         """
         left = abandoned(self._folder)
-        ours = [each for each in left if each.kind == "part" and self._payload.sha256.startswith(each.digest)]
-        if ours:
+        matching = [
+            candidate
+            for candidate in left
+            if candidate.kind == "part" and self._payload.sha256.startswith(candidate.digest)
+        ]
+        if matching:
             try:
-                with open(max(ours, key=lambda each: each.size).path, "rb") as file:
-                    while part := file.read(PART):
+                with open(max(matching, key=lambda candidate: candidate.size).path, "rb") as file:
+                    while part := file.read(BLOCK_SIZE):
                         self.add(part)
             except (OSError, BundleError):
                 self.restart()
-        for each in left:
-            remove(each.path)
+        for candidate in left:
+            remove(candidate.path)
 
 
 def download(
     transport: Transport, manifest: Manifest, part: Part, deadline: Deadline, progress: Callable[[int], object]
 ) -> None:
-    """Fill `part` with the payload and verify its digest; `progress` is told each number of bytes that came.
+    """Fill `part` with the payload and verify its digest; `progress` is called with each number of received bytes.
 
-    A transfer that was cut is resumed, as long as each attempt brings something. Raises `BundleError`.
+    A broken transfer is resumed as long as each attempt receives data. Raises `BundleError`.
     """
     failures = 0
     continued = part.size > 0
@@ -88,7 +92,7 @@ def download(
                 return
             if not continued:
                 raise BundleError("The payload is damaged: its digest is not the one in its manifest.")
-            continued = False  # what another process left may have been the damaged part
+            continued = False  # the part left by another process may be the damaged one
             part.restart()
         except RangeIgnoredError:
             part.restart()

@@ -1,14 +1,14 @@
-"""What goes wrong with a bundle. Each error's text is one sentence for the person who runs the command."""
+"""The errors of bundles. Each message is one sentence for the user of the command."""
 
 from pycachehook.errors import PycacheHookError
 
 
 class BundleError(PycacheHookError):
-    """The base of everything that stops a push, a pull or a spread."""
+    """The base class of all errors that end a push, a pull or a spread."""
 
 
 class NotFoundAtSourceError(BundleError):
-    """The source answers, and has no such thing."""
+    """The source answers, but does not have the object."""
 
 
 class TransferError(BundleError):
@@ -16,7 +16,7 @@ class TransferError(BundleError):
 
 
 class RangeIgnoredError(TransferError):
-    """The server cannot send the rest of an object: only a transfer from the beginning can succeed."""
+    """The server cannot send the rest of an object, so the transfer has to start again."""
 
 
 class DeadlineError(BundleError):
@@ -30,8 +30,8 @@ def missing_library(name: str, extra: str = "remote") -> BundleError:
     return BundleError(f"This needs the library {name}: {install_command(f'pycachehook[{extra}]')}.")
 
 
-def printable(text: str, most: int = 300) -> str:
-    """Return foreign text as one line that is safe to print: no control characters, at most `most` characters."""
-    line = "".join(each if each.isprintable() else " " for each in text)
+def printable(text: str, length: int = 300) -> str:
+    """Return foreign text as one printable line: no control characters, at most `length` characters."""
+    line = "".join(character if character.isprintable() else " " for character in text)
     line = " ".join(line.split())
-    return line if len(line) <= most else line[: most - 3] + "..."
+    return line if len(line) <= length else line[: length - 3] + "..."

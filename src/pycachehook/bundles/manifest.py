@@ -1,6 +1,7 @@
-"""The manifest of a bundle: one JSON object that says what the archive is, and for whom. `docs/bundles.md` lists its fields.
+"""The manifest of a bundle: one JSON object that describes the archive and the interpreter that it is for.
 
-Whatever is decoded here may come from anybody: decoding checks every type and bound, and raises `BundleError` only.
+The data may come from anybody: `decode` checks every type and bound, and raises `BundleError` only. The fields are
+listed in `docs/pages/how-to/bundles.md`.
 """
 
 import json
@@ -10,13 +11,13 @@ from typing import Any, NamedTuple
 
 from .errors import BundleError
 
-FORMAT = "pycachehook bundle 1"
-LIMIT = 4 << 20  # bytes; also what OCI registries accept as a manifest at least
+MANIFEST_FORMAT = "pycachehook bundle 1"
+LIMIT = 4 << 20  # bytes; OCI registries accept manifests of at least this size
 MODES = ("checked-hash", "unchecked-hash")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_WORD = re.compile(r"[A-Za-z0-9_.+-]{1,80}")  # becomes a part of file names
-_MOST = 1 << 62
+_WORD = re.compile(r"[A-Za-z0-9_.+-]{1,80}")  # used in file names
+_MAX_NUMBER = 1 << 62
 
 
 class Blob(NamedTuple):
@@ -27,7 +28,10 @@ class Blob(NamedTuple):
 
 
 class Interpreter(NamedTuple):
-    """What bytecode is made for: `magic_number` in hexadecimal, `platform` the multiarch triplet, `abiflags` "t" or ""."""
+    """The properties of an interpreter that bytecode depends on.
+
+    `magic_number` is in hexadecimal, `platform` is the multiarch triplet, and `abiflags` is "t" or "".
+    """
 
     cache_tag: str
     magic_number: str
@@ -37,7 +41,7 @@ class Interpreter(NamedTuple):
 
     @property
     def variant(self) -> str:
-        """The name of the bundle for this interpreter, among others at one place."""
+        """The name of the bundle for this interpreter, among those in one place."""
         return f"{self.cache_tag}{self.abiflags}-{self.magic_number}-opt{self.optimization}-{self.platform}"
 
     def __str__(self) -> str:
@@ -45,8 +49,8 @@ class Interpreter(NamedTuple):
         return f"{self.cache_tag}{self.abiflags}{level} (magic number {self.magic_number}) on {self.platform}"
 
 
-class Root(NamedTuple):
-    """A directory that the archive covers, as the archive's index has it; `listing_hash` in hexadecimal."""
+class ManifestRoot(NamedTuple):
+    """A directory that the archive covers, as in the archive's index; `listing_hash` in hexadecimal."""
 
     name: str
     location: str
@@ -54,41 +58,41 @@ class Root(NamedTuple):
 
 
 class Distribution(NamedTuple):
-    """An installed distribution that the archive has bytecode of."""
+    """An installed distribution whose bytecode is in the archive."""
 
     name: str
     version: str
 
 
 class Manifest(NamedTuple):
-    """A bundle: `archive` as it is used, `payload` as it travels, `created` in seconds since 1970."""
+    """A bundle: `archive` is the file to be used, `payload` the transferred one, `created` in seconds since 1970."""
 
     archive: Blob
     payload: Blob
     interpreter: Interpreter
     invalidation_mode: str
-    roots: tuple[Root, ...]
+    roots: tuple[ManifestRoot, ...]
     distributions: tuple[Distribution, ...]
     created: int
 
 
 def encode(manifest: Manifest) -> bytes:
-    """Return the manifest's JSON, always the same for the same manifest."""
+    """Return the manifest as JSON; equal manifests give equal bytes."""
     document = {
-        "format": FORMAT,
+        "format": MANIFEST_FORMAT,
         "created": manifest.created,
         "archive": manifest.archive._asdict(),
         "payload": {**manifest.payload._asdict(), "compression": "zstd"},
         **manifest.interpreter._asdict(),
         "invalidation_mode": manifest.invalidation_mode,
-        "roots": [each._asdict() for each in manifest.roots],
-        "distributions": [each._asdict() for each in manifest.distributions],
+        "roots": [root._asdict() for root in manifest.roots],
+        "distributions": [distribution._asdict() for distribution in manifest.distributions],
     }
     return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode()
 
 
 def decode(data: bytes) -> Manifest:
-    """Return the manifest that `data` encodes; raises `BundleError` for anything else. Unknown fields are ignored."""
+    """Return the manifest encoded in `data`; raises `BundleError` for anything else. Unknown fields are ignored."""
     if len(data) > LIMIT:
         raise BundleError(f"The manifest is larger than {LIMIT} bytes.")
     try:
@@ -97,7 +101,7 @@ def decode(data: bytes) -> Manifest:
         raise BundleError("The manifest is damaged: it is not JSON.") from None
     if not isinstance(document, dict) or not isinstance(document.get("format"), str):
         raise BundleError("This is no manifest of a bundle.")
-    if document["format"] != FORMAT:
+    if document["format"] != MANIFEST_FORMAT:
         raise BundleError("The manifest has a format that this version of pycachehook does not know.")
     payload = _mapping(document, "payload")
     if payload.get("compression") != "zstd":
@@ -117,11 +121,12 @@ def decode(data: bytes) -> Manifest:
         ),
         invalidation_mode=mode,
         roots=tuple(
-            Root(_text(each, "name"), _text(each, "location"), _text(each, "listing_hash"))
-            for each in _mappings(document, "roots")
+            ManifestRoot(_text(root, "name"), _text(root, "location"), _text(root, "listing_hash"))
+            for root in _mappings(document, "roots")
         ),
         distributions=tuple(
-            Distribution(_text(each, "name"), _text(each, "version")) for each in _mappings(document, "distributions")
+            Distribution(_text(distribution, "name"), _text(distribution, "version"))
+            for distribution in _mappings(document, "distributions")
         ),
         created=_number(document, "created"),
     )
@@ -140,7 +145,7 @@ def _mapping(document: Mapping[str, Any], field: str) -> Mapping[str, Any]:
 
 def _mappings(document: Mapping[str, Any], field: str) -> list[Mapping[str, Any]]:
     value = document.get(field)
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise _wrong(field)
     return value
 
@@ -167,9 +172,9 @@ def _word(document: Mapping[str, Any], field: str) -> str:
     return value
 
 
-def _number(document: Mapping[str, Any], field: str, most: int = _MOST) -> int:
+def _number(document: Mapping[str, Any], field: str, maximum: int = _MAX_NUMBER) -> int:
     value = document.get(field)
-    if type(value) is not int or not 0 <= value <= most:
+    if type(value) is not int or not 0 <= value <= maximum:
         raise _wrong(field)
     return value
 

@@ -1,8 +1,8 @@
-"""`archive pull`: an archive from elsewhere, in place before the first import that uses it.
+"""`archive pull`: fetch an archive before the first import that uses it.
 
-The order of checks is that of python-tuf's client: what is small and signed first, then whether it is wanted here, then
-the big transfer under the bounds that the signed part set, then everything about it, and last the rename. A failure at
-any point leaves what was there.
+The order of checks is that of python-tuf's client: first the small, signed metadata; then whether the bundle is wanted
+here; then the large transfer, within bounds set by the signed part; then the verification of all data; and last the
+rename. A failure at any point leaves the existing archive unchanged.
 """
 
 import os
@@ -18,15 +18,19 @@ from .environment import check_environment, check_interpreter, this_interpreter
 from .errors import BundleError, NotFoundAtSourceError
 from .manifest import Manifest, decode
 from .record import Record
-from .signatures import key_id, read_public_key, verify
-from .transports import PART, Transport, open_transport, public
+from .signatures import key_id, read_public_key, verify_signature
+from .transports import BLOCK_SIZE, Transport, open_transport, public
 
 MAX_SIZE = 4 << 30
 TIMEOUT = 600.0
 
 
 class Policy(NamedTuple):
-    """What may be pulled: `keys` as base64 lines, of which one must have signed; `pin` the archive's SHA-256 digest."""
+    """The conditions for a pull.
+
+    `keys` are base64 lines, one of which must have signed the bundle; `pin` is the required SHA-256 digest of the
+    archive.
+    """
 
     keys: tuple[str, ...] = ()
     pin: str | None = None
@@ -38,7 +42,7 @@ class Policy(NamedTuple):
 
 
 def policy(keys: "tuple[str, ...] | list[str]" = (), pin: str | None = None, **more: Any) -> Policy:
-    """Return the policy for keys that are files or base64 lines; raises `BundleError` if it would accept anything."""
+    """Return the policy for keys given as files or base64 lines; raises `BundleError` if it would accept any bundle."""
     made = Policy(tuple(map(read_public_key, keys)), pin, **more)
     if not made.keys and made.pin is None and not made.allow_unsigned:
         raise BundleError(
@@ -48,7 +52,7 @@ def policy(keys: "tuple[str, ...] | list[str]" = (), pin: str | None = None, **m
 
 
 class Pulled(NamedTuple):
-    """The outcome: `changed` says whether the archive was replaced, `received` how many bytes of payload came."""
+    """The result: `changed` is whether the archive was replaced, `received` the number of received payload bytes."""
 
     path: str
     changed: bool
@@ -60,16 +64,16 @@ class Pulled(NamedTuple):
     received: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same as plain data, as `archive pull --json` prints it."""
+        """Return the result as plain data, as printed by `archive pull --json`."""
         return self._asdict()
 
 
 def pull(
     source: str, dest: str, wanted: Policy, progress: Callable[[int, int], object] = lambda _done, _total: None
 ) -> Pulled:
-    """Put the bundle at `source` that fits this interpreter into the file `dest`, if it is not there already.
+    """Fetch the bundle at `source` for this interpreter into the file `dest`, unless it is there already.
 
-    `progress` is told the number of bytes that have just come, and how many come in all. Raises `BundleError`.
+    `progress` is called with the number of bytes just received and the total number. Raises `BundleError`.
     """
     return _Pull(source, os.path.abspath(dest), wanted).run(progress)
 
@@ -86,11 +90,11 @@ class _Pull:
     def run(self, progress: Callable[[int, int], object]) -> Pulled:
         variant = this_interpreter().variant
         offered = None if self.record is None else self.deadline.call(lambda: self.transport.digest(variant))
-        if offered is not None and self._is_settled(offered):
+        if offered is not None and self._is_current(offered):
             return self._outcome(self.record, changed=False)
         data = fetch_manifest(self.transport, variant, self.public, self.deadline)
         manifest = decode(data)
-        if offered is None and self._is_settled(manifest.archive.sha256, manifest.archive.size):
+        if offered is None and self._is_current(manifest.archive.sha256, manifest.archive.size):
             return self._outcome(self.record, changed=False)
         signer = authenticate(lambda: self.transport.signature(data), data, manifest, self.wanted, self.deadline)
         check_wanted(manifest, self.dest, self.wanted, self.record)
@@ -117,17 +121,17 @@ class _Pull:
             written = write_record(self.dest, status, manifest, signer, self.public)
         return self._outcome(written, changed=True, received=received)
 
-    def _is_settled(self, digest: str, size: int | None = None) -> bool:
-        """Say whether the archive in place is this one, and was accepted by what is asked for now, too."""
+    def _is_current(self, digest: str, size: int | None = None) -> bool:
+        """Return whether the existing archive is the offered one, and was accepted under the same conditions."""
         record, wanted = self.record, self.wanted
         if record is None or record.sha256 != digest or wanted.pin not in (None, digest):
             return False
         if wanted.keys and record.signer not in [key_id(key) for key in wanted.keys]:
             return False
-        return self._digest_in_place(record.size if size is None else size, believe=wanted.if_changed) == digest
+        return self._digest_of_existing(record.size if size is None else size, believe=wanted.if_changed) == digest
 
-    def _digest_in_place(self, size: int, *, believe: bool) -> str | None:
-        """Return the digest of the archive in place, if it has this size; its record is believed on request."""
+    def _digest_of_existing(self, size: int, *, believe: bool) -> str | None:
+        """Return the digest of the existing archive if it has this size; with `believe`, from its record."""
         record = self.record
         if believe and record is not None and records.holds(record, self.dest):
             return record.sha256 if _opens(self.dest) else None
@@ -148,7 +152,7 @@ class _Pull:
 
 
 def file_digest(path: str, size: int, deadline: Deadline) -> str | None:
-    """Return the SHA-256 digest of a file that has this size; None for any other, and for what cannot be read."""
+    """Return the SHA-256 digest of a file of this size; None for another size or an unreadable file."""
     import hashlib
 
     digest = hashlib.sha256()
@@ -157,7 +161,7 @@ def file_digest(path: str, size: int, deadline: Deadline) -> str | None:
             status = os.fstat(file.fileno())
             if status.st_size != size or not stat.S_ISREG(status.st_mode):
                 return None
-            while part := file.read(PART):
+            while part := file.read(BLOCK_SIZE):
                 digest.update(part)
                 deadline.left()
     except OSError:
@@ -166,7 +170,7 @@ def file_digest(path: str, size: int, deadline: Deadline) -> str | None:
 
 
 def write_record(dest: str, status: os.stat_result, manifest: Manifest, signer: str | None, source: str) -> Record:
-    """Write beside the archive where it came from, and return that; raises `BundleError`."""
+    """Write a record of the archive's origin beside it, and return the record; raises `BundleError`."""
     record = Record(
         sha256=manifest.archive.sha256,
         size=status.st_size,
@@ -180,9 +184,7 @@ def write_record(dest: str, status: os.stat_result, manifest: Manifest, signer: 
         records.write(dest, record)
     except OSError as error:
         reason = error.strerror or error
-        raise BundleError(
-            f"{dest} is in place, but what is known of it cannot be written beside it: {reason}."
-        ) from None
+        raise BundleError(f"{dest} is in place, but its record cannot be written beside it: {reason}.") from None
     return record
 
 
@@ -198,7 +200,7 @@ def _opens(path: str) -> bool:
 
 
 def fetch_manifest(transport: Transport, variant: str, where: str, deadline: Deadline) -> bytes:
-    """Return the manifest for this interpreter; raises `BundleError` that says which one is missing."""
+    """Return the manifest for this interpreter; raises `BundleError` if there is none."""
     try:
         return deadline.call(lambda: transport.manifest(variant))
     except NotFoundAtSourceError:
@@ -208,19 +210,21 @@ def fetch_manifest(transport: Transport, variant: str, where: str, deadline: Dea
 def authenticate(
     signature_of: Callable[[], bytes | None], data: bytes, manifest: Manifest, wanted: Policy, deadline: Deadline
 ) -> str | None:
-    """Return the id of the key that signed the manifest, None if none was asked for; raises `BundleError`."""
+    """Return the id of the key that signed the manifest, or None if no key was given; raises `BundleError`."""
     if wanted.pin not in (None, manifest.archive.sha256):
-        raise BundleError(f"The bundle's archive has the digest {manifest.archive.sha256}, and not the one of --pin.")
+        raise BundleError(
+            f"The bundle's archive has the digest {manifest.archive.sha256}, not the one given with --pin."
+        )
     if not wanted.keys:
         return None
     signature = deadline.call(signature_of)
     if signature is None:
         raise BundleError("The bundle is not signed.")
-    return verify(data, signature, wanted.keys)
+    return verify_signature(data, signature, wanted.keys)
 
 
 def check_wanted(manifest: Manifest, dest: str, wanted: Policy, record: Record | None) -> None:
-    """Raise `BundleError` if an authentic bundle is not for this place, too large, or older than what is in place."""
+    """Raise `BundleError` if an authentic bundle does not fit here, is too large, or is older than the existing one."""
     check_interpreter(manifest)
     older = record is not None and manifest.created < record.created and os.path.lexists(dest)
     if older and not wanted.allow_older and wanted.pin is None:
@@ -235,9 +239,9 @@ def check_wanted(manifest: Manifest, dest: str, wanted: Policy, record: Record |
 
 @contextmanager
 def single_flight(dest: str, deadline: Deadline) -> Iterator[None]:
-    """Hold the lock of an archive's final name, as far as there are locks: without them the work is done twice.
+    """Hold the lock for an archive's final name, if locks work; otherwise the work may be done twice.
 
-    Whoever holds it for half of the time that is left is not waited for any longer.
+    At most half of the remaining time is spent waiting for another process.
     """
     from filelock import FileLock, Timeout
 

@@ -1,4 +1,4 @@
-"""`archive push`: an archive, compressed and signed, to where others can pull it from."""
+"""`archive push`: publish an archive, compressed and signed, for other machines to pull."""
 
 import hashlib
 import os
@@ -14,16 +14,16 @@ from .compression import compress
 from .deadline import Deadline
 from .environment import distributions, this_interpreter
 from .errors import BundleError
-from .manifest import LIMIT, Blob, Manifest, Root, encode
+from .manifest import LIMIT, Blob, Manifest, ManifestRoot, encode
 from .signatures import sign
-from .transports import PART, open_transport, public
+from .transports import BLOCK_SIZE, open_transport, public
 
 TIMEOUT = 3600.0
-_INSTALLED = ("purelib", "platlib")  # roots whose distributions the manifest names
+_INSTALLED = ("purelib", "platlib")  # roots whose distributions the manifest lists
 
 
 class Pushed(NamedTuple):
-    """The outcome: the place, the variant there, the archive's digest for `--pin`, and sizes in bytes."""
+    """The result: destination and variant, the archive's digest for `--pin`, and sizes in bytes."""
 
     destination: str
     variant: str
@@ -34,12 +34,12 @@ class Pushed(NamedTuple):
     signed: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same as plain data, as `archive push --json` prints it."""
+        """Return the result as plain data, as printed by `archive push --json`."""
         return self._asdict()
 
 
 def push(archive: str, dest: str, key: str | None = None, timeout: float = TIMEOUT) -> Pushed:
-    """Publish the file `archive` at `dest`, signed by the secret key in the file `key`; raises `BundleError`."""
+    """Publish the file `archive` at `dest`, signed with the secret key in the file `key`; raises `BundleError`."""
     archive = os.path.abspath(archive)
     deadline = Deadline(timeout)
     opened = _open(archive)
@@ -71,7 +71,7 @@ def push(archive: str, dest: str, key: str | None = None, timeout: float = TIMEO
 def _open(path: str) -> Archive:
     try:
         archive = archive_verify.open_archive(path)
-        bad = archive_verify.verify(archive, sources=False).bad
+        bad = archive_verify.verify_archive(archive, sources=False).bad
     except (PycacheHookError, OSError) as error:
         raise BundleError(str(error) if isinstance(error, PycacheHookError) else f"{path}: {error.strerror}.") from None
     if bad:
@@ -81,26 +81,26 @@ def _open(path: str) -> Archive:
 
 
 def describe_archive(archive: Archive, whole: Blob, payload: Blob, created: int) -> Manifest:
-    """Return the manifest of an archive; raises `BundleError` if its roots are no longer what it was built from."""
+    """Return the manifest of an archive; raises `BundleError` if its roots have changed since it was built."""
     for root in archive.roots:
         try:
-            same = hash_of_names(root.place, os.path.basename(archive.path_name)) == root.listing_hash
+            same = hash_of_names(root.directory, os.path.basename(archive.path_name)) == root.listing_hash
         except OSError:
             same = False
         if not same:
             raise BundleError(
-                f"{root.place or root.name} is no longer what the archive was built from: build it again."
+                f"{root.directory or root.name} is no longer what the archive was built from: build it again."
             )
     ordered = sorted(archive.roots, key=lambda root: root.name)
-    places = [root.place for root in ordered if root.name in _INSTALLED]
+    directories = [root.directory for root in ordered if root.name in _INSTALLED]
     mode = "unchecked-hash" if archive.mode == "unchecked-hash" else "checked-hash"
     return Manifest(
         archive=whole,
         payload=payload,
         interpreter=this_interpreter(),
         invalidation_mode=mode,
-        roots=tuple(Root(root.name, root.location, root.listing_hash.hex()) for root in ordered),
-        distributions=distributions(places) if places else (),
+        roots=tuple(ManifestRoot(root.name, root.location, root.listing_hash.hex()) for root in ordered),
+        distributions=distributions(directories) if directories else (),
         created=created,
     )
 
@@ -108,16 +108,16 @@ def describe_archive(archive: Archive, whole: Blob, payload: Blob, created: int)
 def _blob(file: IO[bytes]) -> Blob:
     digest = hashlib.sha256()
     file.seek(0)
-    while part := file.read(PART):
+    while part := file.read(BLOCK_SIZE):
         digest.update(part)
     return Blob(digest.hexdigest(), file.tell())
 
 
 def _created(file: IO[bytes]) -> int:
-    """Return SOURCE_DATE_EPOCH, or else when the archive was written: the same for each push of one archive."""
+    """Return SOURCE_DATE_EPOCH, or the archive's mtime: the same for each push of the same archive."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
     if given is None:
         return max(0, int(os.fstat(file.fileno()).st_mtime))
     if not given.isascii() or not given.isdigit() or len(given) > 15:  # noqa: PLR2004 -- millions of years
-        raise BundleError(f"SOURCE_DATE_EPOCH is {given!r}, and must be a number of seconds.")
+        raise BundleError(f"SOURCE_DATE_EPOCH is {given!r}: it must be a number of seconds.")
     return int(given)

@@ -1,4 +1,4 @@
-"""What is known of a pulled archive: a small JSON file beside it, `<archive>.bundle.json`."""
+"""The record of a pulled archive: a small JSON file beside it, `<archive>.bundle.json`."""
 
 import json
 import os
@@ -16,10 +16,10 @@ _TEMPORARY = r"bundle-([0-9a-f]{32})-([0-9a-f]{8})-(\d{1,20})-[0-9a-f]{16}\.(par
 
 
 class Record(NamedTuple):
-    """One pull: the archive's digest, its size and mtime in nanoseconds then, and where it came from.
+    """The record of one pull: digest, size and mtime in nanoseconds of the archive, and its origin.
 
-    `created` and `pulled` are seconds since 1970; `signer` is the id of the key that signed the manifest, None where it
-    was not signed; `source` is without passwords.
+    `created` and `pulled` are seconds since 1970. `signer` is the id of the key that signed the manifest, or None.
+    `source` contains no passwords.
     """
 
     sha256: str
@@ -32,7 +32,7 @@ class Record(NamedTuple):
 
 
 def read(archive: str) -> Record | None:
-    """Return what was recorded when the archive was pulled; None where nothing, or nothing readable, is."""
+    """Return the record of an archive; None if there is none that can be read."""
     try:
         with open(archive + SUFFIX, "rb") as file:
             document = json.loads(file.read(LIMIT))
@@ -41,12 +41,12 @@ def read(archive: str) -> Record | None:
         return None
     numbers = (record.size, record.mtime_ns, record.created, record.pulled)
     texts = (record.sha256, record.source, "" if record.signer is None else record.signer)
-    sound = all(type(each) is int for each in numbers) and all(isinstance(each, str) for each in texts)
+    sound = all(type(value) is int for value in numbers) and all(isinstance(value, str) for value in texts)
     return record if sound else None
 
 
 def write(archive: str, record: Record) -> None:
-    """Write the record of the archive, whole, by rename; raises OSError."""
+    """Write the record of the archive by rename; raises OSError."""
     temporary = temporary_path(os.path.dirname(archive), record.sha256, "record")
     try:
         with open(temporary, "x", encoding="utf-8") as file:
@@ -59,15 +59,15 @@ def write(archive: str, record: Record) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file of ours, if it is there and can be removed."""
+    """Remove a file if it exists and can be removed."""
     with suppress(OSError):
         os.unlink(path)
 
 
 def temporary_path(folder: str, digest: str, kind: str) -> str:
-    """Return a path that no other process has, on this machine or another, for a file that is being written.
+    """Return a path for a new file that no other process uses, on this machine or another.
 
-    Its name says what it is of, on which machine, and by which process: see `Temporary`.
+    The name contains digest, machine, process and kind of content; see `Temporary`.
     """
     unique = f"{_host()}-{os.getpid()}-{os.urandom(8).hex()}"
     return os.path.join(folder, f"{TEMPORARY_PREFIX}bundle-{digest[:32]}-{unique}.{kind}{TEMPORARY_SUFFIX}")
@@ -81,7 +81,7 @@ def _host() -> str:
 
 
 class Temporary(NamedTuple):
-    """A file that a process left that is no more: its path, its size, and what its name says."""
+    """A file left by an ended process: its path and size, and the digest and kind in its name."""
 
     path: str
     size: int
@@ -90,30 +90,30 @@ class Temporary(NamedTuple):
 
 
 def abandoned(folder: str) -> list[Temporary]:
-    """Return the files below `folder` with names of `temporary_path`, of processes that are no more; raises OSError.
+    """Return the files in `folder` that are named by `temporary_path` and whose processes have ended; raises OSError.
 
-    Process ids say nothing of other machines: their files are nobody's after a day without a write.
+    The processes of other machines cannot be checked; their files count as abandoned after a day without a write.
     """
     import re
 
     name = re.compile(re.escape(TEMPORARY_PREFIX) + _TEMPORARY + re.escape(TEMPORARY_SUFFIX))
-    found = []
+    result = []
     now = time.time()
     with os.scandir(folder) as files:
-        for each in files:
-            match = name.fullmatch(each.name)
-            if match is None or not each.is_file(follow_symlinks=False):
+        for file in files:
+            match = name.fullmatch(file.name)
+            if match is None or not file.is_file(follow_symlinks=False):
                 continue
             digest, host, process, kind = match.groups()
-            status = each.stat(follow_symlinks=False)
+            status = file.stat(follow_symlinks=False)
             gone = host == _host() and not _alive(int(process))
             if gone or now - status.st_mtime > _ABANDONED:
-                found.append(Temporary(each.path, status.st_size, digest, kind))
-    return found
+                result.append(Temporary(file.path, status.st_size, digest, kind))
+    return result
 
 
 def _alive(process: int) -> bool:
-    """Say whether there is such a process on this machine, as far as can be known."""
+    """Return whether a process with this id exists on this machine, or may exist."""
     if os.name != "posix":
         return True
     try:
@@ -126,7 +126,7 @@ def _alive(process: int) -> bool:
 
 
 def holds(record: Record | None, archive: str) -> bool:
-    """Say whether the file is still the one that was recorded, by its size and mtime."""
+    """Return whether the file still has the recorded size and mtime."""
     try:
         status = os.stat(archive)
     except OSError:
@@ -135,11 +135,12 @@ def holds(record: Record | None, archive: str) -> bool:
 
 
 def describe(archive_path: str) -> dict[str, Any]:
-    """Return what is known of where an archive came from, as plain data.
+    """Return the recorded origin of an archive as plain data.
 
-    `digest` is its SHA-256 digest, `created` when its bundle was made and `pulled` when it came, in seconds since 1970,
-    `age` seconds since `created`, `signer` the id of the key that signed it, `source` where it came from. All are None
-    where nothing was recorded, or where the file is no longer the recorded one: then `changed` is true.
+    `digest` is its SHA-256 digest; `created` and `pulled` are the times at which its bundle was made and pulled, in
+    seconds since 1970; `age` is the number of seconds since `created`; `signer` is the id of the key that signed it;
+    `source` is where it was pulled from. All are None if there is no record, or if the file is no longer the recorded
+    one, in which case `changed` is true.
     """
     record = read(os.path.abspath(archive_path))
     if record is None or not holds(record, archive_path):

@@ -1,6 +1,6 @@
 """Detached signatures in minisign's format, by the library py-minisign; Debian's `minisign` reads and writes the same.
 
-A key is given as the path of a file or, a public one, as its one line of base64, as `minisign -P` takes it.
+A key is given as the path of a file; a public key also as its line of base64, as for `minisign -P`.
 """
 
 import base64
@@ -13,7 +13,7 @@ from .errors import BundleError, missing_library
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LIMIT = 4096  # bytes of a signature or a key, more than any has
+LIMIT = 4096  # bytes; every signature and key is smaller
 
 _KEY_BYTES = 2 + 8 + 32  # algorithm, key id, Ed25519 key
 _COMMENT = b"untrusted comment:"
@@ -28,11 +28,11 @@ def _library() -> Any:
 
 
 def read_public_key(key: str) -> str:
-    """Return the base64 line of a public key, which `key` is or the file at `key` has; raises `BundleError`."""
+    """Return the base64 line of a public key, which is `key` itself or in the file `key`; raises `BundleError`."""
     line = key.strip()
     if not _is_public_key(line):
         text = _read(key, "public key")
-        lines = [each.strip() for each in text.splitlines() if each.strip() and not each.startswith(_COMMENT)]
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(_COMMENT)]
         line = lines[0].decode("ascii", "replace") if len(lines) == 1 else ""
         if not _is_public_key(line):
             raise BundleError(f"{key} is no public key of minisign.")
@@ -52,7 +52,7 @@ def key_id(line: str) -> str:
     return base64.b64decode(line)[2:10][::-1].hex().upper()
 
 
-def verify(data: bytes, signature: bytes, keys: "Sequence[str]") -> str:
+def verify_signature(data: bytes, signature: bytes, keys: "Sequence[str]") -> str:
     """Return the id of the key among `keys` (base64 lines) that signed `data`; raises `BundleError` if none did."""
     minisign = _library()
     try:
@@ -74,8 +74,8 @@ def verify(data: bytes, signature: bytes, keys: "Sequence[str]") -> str:
 def sign(data: bytes, key: str, created: int) -> bytes:
     """Return the signature of `data` by the secret key in the file `key`; raises `BundleError`.
 
-    The same bytes for the same input: its trusted comment has `created` as the time. The password of an encrypted key
-    is asked for on the terminal, and taken from nowhere else.
+    The same input gives the same bytes, because the trusted comment contains `created` as the time. The password of an
+    encrypted key is read from the terminal only.
     """
     minisign = _library()
     try:
@@ -94,7 +94,7 @@ def _password(key: str) -> str:
     import sys
 
     if not sys.stdin or not sys.stdin.isatty():
-        raise BundleError(f"The secret key {key} has a password, which is asked for on a terminal only.")
+        raise BundleError(f"The secret key {key} has a password, which can only be entered on a terminal.")
     return getpass.getpass(f"Password for {os.path.basename(key)}: ")
 
 

@@ -1,7 +1,7 @@
-"""`archive spread`: one rank of an MPI job fetches a bundle, and one rank of each node gets it by broadcast.
+"""`archive spread`: one rank of an MPI job fetches a bundle and broadcasts it to one rank of each node.
 
-Nothing is renamed anywhere before every node has verified its copy, so a failure on one node leaves all as they were.
-Without `mpiexec` it is one rank on one node, and `archive pull` by another name.
+No file is renamed before every node has verified its copy, so a failure on one node leaves all nodes unchanged. Without
+`mpiexec` there is one rank on one node, and the effect is that of `archive pull`.
 """
 
 import os
@@ -22,14 +22,14 @@ from .transports import Transport, open_transport, public
 
 T = TypeVar("T")
 
-CHUNK = 4 << 20  # bytes of one broadcast
+BROADCAST_SIZE = 4 << 20  # bytes of one broadcast
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The outcome, the same on all ranks: an error in words, or the archive's digest and the number of nodes.
+    """The result, the same on all ranks: an error message, or the archive's digest and the number of nodes.
 
-    One rank alone `speaks`.
+    `speaks` is true on one rank only, which prints the result.
     """
 
     error: str | None
@@ -39,16 +39,16 @@ class Spread:
     path: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same as plain data, as `archive spread --json` prints it."""
+        """Return the result as plain data, as printed by `archive spread --json`."""
         return {"path": self.path, "sha256": self.sha256, "nodes": self.nodes}
 
 
-class _Failed(Exception):  # noqa: N818 -- ends this rank's part; the sentence is for all
-    """What all ranks have been told."""
+class _Failed(Exception):  # noqa: N818 -- ends the work of all ranks with the same message
+    """The error message that all ranks have received."""
 
 
 class _Job:
-    """This rank's part; every method that is collective is called by all leaders, whatever happened before."""
+    """The work of one leader. All leaders call every collective method, whatever has failed before."""
 
     def __init__(self, source: str, dest: str, leaders: Any) -> None:
         self._source = source
@@ -58,7 +58,7 @@ class _Job:
         self._signer: str | None = None
 
     def run(self, policy: Callable[[], Policy]) -> str:
-        """Return the archive's digest; raises `_Failed`, on all leaders with one text."""
+        """Return the archive's digest; raises `_Failed` on all leaders with the same message."""
         wanted = self._together(policy)
         deadline = Deadline(wanted.timeout)
         transport, data, signature = self._read_small(wanted, deadline)
@@ -75,7 +75,7 @@ class _Job:
         return manifest.archive.sha256
 
     def _read_small(self, wanted: Policy, deadline: Deadline) -> tuple[Transport | None, bytes, bytes | None]:
-        """Read the manifest and its signature on the first rank, for all."""
+        """Read the manifest and its signature on the first rank, and broadcast them."""
         transport: Transport | None = None
         small: tuple[bytes, bytes | None] = (b"", None)
 
@@ -98,15 +98,15 @@ class _Job:
 
     def _stage(self, transport: Transport | None, manifest: Manifest, deadline: Deadline) -> Staged:
         """Verify the archive on every node; if that fails on one, remove it on all and raise `_Failed`."""
-        begun = False
+        started = False
 
         def fill(part: Part) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal started
+            started = True
             self._fill(part, transport, manifest, deadline)
 
         staged, failure = _attempt(lambda: stage(manifest, self._dest, deadline, fill))
-        if not begun:  # the others are in the middle of it
+        if not started:  # the other leaders are waiting in `_fill`
             _attempt(lambda: self._fill(None, transport, manifest, deadline))
         try:
             self._agree(failure)
@@ -118,7 +118,7 @@ class _Job:
         return staged
 
     def _fill(self, part: Part | None, transport: Transport | None, manifest: Manifest, deadline: Deadline) -> None:
-        """Fetch the payload on the first rank, and broadcast it; a leader without a file takes part all the same."""
+        """Fetch the payload on the first rank and broadcast it; a leader without a file takes part as well."""
 
         def fetch() -> None:
             if part is None:
@@ -137,38 +137,41 @@ class _Job:
         self._broadcast(part, manifest, reads=transport is not None)
 
     def _broadcast(self, part: Part, manifest: Manifest, *, reads: bool) -> None:
-        left = manifest.payload.size
-        buffer = bytearray(CHUNK)
+        remaining = manifest.payload.size
+        buffer = bytearray(BROADCAST_SIZE)
         failure: str | None = None
-        while left:
-            view = memoryview(buffer)[: min(left, CHUNK)]
+        while remaining:
+            view = memoryview(buffer)[: min(remaining, BROADCAST_SIZE)]
             if reads and failure is None:
                 _, failure = _attempt(lambda view=view: part.file.readinto(view))  # type: ignore[misc, attr-defined]
             self._leaders.Bcast(view, root=0)
             if not reads and failure is None:
                 _, failure = _attempt(lambda view=view: part.add(view))  # type: ignore[misc]
-            left -= len(view)
+            remaining -= len(view)
         if failure is None and not part.is_whole():
             failure = "The payload was damaged on its way between nodes."
         if failure is not None:
             raise BundleError(failure)
 
     def _together(self, step: Callable[[], T]) -> T:
-        """Return what `step` returns here, once it has succeeded on all leaders; else raise `_Failed` on all."""
+        """Return the result of `step` if it succeeds on all leaders; otherwise raise `_Failed` on all."""
         value, failure = _attempt(step)
         self._agree(failure)
         return value  # type: ignore[return-value]
 
     def _agree(self, failure: str | None) -> None:
-        told = self._leaders.allgather(None if failure is None else (failure, socket.gethostname()))
-        for each in told:
-            if each is not None:
-                where = f"On node {printable(each[1])}: " if len(told) > 1 else ""
-                raise _Failed(each[0] if each[0].startswith("On node ") else where + each[0])
+        failures = self._leaders.allgather(None if failure is None else (failure, socket.gethostname()))
+        for failed in failures:
+            if failed is not None:
+                where = f"On node {printable(failed[1])}: " if len(failures) > 1 else ""
+                raise _Failed(failed[0] if failed[0].startswith("On node ") else where + failed[0])
 
 
 def _attempt(step: Callable[[], T]) -> tuple[T | None, str | None]:
-    """Return what `step` returns, or in one sentence why it failed: nothing may leave the others waiting."""
+    """Return the result of `step`, or one sentence that says why it failed.
+
+    An exception would leave the other ranks waiting.
+    """
     try:
         return step(), None
     except BundleError as error:
@@ -180,12 +183,12 @@ def _attempt(step: Callable[[], T]) -> tuple[T | None, str | None]:
 
 
 def spread(source: str, dest: str, policy: Callable[[], Policy]) -> Spread:
-    """Put the bundle at `source` into the file `dest` on every node of the job; collective over all ranks.
+    """Fetch the bundle at `source` into the file `dest` on every node of the job; a collective call of all ranks.
 
-    `policy` is called on one rank of each node. Raises `BundleError` only where there is no MPI.
+    `policy` is called on one rank of each node. Raises `BundleError` only if there is no MPI.
     """
     try:
-        import mpi4py as _  # noqa: F401 -- is it installed at all?
+        import mpi4py as _  # noqa: F401 -- checks whether it is installed
     except ImportError:
         raise missing_library("mpi4py", "mpi") from None
     try:

@@ -1,11 +1,11 @@
-"""An archive on its way to its final name: transferred, decompressed and verified beside it, then renamed."""
+"""Staging of an archive: it is transferred, decompressed and verified beside its final path, then renamed."""
 
 import hashlib
 import os
 import shutil
 from collections.abc import Callable
 
-from pycachehook.cache_dir import distrust, make_directories, trusted_owners
+from pycachehook.cache_dir import make_directories, trusted_owners, why_untrusted
 from pycachehook.commands import archive_verify
 from pycachehook.errors import PycacheHookError
 
@@ -21,13 +21,13 @@ _FILE_MODE = 0o644
 
 
 def prepare_directory(dest: str) -> None:
-    """Make the directory in which the archive will lie; raises `BundleError` if an archive there would be refused."""
+    """Create the directory of the archive; raises `BundleError` if an archive there would be refused."""
     folder = os.path.dirname(dest)
     try:
         if os.path.isdir(dest):
-            raise BundleError(f"{dest} is a directory: name the file that the archive is to be.")
+            raise BundleError(f"{dest} is a directory: give the path of a file.")
         make_directories(folder, _DIRECTORY_MODE)
-        fault = distrust(folder, trusted_owners())
+        fault = why_untrusted(folder, trusted_owners())
     except OSError as error:
         raise BundleError(f"{folder} cannot be used: {error.strerror or error}.") from None
     if fault is not None:
@@ -35,7 +35,7 @@ def prepare_directory(dest: str) -> None:
 
 
 class Staged:
-    """An archive that has been verified, under a temporary name in the directory of its final one."""
+    """A verified archive with a temporary name in its final directory."""
 
     def __init__(self, dest: str, manifest: Manifest, path: str) -> None:
         self.dest = dest
@@ -43,7 +43,7 @@ class Staged:
         self._path = path
 
     def commit(self) -> os.stat_result:
-        """Give the archive its final name, and return its status; raises `BundleError`."""
+        """Rename the archive to its final name and return its status; raises `BundleError`."""
         try:
             status = os.stat(self._path)
             os.replace(self._path, self.dest)
@@ -58,7 +58,7 @@ class Staged:
 
 
 def stage(manifest: Manifest, dest: str, deadline: Deadline, fill: Callable[[Part], object]) -> Staged:
-    """Verify the archive that an authentic `manifest` describes, whose payload `fill` fetches; raises `BundleError`."""
+    """Return the verified archive described by an authentic `manifest`; `fill` fetches it. Raises `BundleError`."""
     folder = os.path.dirname(dest)
     path = temporary_path(folder, manifest.archive.sha256, "whole")
     needed = manifest.archive.size + manifest.payload.size
@@ -107,11 +107,11 @@ def _unpack(part: Part, manifest: Manifest, path: str, deadline: Deadline) -> No
 
 
 def _verify(path: str, dest: str) -> None:
-    """Open the archive as an import would, and read all of its index; raises `BundleError`."""
+    """Open the archive as an import would, and read its whole index; raises `BundleError`."""
     try:
         archive = archive_verify.open_archive(path)
         size = os.path.getsize(path)
         if any(entry.offset + entry.size > size for entry in archive_verify.entries(archive)):
-            raise BundleError(f"The archive {dest} is damaged: its index names what is not in it.")
+            raise BundleError(f"The archive {dest} is damaged: its index refers to data beyond its end.")
     except PycacheHookError as error:
         raise BundleError(str(error).replace(path, dest)) from None

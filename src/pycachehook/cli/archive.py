@@ -1,10 +1,10 @@
-"""The commands of `archive`: each calls its tool, which it alone loads, and prints the outcome."""
+"""The commands of `archive`: each calls one function, whose module it loads, and prints the result."""
 
 import argparse
 from collections.abc import Callable
 
 from . import printing
-from .printing import DONE, FAILED, say, say_json
+from .printing import EXIT_DONE, EXIT_FAILED, say, say_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,43 +41,43 @@ def _build(parsed: argparse.Namespace) -> int:
     if parsed.json:
         say_json({**built.as_dict(), **statement})
     else:
-        printing.troubles(built)
-        failed = printing.troubles_counted(built)
+        printing.problems(built)
+        failed = printing.counts_of_problems(built)
         say(
             f"{built.path}: {printing.counted(built.entries, 'entry', 'entries')}, {printing.human(built.bytes)}{failed}"
         )
         for path in statement.values():
             say(f"{path}: an in-toto statement, not signed")
-    return FAILED if built.failed else DONE
+    return EXIT_FAILED if built.failed else EXIT_DONE
 
 
 def _list(parsed: argparse.Namespace) -> int:
     from pycachehook.commands import archive_verify
 
-    found = archive_verify.contents(archive_verify.open_archive(parsed.archive, allow_shared=parsed.allow_shared))
+    contents = archive_verify.contents(archive_verify.open_archive(parsed.archive, allow_shared=parsed.allow_shared))
     if parsed.json:
-        say_json(found)
-        return DONE
-    level = f" with -{'O' * found['optimization']}" if found["optimization"] else ""
-    size = printing.human(sum(each["bytes"] for each in found["entries"]))
-    entries = printing.counted(len(found["entries"]), "entry", "entries")
-    say(f"{found['path']}: {found['tag']}{level}, {found['mode']}, {entries}, {size}")
-    for root in found["roots"]:
-        place = root["place"] or "not here"
-        say(f"  {root['name']}: {place}{'' if root['why'] is None else ' (' + root['why'] + ')'}")
+        say_json(contents)
+        return EXIT_DONE
+    level = f" with -{'O' * contents['optimization']}" if contents["optimization"] else ""
+    size = printing.human(sum(entry["bytes"] for entry in contents["entries"]))
+    entries = printing.counted(len(contents["entries"]), "entry", "entries")
+    say(f"{contents['path']}: {contents['tag']}{level}, {contents['mode']}, {entries}, {size}")
+    for root in contents["roots"]:
+        directory = root["place"] or "not here"
+        say(f"  {root['name']}: {directory}{'' if root['why'] is None else ' (' + root['why'] + ')'}")
     printing.table(
-        ("source", "bytes"), [(f"{each['root']}/{each['source']}", each["bytes"]) for each in found["entries"]]
+        ("source", "bytes"), [(f"{entry['root']}/{entry['source']}", entry["bytes"]) for entry in contents["entries"]]
     )
-    return DONE
+    return EXIT_DONE
 
 
 def _verify(parsed: argparse.Namespace) -> int:
     from pycachehook.commands import archive_verify
 
     opened = archive_verify.open_archive(parsed.archive, allow_shared=parsed.allow_shared)
-    outcome = archive_verify.verify(opened, sources=parsed.sources)
+    outcome = archive_verify.verify_archive(opened, sources=parsed.sources)
     printing.verified(parsed.archive, outcome, as_json=parsed.json)
-    return FAILED if outcome.bad else DONE
+    return EXIT_FAILED if outcome.bad else EXIT_DONE
 
 
 def _push(parsed: argparse.Namespace) -> int:
@@ -86,12 +86,12 @@ def _push(parsed: argparse.Namespace) -> int:
     pushed = push(parsed.archive, parsed.destination, parsed.sign)
     if parsed.json:
         say_json(pushed.as_dict())
-        return DONE
+        return EXIT_DONE
     signed = "signed" if pushed.signed else "not signed"
     sizes = f"{printing.human(pushed.size)}, {printing.human(pushed.payload_size)} compressed"
     say(f"{pushed.destination}: {pushed.variant}, {sizes}, {signed}")
     say(f"sha256:{pushed.sha256}")
-    return DONE
+    return EXIT_DONE
 
 
 def _policy(parsed: argparse.Namespace) -> "Policy":
@@ -115,7 +115,7 @@ def _pull(parsed: argparse.Namespace) -> int:
     with printing.transfer("pulling", quiet=parsed.json) as advance:
         pulled = pull(parsed.source, parsed.archive, wanted, advance)
     _print_pulled(pulled, as_json=parsed.json)
-    return DONE
+    return EXIT_DONE
 
 
 def _print_pulled(pulled: "Pulled", *, as_json: bool) -> None:
@@ -134,13 +134,13 @@ def _spread(parsed: argparse.Namespace) -> int:
     if outcome.error is not None:
         if outcome.speaks:
             printing.complain(f"pycachehook: error: {outcome.error}")
-        return FAILED
+        return EXIT_FAILED
     if outcome.speaks:
         if parsed.json:
             say_json(outcome.as_dict())
         else:
             say(f"{printing.counted(outcome.nodes, 'node')}: {parsed.archive}, sha256:{outcome.sha256}")
-    return DONE
+    return EXIT_DONE
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

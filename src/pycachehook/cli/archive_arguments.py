@@ -1,4 +1,4 @@
-"""The arguments of `archive`'s verbs."""
+"""The arguments of the verbs of `archive`."""
 
 import argparse
 import re
@@ -19,29 +19,31 @@ def _add_build(command: _Command) -> argparse.ArgumentParser:
     build.add_argument(
         "--path", action="append", default=[], metavar="DIR", help="a directory of sources (default: the environment)"
     )
-    build.add_argument("--environment", action="store_true", help="the whole environment, beside what else is named")
+    build.add_argument(
+        "--environment", action="store_true", help="the whole environment, in addition to other selections"
+    )
     build.add_argument(
         "--invalidation-mode",
         choices=("checked-hash", "unchecked-hash"),
         default="checked-hash",
-        help="whether an import looks at each source, or a start once at the names in each root (default: checked-hash)",
+        help="check each source at its import, or the names in each root once at a start (default: checked-hash)",
     )
     build.add_argument(
         "--attest", action="store_true", help="write an in-toto statement beside it: what it was built from"
     )
     build.add_argument("--force", action="store_true", help="replace a file that is no archive")
-    build.add_argument("--profile", metavar="PROFILE", help="what `run --record` wrote: these come first")
+    build.add_argument("--profile", metavar="PROFILE", help="the output of `run --record`: its sources come first")
     add_selection(build)
     return build
 
 
 def _add_list(command: _Command) -> argparse.ArgumentParser:
-    return _add_archive_file(command("show what is in an archive", "pycachehook archive list app.pyca"))
+    return _add_archive_file(command("show the content of an archive", "pycachehook archive list app.pyca"))
 
 
 def _add_archive_verify(command: _Command) -> argparse.ArgumentParser:
     verify = command("check an archive", "pycachehook archive verify --sources app.pyca")
-    verify.add_argument("--sources", action="store_true", help="compare each source, too")
+    verify.add_argument("--sources", action="store_true", help="also compare each source")
     return _add_archive_file(verify)
 
 
@@ -53,10 +55,10 @@ def _add_archive_file(command: argparse.ArgumentParser) -> argparse.ArgumentPars
 
 
 def _add_push(command: _Command) -> argparse.ArgumentParser:
-    push = command("publish an archive for others", "pycachehook archive push env.pyca s3://bucket/env --sign env.key")
+    push = command("publish an archive", "pycachehook archive push env.pyca s3://bucket/env --sign env.key")
     push.add_argument("archive", metavar="ARCHIVE", help="the file")
     push.add_argument("destination", metavar="DEST", help="a path, file://, https://, s3://, gs://, az:// or oci://")
-    push.add_argument("--sign", metavar="KEY", help="a file with a secret key of minisign")
+    push.add_argument("--sign", metavar="KEY", help="a file with a secret minisign key")
     add_json(push)
     return push
 
@@ -72,15 +74,17 @@ def _add_spread(command: _Command) -> argparse.ArgumentParser:
 
 
 def _add_policy(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    command.add_argument("source", metavar="SRC", help="where `archive push` put it")
+    command.add_argument("source", metavar="SRC", help="where `archive push` has put it")
     command.add_argument("archive", metavar="DEST", help="the file to write")
     command.add_argument(
-        "--key", action="append", default=[], metavar="PUB", help="a public key of minisign that may have signed it"
+        "--key", action="append", default=[], metavar="PUB", help="a public minisign key that may have signed it"
     )
     command.add_argument("--pin", metavar="SHA256", type=_digest, help="the digest that the archive must have")
     command.add_argument("--max-size", metavar="N", type=size, default=4 << 30, help="bytes, as 500M (default: 4G)")
     command.add_argument("--timeout", metavar="T", type=_time, default=600.0, help="as 30s or 5m (default: 10m)")
-    command.add_argument("--if-changed", action="store_true", help="believe the record of the last pull")
+    command.add_argument(
+        "--if-changed", action="store_true", help="do nothing if the record of the last pull is still valid"
+    )
     command.add_argument("--allow-unsigned", action="store_true", help="accept a bundle without --key and --pin")
     command.add_argument("--allow-older", action="store_true", help="accept a bundle older than the one in place")
     add_json(command)

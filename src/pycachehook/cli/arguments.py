@@ -1,4 +1,4 @@
-"""The command line's arguments: what each command takes."""
+"""The command line's arguments: those of each command, and the syntax of numbers, sizes and ages."""
 
 import argparse
 import functools
@@ -15,10 +15,7 @@ from .units import age, count, size
 
 
 def parser(words: Sequence[str] = ()) -> Parser:
-    """Return the parser of all commands, or only of the one that the `words` of a command line name.
-
-    What it parses has the name of one as `command`.
-    """
+    """Return the parser of all commands; its result has the command's name as `command`."""
     whole = Parser(
         prog="pycachehook",
         description="A bytecode cache in directories of your choosing, validated by source hash.",
@@ -44,15 +41,15 @@ def _add_run(commands: Any, _words: Sequence[str]) -> None:
     add_options(run)
     run.usage = "pycachehook run [OPTIONS] (SCRIPT | -m MODULE | -c CODE) [ARGS ...]"
     run.add_argument(
-        "--record", metavar="PROFILE", help="write the sources that were imported, in their order, for `archive build`"
+        "--record", metavar="PROFILE", help="write the list of imported sources, in order, for `archive build`"
     )
-    run.add_argument("-m", dest="module", metavar="MODULE", help="run a module; what follows is its own")
+    run.add_argument("-m", dest="module", metavar="MODULE", help="run a module; what follows is passed to it")
     run.add_argument("-c", dest="code", metavar="CODE", help="run a string")
     run.add_argument(
         "script",
         nargs=argparse.REMAINDER,
         metavar="SCRIPT",
-        help="run a file, a directory, a zip archive, a pipe, or with - standard input; what follows is its own",
+        help="run a file, a directory, a zip archive, a pipe, or with - standard input; what follows is passed to it",
     )
 
 
@@ -66,7 +63,7 @@ def _add_enable(commands: Any, _words: Sequence[str]) -> None:
     add_options(enable)
     enable.description = (
         "Turn the hook on in an environment. Options of an earlier `enable` that are not given again are kept. A cache "
-        "directory or an archive that starts will refuse is a warning; with --strict it is an error, and nothing is written."
+        "directory or archive that starts will refuse causes a warning; with --strict it is an error, and nothing is written."
     )
     enable.add_argument(
         "--wheel",
@@ -83,20 +80,20 @@ def _add_disable(commands: Any, _words: Sequence[str]) -> None:
 
 
 def _add_environment(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--prefix", metavar="DIR", help="the environment (default: the one that runs this)")
+    command.add_argument("--prefix", metavar="DIR", help="the environment (default: the one of this command)")
     command.add_argument("--dry-run", action="store_true", help="only show what would be written or removed")
     command.add_argument("-q", "--quiet", action="store_true", help="print nothing but warnings and errors")
 
 
 def _add_doctor(commands: Any, _words: Sequence[str]) -> None:
     doctor = _command(
-        commands, "doctor", "say what is wrong with this set-up and how to mend it", "pycachehook doctor app.main"
+        commands, "doctor", "say what is wrong with this set-up and how to fix it", "pycachehook doctor app.main"
     )
     doctor.add_argument(
         "modules",
         nargs="*",
         metavar="MODULE",
-        help="import these, in a process that stores nothing, and list what is not in the cache and why",
+        help="import these modules without storing anything, and list what is not in the cache and why",
     )
     _add_report(doctor)
 
@@ -105,7 +102,7 @@ def _add_status(commands: Any, _words: Sequence[str]) -> None:
     status = _command(
         commands,
         "status",
-        "show whether the hook is active, what it did, and what is in the cache",
+        "show whether the hook is active, its counters, and the content of the cache",
         "pycachehook status",
     )
     status.add_argument("-v", "--verbose", action="store_true", help="show every option and every distribution")
@@ -113,7 +110,7 @@ def _add_status(commands: Any, _words: Sequence[str]) -> None:
 
 
 def _add_report(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--prefix", metavar="DIR", help="the environment (default: the one that runs this)")
+    command.add_argument("--prefix", metavar="DIR", help="the environment (default: the one of this command)")
     add_options(command, ("cache_dir", "archives"))
     add_json(command)
 
@@ -127,7 +124,7 @@ def _add_precompile(commands: Any, _words: Sequence[str]) -> None:
     precompile = _command(
         commands,
         "precompile",
-        "fill the cache ahead of time",
+        "fill the cache in advance",
         "pycachehook precompile --distribution django --exclude '*/tests/*'",
     )
     add_options(precompile)
@@ -139,25 +136,25 @@ def _add_explain(commands: Any, _words: Sequence[str]) -> None:
     explain = _command(
         commands, "explain", "show how a module would be imported, and why", "pycachehook explain sympy.core"
     )
+    explain.add_argument("module", metavar="MODULE", help="its name, as for `python -m`; it is not imported")
     explain.add_argument(
-        "module", metavar="MODULE", help="its name, as `python -m` finds it from here; it is not imported"
+        "--script", metavar="FILE", help="search for the module as `python FILE` does, beside the file"
     )
-    explain.add_argument("--script", metavar="FILE", help="find the module as `python FILE` does, beside the file")
     _add_config(explain)
 
 
 def _add_inspect(commands: Any, _words: Sequence[str]) -> None:
     inspect = _command(
-        commands, "inspect", "show what is in a pyc", "pycachehook inspect __pycache__/app.cpython-312.pyc"
+        commands, "inspect", "show the content of a pyc", "pycachehook inspect __pycache__/app.cpython-312.pyc"
     )
-    inspect.add_argument("pyc", metavar="PYC|MODULE", help="a file, or a module whose pyc to show")
+    inspect.add_argument("pyc", metavar="PYC|MODULE", help="a file, or a module whose pyc is shown")
     inspect.add_argument("--dis", action="store_true", help="disassemble the code")
     _add_config(inspect)
 
 
 def _add_verify(commands: Any, _words: Sequence[str]) -> None:
     verify = _command(commands, "verify", "check every entry of a cache", "pycachehook verify --fix")
-    verify.add_argument("--fix", action="store_true", help="remove what is bad")
+    verify.add_argument("--fix", action="store_true", help="remove bad entries")
     _add_cache(verify)
 
 
@@ -165,13 +162,17 @@ def _add_prune(commands: Any, _words: Sequence[str]) -> None:
     prune = _command(
         commands,
         "prune",
-        "remove entries that have not been used for long, and what killed processes left",
+        "remove entries that have not been used for long, and abandoned files",
         "pycachehook prune --max-size 500M --max-age 30d --orphans",
     )
-    prune.add_argument("--max-size", metavar="N", type=size, help="bytes that may stay, as 500M or 2G (1024-based)")
-    prune.add_argument("--max-files", metavar="N", type=count, help="files that may stay")
-    prune.add_argument("--max-age", metavar="T", type=age, help="time since the last use, as 90m, 12h, 30d or 8w")
-    prune.add_argument("--orphans", action="store_true", help="remove entries whose source is gone")
+    prune.add_argument(
+        "--max-size", metavar="N", type=size, help="bytes to keep at most, such as 500M or 2G (1024-based)"
+    )
+    prune.add_argument("--max-files", metavar="N", type=count, help="files to keep at most")
+    prune.add_argument(
+        "--max-age", metavar="T", type=age, help="greatest time since the last use, such as 90m, 12h, 30d or 8w"
+    )
+    prune.add_argument("--orphans", action="store_true", help="remove entries whose source no longer exists")
     prune.add_argument("--dry-run", action="store_true", help="only show what would be removed")
     _add_cache(prune)
 
@@ -181,7 +182,7 @@ def _add_clear(commands: Any, _words: Sequence[str]) -> None:
         "clear",
         aliases=["clean"],
         help="remove every entry of a cache",
-        description="Remove every entry of a cache, of whatever interpreter. It must have been made by pycachehook.",
+        description="Remove every entry of a cache, of all interpreters. The cache must have been made by pycachehook.",
         epilog="example: pycachehook clear --yes",
     )
     clear.set_defaults(command="clear")
@@ -191,7 +192,7 @@ def _add_clear(commands: Any, _words: Sequence[str]) -> None:
 
 
 def _add_cache(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--cache-dir", metavar="DIR", help="the cache (default: the one in force here)")
+    command.add_argument("--cache-dir", metavar="DIR", help="the cache (default: the configured one)")
     _add_config(command)
 
 
@@ -207,11 +208,11 @@ def _add_archive(commands: Any, words: Sequence[str]) -> None:
 
 
 def _add_help(commands: Any, _words: Sequence[str]) -> None:
-    helping = _command(commands, "help", "show what a command takes", "pycachehook help archive build")
+    helping = _command(commands, "help", "show the help of a command", "pycachehook help archive build")
     helping.add_argument("words", nargs="*", metavar="COMMAND", help="the command (default: all)")
 
 
-# By the name of each command, in the order of the help.
+# By the name of the command, in the order of the help.
 _ADDERS: dict[str, Callable[[Any, Sequence[str]], None]] = {
     "run": _add_run,
     "enable": _add_enable,
@@ -230,7 +231,7 @@ _ADDERS: dict[str, Callable[[Any, Sequence[str]], None]] = {
 
 
 class _PrintCompletion(argparse.Action):
-    """Prints what makes a shell complete our commands; shtab reads it off the parser."""
+    """An action that prints a shell completion script, which shtab generates from the parser."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, _namespace: object, values: Any, _option: object = None
@@ -243,7 +244,7 @@ class _PrintCompletion(argparse.Action):
             parser.error(f"--print-completion needs shtab: {install_command('pycachehook[cli]')}")
         try:
             script = complete(parser, values)
-        except (NotImplementedError, KeyError):  # of an earlier version
+        except (NotImplementedError, KeyError):  # an earlier version of shtab
             parser.error(f"this version of shtab has no completion for {values}: pip install --upgrade shtab")
         sys.stdout.write(script + "\n")
         parser.exit()
@@ -258,9 +259,9 @@ def _command(commands: Any, name: str, text: str, example: str) -> argparse.Argu
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return what the command line says: `command`, its flags, and `arguments`, all of them as they came.
+    """Return the parsed command line: `command`, its flags, and all original `arguments`.
 
-    Prints one line and exits with code 2 for what no command takes.
+    Prints one line and exits with code 2 for arguments that no command takes.
     """
     whole = parser(arguments)
     if not arguments:
@@ -280,8 +281,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def subparsers(parser: argparse.ArgumentParser) -> dict[str, Parser]:
-    """Return the parser of each command that `parser` has, or of each verb of a command."""
-    for action in parser._actions:  # noqa: SLF001 -- argparse tells it in no other way
+    """Return the parser of each command of `parser`, or of each verb of a command."""
+    for action in parser._actions:  # noqa: SLF001 -- argparse has no public access to it
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             return dict(action.choices)
     return {}
@@ -289,10 +290,10 @@ def subparsers(parser: argparse.ArgumentParser) -> dict[str, Parser]:
 
 def show_help(words: Sequence[str]) -> None:
     """Print the help of everything, or of the command that the words name; exits with code 2 if there is none."""
-    found: argparse.ArgumentParser = parser()
+    command: argparse.ArgumentParser = parser()
     for word in words:
-        known = subparsers(found)
+        known = subparsers(command)
         if word not in known:
             parser().error(f"there is no command {' '.join(words)!r}{suggestion(word, [*known])}")
-        found = known[word]
-    found.print_help()
+        command = known[word]
+    command.print_help()

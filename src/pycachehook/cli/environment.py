@@ -1,4 +1,4 @@
-"""Commands that are about another environment than the one that runs them."""
+"""Commands that work on an environment other than the one that runs them."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pycachehook.errors import ConfigError, PycacheHookError
 _OLDEST = "3.11"
 _NEEDED = ("pycachehook", "filelock", "importlib_metadata", "zipp")
 
-# Run where this package is not installed: ours serves, behind everything that is there.
+# Runs where this package is not installed, with this copy of it last on `sys.path`.
 _LENT = """
 import json, sys
 sys.path += json.loads(sys.argv.pop(1))
@@ -39,9 +39,9 @@ def how_to_install(interpreter: str) -> str:
 
 
 def report_on(prefix: str, arguments: Sequence[str]) -> int:
-    """Have the Python of the environment at `prefix` run a command that reports; return its exit code.
+    """Run a reporting command with the Python of the environment at `prefix`, and return its exit code.
 
-    The environment's own copy of this package does it, or if there is none this one, which is not installed there.
+    It uses the environment's own copy of this package, or else this copy, which is not installed there.
     """
     import json
     import subprocess
@@ -52,15 +52,15 @@ def report_on(prefix: str, arguments: Sequence[str]) -> int:
     if not tried.stdout.startswith("True"):
         raise PycacheHookError(f"{interpreter} is no Python that pycachehook supports: {_OLDEST} or later is needed.")
     command = ["-m", "pycachehook"] if tried.returncode == 0 else ["-c", _LENT, json.dumps(_own_directories())]
-    # Not -I, which has the options of the environment ignored: a report is on what an ordinary start does.
+    # Not -I, which ignores the environment's options: the report is about ordinary starts.
     return subprocess.run([interpreter, "-P", *command, *without_prefix(arguments)], check=False).returncode
 
 
 def without_prefix(arguments: Sequence[str]) -> list[str]:
     """Return the arguments without `--prefix DIR`."""
     kept = list(arguments)
-    at = next(index for index, each in enumerate(kept) if each.partition("=")[0] == "--prefix")
-    del kept[at : at + (1 if "=" in kept[at] else 2)]
+    index = next(position for position, argument in enumerate(kept) if argument.partition("=")[0] == "--prefix")
+    del kept[index : index + (1 if "=" in kept[index] else 2)]
     return kept
 
 
@@ -68,4 +68,4 @@ def _own_directories() -> list[str]:
     from importlib.util import find_spec
 
     origins = [spec.origin for spec in map(find_spec, _NEEDED) if spec is not None and spec.origin is not None]
-    return list(dict.fromkeys(os.path.dirname(os.path.dirname(each)) for each in origins))
+    return list(dict.fromkeys(os.path.dirname(os.path.dirname(origin)) for origin in origins))

@@ -1,4 +1,4 @@
-"""Flags that several commands share: every option's, a selection of sources, `--json`."""
+"""Flags that several commands have in common: those of the options, the selection of sources, `--json`."""
 
 import argparse
 import os
@@ -12,9 +12,9 @@ from .parsing import Suggested
 from .units import jobs
 
 _MEANINGS: dict[str, tuple[str | tuple[str, ...], str]] = {
-    "cache_dir": ("DIR", "where entries are stored (default: PYTHONPYCACHEPREFIX, else in your own cache directory)"),
-    "layout": (options.LAYOUTS, "one entry for each source path, or one for each content, which checkouts share"),
-    "invalidation_mode": (options.INVALIDATION_MODES, "what an entry is compared with its source by (PEP 552)"),
+    "cache_dir": ("DIR", "where entries are stored (default: PYTHONPYCACHEPREFIX, else in the user's cache directory)"),
+    "layout": (options.LAYOUTS, "one entry per source path, or one per source content, which checkouts share"),
+    "invalidation_mode": (options.INVALIDATION_MODES, "how an entry is compared with its source (PEP 552)"),
     "in_tree": (options.IN_TREE, "which pycs in the sources' own __pycache__ are read"),
     "read_only": ("", "never write an entry"),
     "rules": ("TOML", "overrides by source path or distribution, an array of tables: the first that matches wins"),
@@ -23,14 +23,14 @@ _MEANINGS: dict[str, tuple[str | tuple[str, ...], str]] = {
     "force_write": ("", "write even under -B or PYTHONDONTWRITEBYTECODE"),
     "allow_shared": ("", "accept a cache directory that others may write to: their bytecode then runs here"),
     "gc": (options.GC, "what the garbage collector does during imports"),
-    "compile_ahead": ("N", "processes that compile, ahead of a cold start, what its modules import"),
+    "compile_ahead": ("N", "processes that compile in advance what a cold start imports"),
     "open_code": (options.OPEN_CODE, "whether files are read through io.open_code (PEP 578)"),
-    "strict": ("", "fail where the environment keeps something from working"),
+    "strict": ("", "fail if the environment has a fault"),
 }
 
 
 def add_options(parser: argparse.ArgumentParser, names: Sequence[str] = resolution.NAMES) -> None:
-    """Add a flag for every option, or those named; values are checked by `config`, which names the flag."""
+    """Add a flag for every option, or the given ones; `config` checks the values and names the flag in errors."""
     group = parser.add_argument_group("options (PYCACHEHOOK_<NAME> sets them too)")
     group.add_argument("--config", metavar="FILE", help="a TOML file with a table [tool.pycachehook]")
     for name in names:
@@ -52,20 +52,20 @@ def add_options(parser: argparse.ArgumentParser, names: Sequence[str] = resoluti
 
 
 def flags(parsed: argparse.Namespace) -> dict[str, Any]:
-    """Return what the command line says of each option, None where it says nothing."""
+    """Return the values of all option flags, None for those that were not given."""
     return {name: getattr(parsed, name, None) for name in (*resolution.OPTIONS, *ALIASES)}
 
 
 def add_selection(command: argparse.ArgumentParser) -> None:
-    """Add what `precompile` and `archive build` have in common: which sources, and how many processes."""
+    """Add the arguments that `precompile` and `archive build` have in common: sources and number of processes."""
     command.add_argument(
         "--distribution", action="append", default=[], metavar="NAME", help="all sources of an installed distribution"
     )
     command.add_argument(
-        "--module", action="append", default=[], metavar="NAME", help="a module, or a package and all in it"
+        "--module", action="append", default=[], metavar="NAME", help="a module, or a package with everything in it"
     )
     command.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave out matching paths")
-    command.add_argument("-j", "--jobs", type=jobs, metavar="N", help="processes (default: one for each processor)")
+    command.add_argument("-j", "--jobs", type=jobs, metavar="N", help="processes (default: one per processor)")
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
 

@@ -1,4 +1,4 @@
-"""The command line: each command calls its tool and prints the outcome, nothing else."""
+"""The command line: each command calls a function of `commands` and prints the result."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ from pycachehook.terminal import visible
 from . import printing
 from .arguments import parse, show_help
 from .flags import flags
-from .printing import DONE, FAILED, INTERRUPTED, USAGE, complain, say, say_json
+from .printing import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, complain, say, say_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 something was found or failed, 2 usage, 130 interrupted.
+    """Run one command and return its exit code: 0 done, 1 a problem or failure, 2 wrong usage, 130 interrupted.
 
-    Raises SystemExit after help and for wrong usage; and, from `run`, whatever the program raises.
+    Raises SystemExit after help and for wrong usage; for `run`, raises what the program raises.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     with _standard_streams():
         outcome = _outcome(arguments)
     if isinstance(outcome, int):
         return outcome
-    outcome()  # the program to run: what it raises is its own
-    return DONE
+    outcome()  # runs the program, and raises what it raises
+    return EXIT_DONE
 
 
 def _outcome(arguments: Sequence[str]) -> int | Callable[[], None]:
-    """Return a command's exit code, or for `run` the program to run; whatever fails is one line on standard error."""
+    """Return a command's exit code, or the program to run; an error is reported as one line on standard error."""
     try:
         try:
             parsed = parse(arguments)
@@ -44,41 +44,41 @@ def _outcome(arguments: Sequence[str]) -> int | Callable[[], None]:
         finally:
             sys.stdout.flush()
     except ConfigError as error:
-        return _complain(error, USAGE)
+        return _complain(error, EXIT_USAGE)
     except PycacheHookError as error:
-        return _complain(error, FAILED)
+        return _complain(error, EXIT_FAILED)
     except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
+        return _complain("interrupted", EXIT_INTERRUPTED)
     except OSError as error:
         return _failed(error)
 
 
 def _failed(error: OSError) -> int:
     if error.filename is not None:
-        return _complain(f"{error.filename}: {error.strerror}.", FAILED)
-    if isinstance(error, FileNotFoundError):  # of os.getcwd()
-        return _complain("The current directory does not exist any more.", FAILED)
-    with suppress(OSError, ValueError):  # what is still buffered must not fail again when the process exits
+        return _complain(f"{error.filename}: {error.strerror}.", EXIT_FAILED)
+    if isinstance(error, FileNotFoundError):  # raised by os.getcwd()
+        return _complain("The current directory does not exist any more.", EXIT_FAILED)
+    with suppress(OSError, ValueError):  # buffered output must not fail again when the process exits
         descriptor = os.open(os.devnull, os.O_WRONLY)
         os.dup2(descriptor, sys.stdout.fileno())
         os.close(descriptor)
-    if isinstance(error, BrokenPipeError):  # whoever read the output has had enough
-        return FAILED
-    return _complain(f"Standard output cannot be written to: {error.strerror or error}.", FAILED)
+    if isinstance(error, BrokenPipeError):  # the reader has closed the pipe on purpose
+        return EXIT_FAILED
+    return _complain(f"Standard output cannot be written to: {error.strerror or error}.", EXIT_FAILED)
 
 
 @contextmanager
 def _standard_streams() -> Iterator[None]:
-    """Have standard output and error lead somewhere: closed ones are None in Python."""
-    found = sys.stdout, sys.stderr
+    """Replace standard output and error if they are closed, which makes them None in Python."""
+    original = sys.stdout, sys.stderr
     with ExitStack() as opened:
         sys.stdout, sys.stderr = (
-            each or opened.enter_context(open(os.devnull, "w", encoding="utf-8")) for each in found
+            stream or opened.enter_context(open(os.devnull, "w", encoding="utf-8")) for stream in original
         )
         try:
             yield
         finally:
-            sys.stdout, sys.stderr = found
+            sys.stdout, sys.stderr = original
 
 
 def _complain(error: object, code: int) -> int:
@@ -99,13 +99,13 @@ def _run(parsed: argparse.Namespace) -> Callable[[], None]:
 
     given = flags(parsed)
     if given["force_write"] is None:
-        given["force_write"] = True  # whoever says `run` means it, whatever PYTHONDONTWRITEBYTECODE says
+        given["force_write"] = True  # `run` implies caching, even under PYTHONDONTWRITEBYTECODE
     _refuse_file(runtime.resolve(given, "flag", parsed.config))
-    chosen = [each for each in (parsed.module, parsed.code, parsed.script) if each]
+    chosen = [program for program in (parsed.module, parsed.code, parsed.script) if program]
     if len(chosen) != 1:
         raise ConfigError("Nothing to run: give a SCRIPT, -m MODULE or -c CODE.")
     installed = hook.install_from(given, "flag", parsed.config)
-    if installed.status != "writable" and not runtime.killed():
+    if installed.status != "writable" and not runtime.disabled_by_environment():
         complain(f"pycachehook: warning: {installed.reason}")
     from pycachehook.commands import run
 
@@ -133,23 +133,23 @@ def _enable(parsed: argparse.Namespace) -> int:
 
     refused = enable.refusals(options)
     if refused and options.strict:
-        return _complain(refused[0], FAILED)
+        return _complain(refused[0], EXIT_FAILED)
     if parsed.wheel is not None:
         return _write_wheel(parsed, options, refused)
     kept, dropped = enable.compare(enable.recorded_options(purelib), options)
     try:
         written = enable.enable(purelib, options, dry_run=parsed.dry_run)
     except OSError as error:
-        return _complain(f"The activation files cannot be written to {purelib}: {error.strerror}.", FAILED)
-    own = "" if "cache_dir" in options.chosen() else " (the default of whoever starts Python)"
+        return _complain(f"The activation files cannot be written to {purelib}: {error.strerror}.", EXIT_FAILED)
+    own = "" if "cache_dir" in options.chosen() else " (the default of the user who starts Python)"
     lines = [f"{'would write' if parsed.dry_run else 'wrote'} {path}" for path in written]
-    lines += [f"kept from the earlier `enable`: {each}" for each in kept]
-    lines += [f"no longer: {each}" for each in dropped]
+    lines += [f"kept from the earlier `enable`: {option}" for option in kept]
+    lines += [f"no longer: {option}" for option in dropped]
     for line in [] if parsed.quiet else [*lines, f"cache directory: {options.cache_dir}{own}"]:
         say(line)
     for reason in refused:
         complain(f"pycachehook: warning: {reason}")
-    return DONE
+    return EXIT_DONE
 
 
 def _write_wheel(parsed: argparse.Namespace, options: "Options", refused: Sequence[str]) -> int:
@@ -163,14 +163,14 @@ def _write_wheel(parsed: argparse.Namespace, options: "Options", refused: Sequen
         try:
             activation_wheel.write_wheel(folder, options)
         except OSError as error:
-            return _complain(f"The wheel cannot be written to {folder}: {error.strerror}.", FAILED)
+            return _complain(f"The wheel cannot be written to {folder}: {error.strerror}.", EXIT_FAILED)
     own = "" if "cache_dir" in options.chosen() else " (the default of whoever starts Python)"
     lines = [f"{'would write' if parsed.dry_run else 'wrote'} {path}", f"cache directory: {options.cache_dir}{own}"]
     for line in [] if parsed.quiet else lines:
         say(line)
     for reason in refused:
         complain(f"pycachehook: warning: {reason}")
-    return DONE
+    return EXIT_DONE
 
 
 def _disable(parsed: argparse.Namespace) -> int:
@@ -182,7 +182,7 @@ def _disable(parsed: argparse.Namespace) -> int:
     try:
         removed = enable.disable(purelib, dry_run=parsed.dry_run)
     except OSError as error:
-        return _complain(f"{error.filename} cannot be removed: {error.strerror}.", FAILED)
+        return _complain(f"{error.filename} cannot be removed: {error.strerror}.", EXIT_FAILED)
     lines = [f"{'would remove' if parsed.dry_run else 'removed'} {path}" for path in removed]
     for line in [] if parsed.quiet else lines or [f"nothing to remove in {purelib}"]:
         say(line)
@@ -191,7 +191,7 @@ def _disable(parsed: argparse.Namespace) -> int:
     if activation_wheel.is_installed(purelib):
         name = activation_wheel.DISTRIBUTION
         complain(f"pycachehook: warning: {name} is still installed in {purelib}: uninstall it, too.")
-    return DONE
+    return EXIT_DONE
 
 
 def _purelib() -> Any:
@@ -202,9 +202,9 @@ def _purelib() -> Any:
 
 
 def _in_environment(parsed: argparse.Namespace) -> int:
-    """Have the environment at `--prefix` run this command itself: it knows its own paths and its own Python.
+    """Run this command with the Python of the environment at `--prefix`, which knows its own paths.
 
-    With `-P`, nothing is imported from the current directory. Not with `-I`, which has the environment's options ignored.
+    `-P` prevents imports from the current directory; `-I` would also ignore the environment's options.
     """
     import subprocess
 
@@ -220,7 +220,7 @@ def _in_environment(parsed: argparse.Namespace) -> int:
 
 
 def _existing_cache(parsed: argparse.Namespace) -> "Options":
-    """Return the options in force, of which `cache_dir` is the directory that the command is about."""
+    """Return the resolved options; `cache_dir` is the existing directory that the command works on."""
     from pycachehook import runtime
 
     options = runtime.resolve({"cache_dir": parsed.cache_dir}, "flag", parsed.config)
@@ -234,9 +234,9 @@ def _verify(parsed: argparse.Namespace) -> int:
     from pycachehook.commands import verify
 
     options = _existing_cache(parsed)
-    outcome = verify.verify(options.cache_dir, allow_shared=options.allow_shared, fix=parsed.fix)
+    outcome = verify.verify_cache(options.cache_dir, allow_shared=options.allow_shared, fix=parsed.fix)
     printing.verified(options.cache_dir, outcome, as_json=parsed.json)
-    return FAILED if outcome.bad else DONE
+    return EXIT_FAILED if outcome.bad else EXIT_DONE
 
 
 def _prune(parsed: argparse.Namespace) -> int:
@@ -247,19 +247,19 @@ def _prune(parsed: argparse.Namespace) -> int:
     outcome = prune.prune(cache_dir, limits, dry_run=parsed.dry_run)
     if parsed.json:
         say_json(outcome.as_dict())
-        return DONE
+        return EXIT_DONE
     if not outcome.marked:
-        say(f"nothing to prune: {cache_dir} holds no entry of pycachehook's yet")
-        return DONE
+        say(f"nothing to prune: {cache_dir} has no entry of pycachehook yet")
+        return EXIT_DONE
     if parsed.dry_run:
         for path, reason in outcome.removed:
             say(f"{path}: {reason}")
     verb = "would remove" if parsed.dry_run else "removed"
     removed = f"{printing.counted(len(outcome.removed), 'file')}, {printing.human(outcome.removed_bytes)}"
-    say(f"{verb} {removed}; {printing.counted(outcome.files, 'file')}, {printing.human(outcome.bytes)} stay")
+    say(f"{verb} {removed}; {printing.counted(outcome.files, 'file')}, {printing.human(outcome.bytes)} remain")
     if limits == prune.Limits():
         say("no limit was given: see --max-size, --max-files, --max-age and --orphans")
-    return DONE
+    return EXIT_DONE
 
 
 def _clear(parsed: argparse.Namespace) -> int:
@@ -272,18 +272,18 @@ def _clear(parsed: argparse.Namespace) -> int:
     if outcome.removed and not parsed.dry_run:
         if not (parsed.yes or _is_confirmed(f"Remove {what}, from {cache_dir}?")):
             say("nothing removed")
-            return FAILED
+            return EXIT_FAILED
         outcome = prune.prune(cache_dir, everything)
         what = f"{printing.counted(len(outcome.removed), 'file')}, {printing.human(outcome.removed_bytes)}"
     if parsed.json:
         say_json({"cache_dir": cache_dir, **outcome.as_dict()})
     else:
         say(f"{cache_dir}: {'would remove' if parsed.dry_run else 'removed'} {what}")
-    return DONE
+    return EXIT_DONE
 
 
 def _is_confirmed(question: str) -> bool:
-    """Ask on the terminal; raises ConfigError where there is none."""
+    """Ask on the terminal; raises ConfigError if there is none."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigError("Nothing is removed without a confirmation: give --yes.")
     sys.stderr.write(f"{visible(question)} [y/N] ")
@@ -293,7 +293,7 @@ def _is_confirmed(question: str) -> bool:
 
 def _help(parsed: argparse.Namespace) -> int:
     show_help(parsed.words)
-    return DONE
+    return EXIT_DONE
 
 
 def _precompile(parsed: argparse.Namespace) -> int:
@@ -302,7 +302,7 @@ def _precompile(parsed: argparse.Namespace) -> int:
 
     given = flags(parsed)
     if given["force_write"] is None:
-        given["force_write"] = True  # whoever says `precompile` means it
+        given["force_write"] = True  # `precompile` implies writing
     options = runtime.resolve(given, "flag", parsed.config)
     _refuse_file(options)
     files = precompile.sources(parsed.paths, parsed.distribution, parsed.module, parsed.exclude)
@@ -312,11 +312,13 @@ def _precompile(parsed: argparse.Namespace) -> int:
     if parsed.json:
         say_json({"cache_dir": options.cache_dir, **outcome.as_dict()})
     else:
-        printing.troubles(outcome)
+        printing.problems(outcome)
         left = f", {outcome.excluded} excluded by rules" if outcome.excluded else ""
-        counts = f"{outcome.compiled} compiled, {outcome.valid} valid already{left}{printing.troubles_counted(outcome)}"
+        counts = (
+            f"{outcome.compiled} compiled, {outcome.valid} valid already{left}{printing.counts_of_problems(outcome)}"
+        )
         say(f"{options.cache_dir}: {counts}")
-    return FAILED if outcome.failed else DONE
+    return EXIT_FAILED if outcome.failed else EXIT_DONE
 
 
 def _archive(parsed: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""A parser with short errors that say what was meant, and the part of `run`'s arguments that is the program's."""
+"""An argument parser with one-line errors and suggestions, and the separation of a program's arguments."""
 
 import argparse
 import sys
@@ -7,13 +7,13 @@ from typing import Any, NoReturn
 
 from pycachehook.terminal import visible
 
-from .printing import USAGE, columns, complain
+from .printing import EXIT_USAGE, columns, complain
 
-_NARROWEST = 40  # columns: below that, lines are left to the terminal
+_NARROWEST = 40  # columns; on a narrower terminal lines are not wrapped further
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Wraps between words only, however narrow the terminal is."""
+    """A help formatter that breaks lines between words only, however narrow the terminal is."""
 
     def __init__(self, prog: str, **more: Any) -> None:
         width = max(columns() - 2, _NARROWEST)
@@ -40,26 +40,26 @@ def _wrapped(text: str, width: int, indent: str) -> list[str]:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line: what is wrong, what may have been meant, and where the usage is shown."""
+    """A parser whose errors are one line: what is wrong, a suggestion, and how to see the usage."""
 
     def __init__(self, **more: Any) -> None:
         super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **more)
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Print help and the like; an error of the stream is raised, unlike in argparse, which hides it."""
+        """Print help and the like; unlike in argparse, an error of the stream is raised."""
         (file or sys.stderr).write(message)
 
     def error(self, message: str) -> NoReturn:
-        """Print one line on standard error, and exit with code 2."""
+        """Print one line on standard error and exit with code 2."""
         end = "" if message.endswith("?") else "."
         complain(f"{self.prog.split()[0]}: error: {visible(message)}{end} See `{self.prog} --help`.")
-        sys.exit(USAGE)
+        sys.exit(EXIT_USAGE)
 
     def refuse(self, arguments: Sequence[str]) -> NoReturn:
-        """Print that these arguments are not known, with the option that may have been meant, and exit with code 2."""
-        known = [each for each in self._option_string_actions if each.startswith("--")]
-        names = (each.partition("=")[0] for each in arguments)
-        meant = next((found for name in names if name.startswith("-") and (found := suggestion(name, known))), "")
+        """Print that these arguments are unknown, with a similar option if there is one, and exit with code 2."""
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        names = (argument.partition("=")[0] for argument in arguments)
+        meant = next((hint for name in names if name.startswith("-") and (hint := suggestion(name, known))), "")
         self.error(f"unrecognized arguments: {' '.join(arguments)}{meant}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -71,15 +71,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:
-    """Return which of the `known` words may have been meant, as the end of a sentence; else nothing."""
+    """Return the most similar of the `known` words as the end of a sentence, or ""."""
     from difflib import get_close_matches
 
-    found = get_close_matches(word, known, 1)
-    return f"; did you mean {found[0]}?" if found else ""
+    matches = get_close_matches(word, known, 1)
+    return f"; did you mean {matches[0]}?" if matches else ""
 
 
 class Suggested(tuple[str, ...]):
-    """The values of an option that help and completion show. Any value passes: `config` says what is wrong with it."""
+    """The values of an option for help and completion. It accepts any value, because `config` reports wrong ones."""
 
     __slots__ = ()
 
@@ -88,22 +88,22 @@ class Suggested(tuple[str, ...]):
 
 
 def split_program(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the arguments of `run` itself, and those of the program as `{"script" | "module" | "code": [...]}`.
+    """Separate the arguments of `run` from those of the program, as `{"script" | "module" | "code": [...]}`.
 
-    As with `python`, the program begins at `-m` or `-c`, with its value behind it or in the same word, or at the first
-    word that is no option; a `--` may stand before a script.
+    As for `python`, the program begins at `-m` or `-c`, whose value is the next word or the rest of the same word, or
+    at the first word that is not an option. A `--` may precede a script.
     """
-    actions = parser._option_string_actions  # noqa: SLF001 -- argparse tells it in no other way
-    at = 0
-    while at < len(arguments):
-        word = arguments[at]
+    actions = parser._option_string_actions  # noqa: SLF001 -- argparse has no public access to it
+    index = 0
+    while index < len(arguments):
+        word = arguments[index]
         if word == "--":
-            return [*arguments[:at]], {"script": [*arguments[at + 1 :]]}
+            return [*arguments[:index]], {"script": [*arguments[index + 1 :]]}
         if word == "-" or not word.startswith("-"):
-            return [*arguments[:at]], {"script": [*arguments[at:]]}
+            return [*arguments[:index]], {"script": [*arguments[index:]]}
         if word[:2] in ("-m", "-c"):
             joined = [word[2:]] if word[2:] else []
-            return [*arguments[:at]], {"module" if word[1] == "m" else "code": [*joined, *arguments[at + 1 :]]}
+            return [*arguments[:index]], {"module" if word[1] == "m" else "code": [*joined, *arguments[index + 1 :]]}
         action = actions.get(word)
-        at += 2 if action is not None and action.nargs is None else 1
+        index += 2 if action is not None and action.nargs is None else 1
     return [*arguments], {}

@@ -1,8 +1,7 @@
-"""How commands show things: tables and progress by rich on a terminal, where it is installed, and plain lines elsewhere.
+"""Output of the commands: tables and progress by rich on a terminal, if it is installed; plain lines elsewhere.
 
-All output of the commands goes through this module: file names, code and messages may hold control characters, which
-`say` and `complain` show as escapes; `say_json` prints data exactly. Rich itself honours NO_COLOR
-(https://no-color.org).
+All output of the commands goes through this module. File names, code and messages may contain control characters, which
+`say` and `complain` escape; `say_json` prints data exactly. Rich itself honours NO_COLOR (https://no-color.org).
 """
 
 import os
@@ -14,14 +13,14 @@ from typing import Any, Literal, TextIO
 from pycachehook.terminal import visible
 
 KIBI = 1024
-DONE, FAILED, USAGE = 0, 1, 2  # exit codes
-INTERRUPTED = 130  # as a shell tells of SIGINT
-_COLUMNS = 80  # where nothing tells how many
-_NARROWEST = 20  # columns that lines are wrapped for
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2  # exit codes
+EXIT_INTERRUPTED = 130  # as shells report SIGINT
+_COLUMNS = 80  # if the width is unknown
+_NARROWEST = 20  # columns to which lines are wrapped at least
 
 
 def human(size: float) -> str:
-    """Return a number of bytes in the unit that suits it, 1024-based."""
+    """Return a number of bytes in a suitable unit, 1024-based."""
     units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
     while size >= KIBI and len(units) > 1:
         size /= KIBI
@@ -30,26 +29,26 @@ def human(size: float) -> str:
 
 
 def columns() -> int:
-    """Return the width of the terminal as `shutil` does, whose import costs as much as a short command."""
+    """Return the width of the terminal as `shutil` does, whose import takes as long as a short command."""
     try:
-        found = int(os.environ.get("COLUMNS", ""))
+        columns = int(os.environ.get("COLUMNS", ""))
     except ValueError:
-        found = 0
-    if found <= 0:
+        columns = 0
+    if columns <= 0:
         try:
-            found = os.get_terminal_size(sys.__stdout__.fileno()).columns if sys.__stdout__ else 0
+            columns = os.get_terminal_size(sys.__stdout__.fileno()).columns if sys.__stdout__ else 0
         except (OSError, ValueError):
-            found = 0
-    return found or _COLUMNS
+            columns = 0
+    return columns or _COLUMNS
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
-    """Return a number with what it counts."""
+    """Return a number with the noun for what it counts."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def age(seconds: int) -> str:
-    """Return a time in the largest unit of which there are two."""
+    """Return a time in the largest unit of which there are at least two."""
     for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= 2 * size:
             return counted(seconds // size, unit)
@@ -62,7 +61,7 @@ def say(text: object = "") -> None:
 
 
 def say_wrapped(text: str, indent: str = "") -> None:
-    """Print a paragraph: one line, or on a terminal as many as its width needs, without breaking words."""
+    """Print a paragraph as one line, or on a terminal wrapped to its width without breaking words."""
     if not sys.stdout.isatty():
         say(indent + text)
         return
@@ -98,13 +97,13 @@ def _print(text: object, stream: TextIO) -> None:
 
 
 def representable(text: str, stream: TextIO) -> str:
-    """Return `text` with characters that the stream's encoding lacks as escapes."""
+    """Return `text` with characters that the stream's encoding lacks replaced by escapes."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def troubles(outcome: Any) -> None:
-    """Print what a `Precompiled` or a `Built` has of sources that are not among what was compiled, a line each."""
+def problems(outcome: Any) -> None:
+    """Print one line for each source of a `Precompiled` or `Built` that was not compiled, and each warning."""
     for line in outcome.warnings:
         complain(line)
     for path, error in outcome.failed:
@@ -113,8 +112,8 @@ def troubles(outcome: Any) -> None:
         say(f"{path}: skipped: {reason}")
 
 
-def troubles_counted(outcome: Any) -> str:
-    """Return how many there are of each, for the end of a line of counts."""
+def counts_of_problems(outcome: Any) -> str:
+    """Return the numbers of these sources, as the end of a line of counts."""
     counts = {
         "skipped": len(outcome.skipped),
         "broken on purpose": outcome.broken_on_purpose,
@@ -124,7 +123,7 @@ def troubles_counted(outcome: Any) -> str:
 
 
 def verified(where: str, outcome: Any, *, as_json: bool) -> None:
-    """Print a `verify.Verified` of a cache or an archive: what is bad, and the counts."""
+    """Print the bad files and the counts in a `verify.Verified` of a cache or an archive."""
     if as_json:
         say_json(outcome.as_dict())
         return
@@ -136,18 +135,18 @@ def verified(where: str, outcome: Any, *, as_json: bool) -> None:
 
 
 def facts(values: Mapping[str, object]) -> None:
-    """Print names and values, one line for each; on a narrow terminal a value goes on below itself."""
+    """Print names and values, one per line; on a narrow terminal long values are wrapped."""
     for name, value in values.items():
         say_wrapped(f"{name:18} {value}") if " " not in name else say(f"{name:18} {value}")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table whose first column is text and whose others are numbers; nothing if it has no rows."""
-    cells = [[representable(visible(str(each)), sys.stdout) for each in row] for row in rows]
+    cells = [[representable(visible(str(cell)), sys.stdout) for cell in row] for row in rows]
     if not cells:
         return
     say()
-    widths = [max(len(row[place]) for row in (list(header), *cells)) for place in range(len(header))]
+    widths = [max(len(row[column]) for row in (list(header), *cells)) for column in range(len(header))]
     least = sum(widths[1:]) + len(header[0]) + 2 * len(header)
     if sys.stdout.isatty() and least <= columns():
         try:
@@ -159,8 +158,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
             pass
         else:
             drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-            for place, name in enumerate(header):
-                number = place > 0
+            for column, name in enumerate(header):
+                number = column > 0
                 justify: Literal["left", "right"] = "right" if number else "left"
                 drawn.add_column(name, justify=justify, overflow="fold", no_wrap=number, min_width=len(name))
             for row in cells:
@@ -174,7 +173,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 @contextmanager
 def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[], object]]:
-    """Show a progress bar on a terminal, if rich is there; yield what is to be called at each step."""
+    """Show a progress bar on a terminal if rich is installed; yield a function to call at each step."""
     if not quiet and sys.stderr.isatty():
         try:
             from rich.console import Console
@@ -191,7 +190,7 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[], obj
 
 @contextmanager
 def transfer(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], object]]:
-    """Show a transfer on a terminal, if rich is there; yield what is told how many bytes came, and come in all."""
+    """Show a transfer on a terminal if rich is installed; yield a function to call with new bytes and total bytes."""
     if not quiet and sys.stderr.isatty():
         try:
             from rich.console import Console
@@ -208,11 +207,11 @@ def transfer(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], object]
 
 
 def code_tree(tree: dict[str, Any], depth: int = 0) -> None:
-    """Print what `inspection.inspect` tells of a code object and of all those inside it."""
+    """Print the part of `inspect.inspect` about a code object and all nested ones."""
     say(f"{'  ' * depth}{tree['name']}  line {tree['line']}, {tree['bytes']} bytes of code")
     for label in ("names", "constants"):
         text = ", ".join(tree[label])
         if text:
             say(f"{'  ' * depth}    {label}: {text}")
-    for each in tree["inside"]:
-        code_tree(each, depth + 1)
+    for nested in tree["inside"]:
+        code_tree(nested, depth + 1)

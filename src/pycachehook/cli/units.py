@@ -1,4 +1,4 @@
-"""What a number, a size and an age look like on the command line; each raises `ArgumentTypeError` for what is none."""
+"""The syntax of numbers, sizes and ages on the command line; a wrong value raises `ArgumentTypeError`."""
 
 import argparse
 
@@ -15,7 +15,7 @@ def _number_and_unit(text: str, units: dict[str, int], what: str) -> int:
 
 
 def size(text: str) -> int:
-    """Return the bytes that a size such as `500M` is."""
+    """Return the number of bytes in a size such as `500M`."""
     return _number_and_unit(text, {"K": KIBI, "M": KIBI**2, "G": KIBI**3, "T": KIBI**4}, "a size, such as 500M")
 
 
@@ -33,5 +33,5 @@ def jobs(text: str) -> int:
 
 
 def age(text: str) -> int:
-    """Return the seconds that a time such as `30d` is."""
+    """Return the number of seconds in a time such as `30d`."""
     return _number_and_unit(text, {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}, "a time, such as 30d")

@@ -1,1 +1,1 @@
-"""One module per command: functions that return data and print nothing."""
+"""The commands, one module each: functions that return data and print nothing."""

@@ -53,7 +53,7 @@ def write_wheel(directory: Path, options: Options) -> Path:
 
 
 def is_installed(purelib: Path) -> bool:
-    """Say whether such a wheel is installed in the directory `purelib`."""
+    """Return whether such a wheel is installed in the directory `purelib`."""
     return any(purelib.glob(WHEELS))
 
 

@@ -35,7 +35,7 @@ _STATEMENT = re.compile(
     rb"|import[ \t]+(?P<modules>[^\n#;]+))"
 )
 _NAME = re.compile(rb"(?:^|,)\s*([.\w]+)")
-# Blocks at the top level that do not run at an import, or seldom: an `except` holds what stands in for a module.
+# Blocks at the top level that do not run at an import, or rare_keys: an `except` holds what stands in for a module.
 _NOT_RUN = re.compile(rb"async\b|def\b|class\b|@|except\b|if\b.*(?:TYPE_CHECKING|__name__|win32|emscripten|\bnt\b)")
 _CHECKED_EVERY = 0.005  # seconds between two looks at what has come from the program
 
@@ -144,7 +144,7 @@ class Worker:
             with open(path, "rb") as file:
                 source = file.read()
             package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
-            wanted = [*dict.fromkeys(each for each in imported(source, package) if each not in self._seen)]
+            wanted = [*dict.fromkeys(imported for imported in imported(source, package) if imported not in self._seen)]
             shift = self._number % len(wanted) if wanted else 0
             self.todo += [(each, False) for each in wanted[-shift:] + wanted[:-shift]]
 
@@ -199,18 +199,18 @@ def imported(source: bytes, package: str) -> Iterator[str]:
         if statement is None or (source[start] in b" \t" and not _block_runs(source, start)):
             continue
         if statement["modules"] is not None:
-            for each in _NAME.findall(statement["modules"]):
-                yield from _with_parents(each.decode())
+            for findall in _NAME.findall(statement["modules"]):
+                yield from _with_parents(findall.decode())
         else:
             base = _absolute(statement["base"].decode(), package)
             if base:
                 yield from _with_parents(base)
-                for each in _NAME.findall(statement["names"].strip(b"()")):
-                    yield f"{base}.{each.decode()}"
+                for findall in _NAME.findall(statement["names"].strip(b"()")):
+                    yield f"{base}.{findall.decode()}"
 
 
 def _block_runs(source: bytes, start: int) -> bool:
-    """Say whether the block at the top level that the line at `start` is in runs at an import."""
+    """Return whether the block at the top level that the line at `start` is in runs at an import."""
     while start > 0:
         start = source.rfind(b"\n", 0, start - 1) + 1
         if source[start] not in b" \t\r\n#)":

@@ -1,4 +1,7 @@
-"""Writing an archive: every source of some roots, compiled, in one file. `pycachehook archive build`; see `archive_format`."""
+"""Building of archives: all sources of some roots, compiled, in one file. `pycachehook archive build`.
+
+The file format is described in `archive_format`.
+"""
 
 import hashlib
 import io
@@ -22,24 +25,24 @@ from pycachehook.pyc import CHECKED_HASH
 from pycachehook.system import READ_FLAGS, read_file
 
 from .archive_entries import compiled
-from .precompile import FAILED, SKIPPED, seldom
+from .precompile import FAILED, SKIPPED, rare_keys
 from .recording import lines
 
-LEFT_OUT = ("__pycache__", "site-packages", "dist-packages")  # roots of their own, below another
+LEFT_OUT = ("__pycache__", "site-packages", "dist-packages")  # separate roots, below another
 ALIGNMENT = 16
-ALIGNMENT_EXTRA = 0xD935  # the extra field that Android's zipalign made for this
+ALIGNMENT_EXTRA = 0xD935  # the extra field that Android's zipalign uses for alignment
 EPOCH = (1980, 1, 1, 0, 0, 0)
-PART = 1 << 20  # bytes read at once
+READ_SIZE = 1 << 20  # bytes per read
 
-Position = tuple[int, int, bytes]  # of something in the index: offset, size and hash
-Place = tuple[int, int]  # an entry's offset and size in bytes
+Position = tuple[int, int, bytes]  # offset, size and hash of an object in the index
+Extent = tuple[int, int]  # an entry's offset and size in bytes
 
 
 @dataclass
 class Built:
-    """How many entries an archive has, of how many bytes in all, and the sources that are not in it, with the reason.
+    """The result of a build: number and total size in bytes of the entries, and the sources without one, with reasons.
 
-    `skipped`, `broken_on_purpose` and `warnings` are what they are in `Precompiled`.
+    `skipped`, `broken_on_purpose` and `warnings` have the same meaning as in `Precompiled`.
     """
 
     path: str
@@ -51,37 +54,37 @@ class Built:
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
-        """Return the same as plain data, as `archive build --json` prints it."""
+        """Return the result as plain data, as printed by `archive build --json`."""
         failed = [{"path": path, "error": error} for path, error in self.failed]
         return {
             "path": self.path,
             "entries": self.entries,
             "bytes": self.bytes,
             "failed": failed,
-            **seldom(self.skipped, self.broken_on_purpose, self.warnings),
+            **rare_keys(self.skipped, self.broken_on_purpose, self.warnings),
         }
 
 
 @dataclass(frozen=True)
-class Root:
-    """A directory that the archive covers: its name, where it lies now, and where to look for it, if its name is its own."""
+class BuildRoot:
+    """A directory that the archive covers: name, path, and recorded location unless the name is a standard one."""
 
     name: str
-    place: str
+    directory: str
     location: str = ""
 
     def relative(self, path: str) -> str:
-        """Return a path from here, with `/`."""
-        return os.path.relpath(path, self.place).replace(os.sep, "/")
+        """Return `path` relative to the root, with `/` as the separator."""
+        return os.path.relpath(path, self.directory).replace(os.sep, "/")
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be written: files in their order, of which the first `profiled` are those that a start needs."""
+    """The input of a build: the files in order, the first `profiled` of which a recorded start used."""
 
     files: Sequence[str]
     profiled: int
-    roots: Sequence[Root]
+    roots: Sequence[BuildRoot]
     mode: str
     jobs: int
     cache: dict[str, Any] | None
@@ -99,13 +102,13 @@ def build(
     force: bool = False,
     progress: Callable[[], object] = lambda: None,
 ) -> Built:
-    """Write the archive `out` with the entries of the sources `files`, and return what became of it.
+    """Write the archive `out` with the entries of the sources `files`, and return the result.
 
-    `paths` are directories of the application's own, which become roots; other files lie in the named roots. The
-    sources in `profile` come first, in its order. Code comes from the cache that the option values `cache` name, where
-    it has a valid entry. Two builds from the same input give the same bytes, whatever is cached. The file appears
-    whole, by rename; it replaces only an archive, or with `force` any file. Raises `PycacheHookError` if it cannot be
-    written, or a file lies in no root.
+    `paths` are directories of the application, which become roots; all other files must be in the named roots. The
+    sources in `profile` come first, in the order given there. Code is taken from the caches that the option values
+    `cache` configure if they have a valid entry. The same input always gives the same bytes, whatever is cached. The
+    file appears by rename when it is complete. It replaces only an archive, or with `force` any file. Raises
+    `PycacheHookError` if it cannot be written, or if a file is in no root.
     """
     out = os.path.abspath(out)
     _refuse_to_replace(out, force=force)
@@ -123,7 +126,7 @@ def build(
             umask = os.umask(0)
             os.umask(umask)
             os.chmod(temporary, 0o644 & ~umask)
-            _refuse_to_replace(out, force=force)  # others may have put something there meanwhile
+            _refuse_to_replace(out, force=force)  # another process may have created a file since
             os.replace(temporary, out)
         except BaseException:
             os.unlink(temporary)
@@ -134,7 +137,7 @@ def build(
 
 
 def _refuse_to_replace(out: str, *, force: bool) -> None:
-    """Raise `PycacheHookError` if something is at `out` that is no archive; `force` is about files and links."""
+    """Raise `PycacheHookError` if `out` exists and is no archive; with `force`, other files and links are accepted."""
     try:
         mode = os.lstat(out).st_mode
     except FileNotFoundError:
@@ -145,38 +148,38 @@ def _refuse_to_replace(out: str, *, force: bool) -> None:
     else:
         why, replaceable = "is no regular file", force and stat.S_ISLNK(mode)
     if not replaceable:
-        mend = "; --force replaces it" if stat.S_ISREG(mode) or stat.S_ISLNK(mode) else ""
-        raise PycacheHookError(f"{out} {why}, and is left as it is{mend}.")
+        remedy = "; --force replaces it" if stat.S_ISREG(mode) or stat.S_ISLNK(mode) else ""
+        raise PycacheHookError(f"{out} {why}, and is left as it is{remedy}.")
 
 
 def _is_archive(path: str) -> bool:
     with open(path, "rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - archive_format.TAIL_SIZE))
-        return file.read(len(archive_format.FORMAT)) == archive_format.FORMAT
+        return file.read(len(archive_format.ARCHIVE_FORMAT)) == archive_format.ARCHIVE_FORMAT
 
 
 def read_profile(path: str) -> list[str]:
-    """Return the sources that `run --record` wrote to `path`; raises `PycacheHookError` if it cannot be read."""
+    """Return the sources that `run --record` has written to `path`; raises `PycacheHookError` if it cannot be read."""
     try:
         return lines(read_file(path, READ_FLAGS)[0])
     except (OSError, ValueError) as error:
         raise PycacheHookError(f"The profile {path} cannot be read: {getattr(error, 'strerror', error)}.") from None
 
 
-def _roots(out: str, files: Iterable[str], paths: Iterable[str]) -> list[Root]:
-    """Return the roots in which the files lie, those that lie in another first."""
-    known = [Root(name, place) for name, place in named_roots().items()]
+def _roots(out: str, files: Iterable[str], paths: Iterable[str]) -> list[BuildRoot]:
+    """Return the roots that contain the files, nested roots before those around them."""
+    known = [BuildRoot(name, directory) for name, directory in named_roots().items()]
     number = 0
     for path in paths:
-        place = os.path.abspath(path)
-        place = place if os.path.isdir(place) else os.path.dirname(place)
-        if not any(_inside(place, root.place) for root in known):
+        directory = os.path.abspath(path)
+        directory = directory if os.path.isdir(directory) else os.path.dirname(directory)
+        if not any(_inside(directory, root.directory) for root in known):
             number += 1
-            inside = _inside(place, os.path.dirname(out))
-            location = os.path.relpath(place, os.path.dirname(out)) if inside else place
-            known.append(Root("application" if number == 1 else f"application-{number}", place, location))
-    known.sort(key=lambda root: -len(root.place))
-    used: dict[Root, None] = {}
+            inside = _inside(directory, os.path.dirname(out))
+            location = os.path.relpath(directory, os.path.dirname(out)) if inside else directory
+            known.append(BuildRoot("application" if number == 1 else f"application-{number}", directory, location))
+    known.sort(key=lambda root: -len(root.directory))
+    used: dict[BuildRoot, None] = {}
     for path in files:
         root = _root_of(path, known)
         if root is None:
@@ -185,18 +188,18 @@ def _roots(out: str, files: Iterable[str], paths: Iterable[str]) -> list[Root]:
     return [root for root in known if root in used]
 
 
-def _inside(path: str, place: str) -> bool:
-    return path == place or path.startswith(place.rstrip(os.sep) + os.sep)
+def _inside(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip(os.sep) + os.sep)
 
 
-def _root_of(path: str, roots: Iterable[Root]) -> Root | None:
-    return next((root for root in roots if _inside(path, root.place)), None)
+def _root_of(path: str, roots: Iterable[BuildRoot]) -> BuildRoot | None:
+    return next((root for root in roots if _inside(path, root.directory)), None)
 
 
 def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built) -> None:
     tag, level = sys.implementation.cache_tag, sys.flags.optimize
     suffix = archive_format.suffix_of(tag, level)
-    places: dict[str, Place] = {}
+    extents: dict[str, Extent] = {}
     start = 0
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as whole:
         with compiled(plan.files, plan.mode, plan.cache, plan.jobs) as outcomes:
@@ -212,7 +215,7 @@ def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built)
                 root = _root_of(path, plan.roots)
                 assert root is not None
                 name = f"{root.name}/{root.relative(path).removesuffix('.py')}{suffix}"
-                places[path] = _add(whole, file, name, data), len(data)
+                extents[path] = _add(whole, file, name, data), len(data)
                 built.entries += 1
                 if number < plan.profiled:
                     start = file.tell()
@@ -222,8 +225,8 @@ def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built)
             (
                 root.name,
                 root.location,
-                hash_of_names(root.place, os.path.basename(built.path)),
-                _branches(root, places, index, base, {each.place for each in plan.roots}),
+                hash_of_names(root.directory, os.path.basename(built.path)),
+                _branches(root, extents, index, base, {root.directory for root in plan.roots}),
             )
             for root in plan.roots
         )
@@ -236,10 +239,10 @@ def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built)
 
 
 def _add(whole: zipfile.ZipFile, file: Any, name: str, data: bytes) -> int:
-    """Add a member whose bytes begin at a multiple of `ALIGNMENT`, and return where they begin."""
+    """Add a member whose data is aligned to `ALIGNMENT`, and return the offset of the data."""
     position = file.tell()
     info = zipfile.ZipInfo(name, EPOCH)
-    info.create_system = 3  # whose permissions follow
+    info.create_system = 3  # Unix, so that the following permissions count
     info.external_attr = 0o100644 << 16
     info.extra = _padding(position, name)
     whole.writestr(info, data)
@@ -254,7 +257,7 @@ def _padding(position: int, name: str) -> bytes:
     missing = -(position + 30 + len(_name_bytes(name))) % ALIGNMENT
     if missing == 0:
         return b""
-    if missing < 4:  # noqa: PLR2004 -- an extra field begins with its number and size, two bytes each
+    if missing < 4:  # noqa: PLR2004 -- an extra field begins with its id and size, two bytes each
         missing += ALIGNMENT
     return ALIGNMENT_EXTRA.to_bytes(2, "little") + (missing - 4).to_bytes(2, "little") + bytes(missing - 4)
 
@@ -264,22 +267,22 @@ def _name_bytes(name: str) -> bytes:
 
 
 def _branches(
-    root: Root, places: dict[str, Place], index: io.BytesIO, base: int, roots: Collection[str]
+    root: BuildRoot, extents: dict[str, Extent], index: io.BytesIO, base: int, roots: Collection[str]
 ) -> dict[str, Position]:
-    """Add the listings of the root to `index`, and where they are; return where that is, by the first name of paths.
+    """Append the root's listings and their positions to `index`; return the position of the positions, by branch.
 
-    What lies in another of the `roots` is for that one alone to say: it may no longer be what it was.
+    Directories below another of the `roots` are recorded for that root only, because only its listing hash covers them.
     """
     branches: dict[str, dict[str, Position]] = {}
-    for folder, folders, names in os.walk(root.place):
-        folders[:] = sorted(each for each in folders if each not in LEFT_OUT)
-        others = [each for each in folders if os.path.join(folder, each) in roots]
-        listing = _listing(folder, folders, names, places)
+    for folder, folders, names in os.walk(root.directory):
+        folders[:] = sorted(name for name in folders if name not in LEFT_OUT)
+        others = [name for name in folders if os.path.join(folder, name) in roots]
+        listing = _listing(folder, folders, names, extents)
         if others:
             listing = dict(sorted({**listing, **dict.fromkeys(others, False)}.items()))
-            folders[:] = [each for each in folders if each not in others]
-        if listing or folder == root.place:
-            relative = "" if folder == root.place else root.relative(folder)
+            folders[:] = [name for name in folders if name not in others]
+        if listing or folder == root.directory:
+            relative = "" if folder == root.directory else root.relative(folder)
             branches.setdefault(relative.partition("/")[0], {})[relative] = _append(listing, index, base)
     return {name: _append(listed, index, base) for name, listed in branches.items()}
 
@@ -291,48 +294,48 @@ def _append(value: Any, index: io.BytesIO, base: int) -> Position:
     return position
 
 
-def _listing(folder: str, folders: Sequence[str], names: Sequence[str], places: dict[str, Place]) -> dict[str, Any]:
-    """Return what can be imported from a directory, by name, as `FileFinder` would find it there."""
-    found: dict[str, Any] = {}
+def _listing(folder: str, folders: Sequence[str], names: Sequence[str], extents: dict[str, Extent]) -> dict[str, Any]:
+    """Return the importable names in a directory with their records, with the precedence of `FileFinder`."""
+    listing: dict[str, Any] = {}
     suffixes = [*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES]  # in the order of `FileFinder`'s loaders
     for suffix in reversed(suffixes):
         for name in names:
             stem = name.removesuffix(suffix)
             if stem != name and "." not in stem:
-                found[stem] = _record(os.path.join(folder, name), suffix, places)
+                listing[stem] = _record(os.path.join(folder, name), suffix, extents)
     for name in folders:
         inside = os.path.join(folder, name)
-        first = next((each for each in suffixes if os.path.isfile(os.path.join(inside, f"__init__{each}"))), None)
+        first = next((suffix for suffix in suffixes if os.path.isfile(os.path.join(inside, f"__init__{suffix}"))), None)
         if first is not None:
-            position = places.get(os.path.join(inside, "__init__.py")) if first == ".py" else None
-            found[name] = position is not None and (*position, True)
-        elif name not in found:  # a part of a namespace package
-            found[name] = False
-    return dict(sorted(found.items()))
+            position = extents.get(os.path.join(inside, "__init__.py")) if first == ".py" else None
+            listing[name] = position is not None and (*position, True)
+        elif name not in listing:  # a part of a namespace package
+            listing[name] = False
+    return dict(sorted(listing.items()))
 
 
-def _record(path: str, suffix: str, places: dict[str, Place]) -> Any:
+def _record(path: str, suffix: str, extents: dict[str, Extent]) -> Any:
     if suffix in EXTENSION_SUFFIXES:
         return os.path.isfile(path) and suffix
-    position = places.get(path)
+    position = extents.get(path)
     return position is not None and (*position, False)
 
 
 def _sign(file: Any) -> None:
-    """Put the digest of all that precedes it in the place of the last 64 bytes."""
+    """Replace the last 64 bytes of the file by the digest of all bytes before them."""
     digest = digest_of(file, file.seek(0, os.SEEK_END) - 64)
     file.write(digest.encode())
 
 
 def digest_of(file: Any, end: int) -> str:
-    """Return the BLAKE2b digest, 64 hexadecimal digits, of a file's first `end` bytes; leaves the file there."""
+    """Return the BLAKE2b digest of a file's first `end` bytes, 64 hexadecimal digits, and leave the file there."""
     digest = hashlib.blake2b(digest_size=32)
     file.seek(0)
-    left = end
-    while left:
-        part = file.read(min(PART, left))
+    remaining = end
+    while remaining:
+        part = file.read(min(READ_SIZE, remaining))
         if not part:
             break
         digest.update(part)
-        left -= len(part)
+        remaining -= len(part)
     return digest.hexdigest()

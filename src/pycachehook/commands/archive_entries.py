@@ -1,4 +1,4 @@
-"""The entries of an archive: each source's code, from a valid entry of a cache or compiled."""
+"""The entries of a new archive: the code of each source, taken from a valid cache entry or compiled."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,19 +11,19 @@ from pycachehook._compat import note_warnings, source_hash, source_to_code
 from pycachehook.system import READ_FLAGS, read_file
 
 from .cached_code import CachedCode, normalized
-from .precompile import FAILED, NOT_COMPILED, no_source, warnings_as_text, what_is_wrong, word_for
+from .precompile import FAILED, NOT_COMPILED, describe, no_source, outcome_of_error, warnings_as_text
 from .workers import in_processes
 
-# A source's path, its entry, why there is none (a word of `precompile`, and a few more), and what compiling warned of.
+# A source's path, its entry, why there is none (an outcome of `precompile`, and details), and the compiler's warnings.
 Compiled = tuple[str, bytes, str, str, list[str]]
 
 
 def compiled(
     files: Sequence[str], mode: str, cache: dict[str, Any] | None, jobs: int
 ) -> AbstractContextManager[Iterator[Compiled]]:
-    """Give an iterator over the outcomes for some sources, in their order, from `jobs` processes.
+    """Give an iterator over the entries of some sources, in the sources' order, computed by `jobs` processes.
 
-    `mode` is the archive's invalidation mode, `cache` the option values that name caches, None for none.
+    `mode` is the archive's invalidation mode. `cache` holds the option values of the caches to read from, or is None.
     """
     if jobs == 1:
         return nullcontext(map(_start(mode, cache), files))
@@ -31,7 +31,7 @@ def compiled(
 
 
 class _Compiler:
-    """Makes the entry of a source, in the archive's invalidation mode."""
+    """A function object that makes the entry of a source in the archive's invalidation mode."""
 
     def __init__(self, mode: str, cache: dict[str, Any] | None) -> None:
         self._flags = pyc.FLAGS[mode]
@@ -45,17 +45,17 @@ class _Compiler:
             try:
                 return path, self._entry(path), "", "", warned
             except NOT_COMPILED as error:
-                return path, b"", word_for(path, error), what_is_wrong(error), warned
+                return path, b"", outcome_of_error(path, error), describe(error), warned
 
     def _entry(self, path: str) -> bytes:
-        path.encode()  # which a member's name must be
+        path.encode()  # raises for a name that cannot be a member's name
         data, _ = read_file(path, READ_FLAGS)
-        known = None if self._cached is None else self._cached.of(path, data)
-        if known is None:
+        code_and_warned = None if self._cached is None else self._cached.of(path, data)
+        if code_and_warned is None:
             name = os.path.basename(path).removesuffix(".py")
             loader = SourceFileLoader(name, path)
-            known = note_warnings(source_to_code, loader, data, path, name)
-        code, warned = known
+            code_and_warned = note_warnings(source_to_code, loader, data, path, name)
+        code, warned = code_and_warned
         return pyc.encode(normalized(code), self._flags, source_hash(data), pyc.second_hash(data), warned=warned)
 
 
@@ -63,7 +63,7 @@ _compiler: _Compiler | None = None
 
 
 def _start(mode: str, cache: dict[str, Any] | None) -> _Compiler:
-    global _compiler  # noqa: PLW0603 -- one for each process
+    global _compiler  # noqa: PLW0603 -- one per process
     _compiler = _Compiler(mode, cache)
     return _compiler
 

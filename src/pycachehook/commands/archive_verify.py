@@ -1,4 +1,4 @@
-"""Looking into an archive: `pycachehook archive list` and `archive verify`."""
+"""Inspection of an archive: `pycachehook archive list` and `archive verify`."""
 
 import os
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from pycachehook.system import READ_FLAGS, read_file
 from .archive_build import digest_of
 from .verify import NOT_BAD, ORPHANED, SOUND, UNKNOWN, Verified
 
-MISPLACED = "root-changed"  # what is in the root is no longer what it was, so nothing of it is used
+MISPLACED = "root-changed"  # the names in the root have changed, so the archive is not used for it
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry: its root, its source's path below the root, and where it is, in bytes."""
+    """One entry: its root, its source's path below the root, and its offset and size in bytes."""
 
     root: Root
     source: str
@@ -30,7 +30,7 @@ class Entry:
 
 
 def open_archive(path: str, *, allow_shared: bool = False) -> Archive:
-    """Return the archive at `path`; raises `PycacheHookError` if it cannot be used here."""
+    """Return the archive at `path`; raises `PycacheHookError` if it cannot be used by this interpreter."""
     try:
         return Archive(os.path.abspath(path), () if allow_shared else trusted_owners())
     except Unusable as refusal:
@@ -38,8 +38,8 @@ def open_archive(path: str, *, allow_shared: bool = False) -> Archive:
 
 
 def entries(archive: Archive) -> Iterator[Entry]:
-    """Yield the entries in the order in which they lie in the file; raises `PycacheHookError` for a damaged listing."""
-    found = []
+    """Yield the entries in the order of their offsets; raises `PycacheHookError` for a damaged listing."""
+    result = []
     for root in archive.roots:
         listed = [pair for branch in list(root.branches) for pair in archive.positions(root, branch).items()]
         for directory, position in listed:
@@ -47,19 +47,24 @@ def entries(archive: Archive) -> Iterator[Entry]:
             for name, record in listing.items():
                 if isinstance(record, tuple) and not record[2]:
                     source = f"{directory}/{name}.py" if directory else f"{name}.py"
-                    found.append(Entry(root, source, record[0], record[1]))
+                    result.append(Entry(root, source, record[0], record[1]))
     if archive.reason is not None and "is damaged" in archive.reason:
         raise PycacheHookError(archive.reason)
-    yield from sorted(found, key=lambda entry: entry.offset)
+    yield from sorted(result, key=lambda entry: entry.offset)
 
 
 def contents(archive: Archive) -> dict[str, Any]:
-    """Return what is in an archive as plain data; the documentation has the keys."""
+    """Return the contents of an archive as plain data; the keys are in the documentation."""
     roots = [
-        {"name": root.name, "place": root.place or None, "used": bool(root.place and not root.fault), "why": root.fault}
+        {
+            "name": root.name,
+            "place": root.directory or None,
+            "used": bool(root.directory and not root.fault),
+            "why": root.fault,
+        }
         for root in archive.roots
     ]
-    listed = [{"root": each.root.name, "source": each.source, "bytes": each.size} for each in entries(archive)]
+    listed = [{"root": entry.root.name, "source": entry.source, "bytes": entry.size} for entry in entries(archive)]
     return {
         "path": archive.path_name,
         "tag": archive.tag,
@@ -71,15 +76,15 @@ def contents(archive: Archive) -> dict[str, Any]:
     }
 
 
-def verify(archive: Archive, *, sources: bool) -> Verified:
-    """Check the digest over the whole file, each listing, each entry's seal, and each root; with `sources` those too."""
+def verify_archive(archive: Archive, *, sources: bool) -> Verified:
+    """Check the digest of the file, each listing, each entry's seal, each root, and with `sources` each source."""
     outcome = Verified()
     with open(archive.path_name, "rb") as file:
         end = file.seek(0, os.SEEK_END) - 64
         if digest_of(file, end).encode() != file.read():
             outcome.bad.append((archive.path_name, CORRUPT, "the digest over the whole file"))
     for root in archive.roots:
-        if root.fault is not None or not root.place:
+        if root.fault is not None or not root.directory:
             outcome.bad.append((root.name, MISPLACED, root.fault or "there is no such directory here"))
     for entry in entries(archive):
         verdict, detail = _verdict(archive, entry, sources=sources)
@@ -94,13 +99,17 @@ def _verdict(archive: Archive, entry: Entry, *, sources: bool) -> tuple[str, str
         _, stamp = read_header(bytes(archive.data(entry.offset, entry.size)))
     except Miss as miss:
         return miss.reason, miss.detail
-    if not sources or not entry.root.place:
+    if not sources or not entry.root.directory:
         return SOUND, ""
-    path = os.path.join(entry.root.place, entry.source)
+    path = os.path.join(entry.root.directory, entry.source)
     try:
-        found = source_hash(read_file(path, READ_FLAGS)[0])
+        source_stamp = source_hash(read_file(path, READ_FLAGS)[0])
     except FileNotFoundError:
         return ORPHANED, "its source is gone"
     except OSError:
         return UNKNOWN, ""
-    return (SOUND, "") if found == stamp else (STALE_SOURCE, f"entry has {stamp.hex()}, source has {found.hex()}")
+    return (
+        (SOUND, "")
+        if source_stamp == stamp
+        else (STALE_SOURCE, f"entry has {stamp.hex()}, source has {source_stamp.hex()}")
+    )

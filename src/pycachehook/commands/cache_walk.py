@@ -1,7 +1,7 @@
-"""All that lies in a cache directory, and how some of it is removed: for the commands that look at every entry.
+"""Enumeration and removal of the files in a cache directory, for commands that visit every entry.
 
-What pycachehook cannot have made is left alone: other directories, what is mounted inside the cache, what a link leads
-to, another cache below this one, `__pycache__` directories, and directories that no entry has been removed from.
+Whatever pycachehook cannot have made is never touched: other directories, mount points inside the cache, the targets of
+links, another cache below this one, `__pycache__` directories, and directories from which no entry was removed.
 """
 
 import marshal
@@ -20,25 +20,25 @@ from pycachehook.paths import IGNORE_FILE, OWN_DIR, SHARED_DIR, TAG_FILE, TEMPOR
 from pycachehook.pyc import HEADER_SIZE, is_sealed, read_header
 from pycachehook.system import ENTRY_FLAGS, read_file
 
-IN_TREE = "__pycache__"  # the name of directories that a cache has none of
+IN_TREE = "__pycache__"  # the name of directories that do not occur in a cache
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 _TAGGED = re.compile(r".+\.[A-Za-z]+[-_]?\d.*\.py[co]", re.DOTALL)
 
-ENTRY = "entry"  # a pyc of this interpreter's, ours or CPython's
-SHARED = "shared"  # the same, but by what is in its source; it has no other relation to any
-FOREIGN = "foreign"  # what other tools and other interpreters keep here; never judged
-TEMPORARY = "temporary"  # an entry being written, or left by a process that was killed meanwhile
+ENTRY = "entry"  # a pyc for this interpreter, written by pycachehook or CPython
+SHARED = "shared"  # the same, but named by the content of its source
+FOREIGN = "foreign"  # a file of another tool or interpreter, which is not checked
+TEMPORARY = "temporary"  # an entry that is being written, or that a killed process has left
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A file in a cache: what `kind` it is, its `size` in bytes, and when it was last written or used, in seconds.
+class CachedFile:
+    """A file in a cache: its `kind`, its `size` in bytes, and its mtime `used` in seconds, the time of its last use.
 
-    `source` is the path of the source that has an entry here; empty for what is no entry, or is shared. `bytecode` says
-    that it is a pyc of whichever interpreter or tool that belongs into a cache: one with a cache tag (PEP 3147). A pyc
-    without one is a module that has no source, and one in a `__pycache__` directory belongs to the source beside it.
+    `source` is the path of the source whose entry it is, or "" if it is a shared entry or none. `bytecode` is whether
+    it is a pyc of any interpreter or tool that belongs in a cache, which means one with a cache tag (PEP 3147): a pyc
+    without a tag is a module without a source, and one in a `__pycache__` directory belongs to the source beside it.
     """
 
     path: str
@@ -50,16 +50,16 @@ class Found:
 
 
 def require_mark(cache_dir: str) -> None:
-    """Raise `PycacheHookError` unless `cache_dir` is marked as a cache of this version: nothing else may be deleted from."""
+    """Raise `PycacheHookError` unless `cache_dir` is marked as a cache of this version."""
     tag = _text(os.path.join(cache_dir, TAG_FILE)).partition("\n")[0]
     if tag != TAG.partition("\n")[0] or not is_marked(cache_dir):
         raise PycacheHookError(
-            f"{cache_dir} is no cache of this version's: it has no {TAG_FILE} or no {OWN_DIR}/format, so nothing is removed."
+            f"{cache_dir} is no cache of this version: it has no {TAG_FILE} or no {OWN_DIR}/format, so nothing is removed."
         )
 
 
 def may_be_cache(path: str) -> bool:
-    """Say whether the directory at `path` is a cache, or could be one: a look at all of any other one may take hours."""
+    """Return whether the directory at `path` is a cache, or could be one: a look at all of any other one may take hours."""
     try:
         return is_marked(path) or other_data(path) is None
     except OSError:
@@ -67,7 +67,7 @@ def may_be_cache(path: str) -> bool:
 
 
 def _text(path: str) -> str:
-    """Return what is in a file that is no link; "" if it cannot be read."""
+    """Return the content of a file that is not a link, or "" if it cannot be read."""
     try:
         return read_file(path, ENTRY_FLAGS)[0].decode("ascii", "replace")
     except OSError:
@@ -75,18 +75,18 @@ def _text(path: str) -> str:
 
 
 def holds_bytecode_alone(cache_dir: str) -> bool:
-    """Say whether nothing but bytecode, as CPython and other tools write it by `sys.pycache_prefix`, is in a directory."""
-    return not os.path.lexists(os.path.join(cache_dir, OWN_DIR)) and all(one.bytecode for one in walk(cache_dir))
+    """Return whether a directory contains only bytecode written below `sys.pycache_prefix` by any tool."""
+    return not os.path.lexists(os.path.join(cache_dir, OWN_DIR)) and all(file.bytecode for file in walk(cache_dir))
 
 
-def walk(cache_dir: str) -> Iterator[Found]:
-    """Yield every file in a cache but our own, in the order of their names; `shared` entries are in a folder of ours.
+def walk(cache_dir: str) -> Iterator[CachedFile]:
+    """Yield every file in a cache except pycachehook's own files, sorted by name; shared entries are included.
 
-    Links are not followed and what vanishes meanwhile is passed over; so are mount points, with all below them, and a
-    cache in this one. Raises OSError if `cache_dir` cannot be read.
+    Links are not followed, and files that vanish are skipped. Mount points, with everything below them, and caches
+    inside this one are skipped as well. Raises OSError if `cache_dir` cannot be read.
     """
     with os.scandir(cache_dir):
-        pass  # a folder below may vanish, but not the cache
+        pass  # raises for the cache itself, but not for directories in it
     device, mounted = os.stat(cache_dir).st_dev, _mount_points(cache_dir)
     own = os.path.join(cache_dir, OWN_DIR)
     shared = os.path.join(own, SHARED_DIR)
@@ -94,14 +94,14 @@ def walk(cache_dir: str) -> Iterator[Found]:
     while folders:
         folder = folders.pop()
         try:
-            with os.scandir(folder) as found:
-                each = sorted(found, key=lambda one: one.name)
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
         except OSError:
             continue
-        if folder != cache_dir and any(one.name == OWN_DIR for one in each):
-            continue  # a cache of its own
-        each = [one for one in each if one.path not in mounted]
-        below = [one.path for one in each if one.is_dir(follow_symlinks=False) and one.name != OWN_DIR]
+        if folder != cache_dir and any(entry.name == OWN_DIR for entry in entries):
+            continue  # another cache
+        entries = [entry for entry in entries if entry.path not in mounted]
+        below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != OWN_DIR]
         if (
             folder == cache_dir
             and not os.path.islink(own)
@@ -111,23 +111,23 @@ def walk(cache_dir: str) -> Iterator[Found]:
             below.insert(0, shared)
         folders.extend(reversed(below))
         source_folder = None if folder.startswith(shared) else folder[len(cache_dir.rstrip("/")) :]
-        for one in each:
-            if one.is_dir(follow_symlinks=False) or (folder == cache_dir and one.name in (TAG_FILE, IGNORE_FILE)):
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False) or (folder == cache_dir and entry.name in (TAG_FILE, IGNORE_FILE)):
                 continue
             try:
-                status = one.stat(follow_symlinks=False)
+                status = entry.stat(follow_symlinks=False)
             except OSError:
                 continue
             if status.st_dev == device:
-                yield _found(one.path, source_folder, status)
+                yield _cached_file(entry.path, source_folder, status)
 
 
 _SUFFIX = rf"\.{re.escape(sys.implementation.cache_tag or '')}(?:\.opt-\d+)?\.pyc"
 _ENTRY_NAME, _DIGEST_NAME = re.compile(rf"(.+){_SUFFIX}", re.DOTALL), re.compile(rf"[0-9a-f]{{37}}{_SUFFIX}")
 
 
-def _found(path: str, source_folder: str | None, status: os.stat_result) -> Found:
-    """Return what a file is; `source_folder` is the directory of its source, if it has one, None for the shared layout."""
+def _cached_file(path: str, source_folder: str | None, status: os.stat_result) -> CachedFile:
+    """Return the description of a file; `source_folder` is the directory of its source, None for the shared layout."""
     name = os.path.basename(path)
     kind, source = FOREIGN, ""
     in_cache = stat.S_ISREG(status.st_mode) and IN_TREE not in (source_folder or "").split(os.sep)
@@ -139,28 +139,29 @@ def _found(path: str, source_folder: str | None, status: os.stat_result) -> Foun
     elif in_cache and matched:
         kind, source = ENTRY, f"{source_folder}/{matched[1]}.py"
     bytecode = in_cache and _TAGGED.fullmatch(name) is not None
-    return Found(path, kind, source, status.st_size, status.st_mtime, bytecode)
+    return CachedFile(path, kind, source, status.st_size, status.st_mtime, bytecode)
 
 
 def _mount_points(cache_dir: str) -> set[str]:
-    """Return the paths below `cache_dir` at which something is mounted, as Linux tells them.
+    """Return the paths of mount points below `cache_dir`, as Linux reports them.
 
-    A bind mount from the same file system has the device number of its surroundings, so that alone does not tell.
+    A device number is not sufficient, because a bind mount of the same file system has the same one.
     """
-    real, found = os.path.realpath(cache_dir).rstrip(os.sep), set()
+    real, mount_points = os.path.realpath(cache_dir).rstrip(os.sep), set()
     with suppress(OSError), open("/proc/self/mountinfo", "rb") as file:
         for line in file:
             point = os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), line.split()[4]))
             if point.startswith(real + os.sep):
-                found.add(os.path.join(cache_dir, point[len(real) + 1 :]))
-    return found
+                mount_points.add(os.path.join(cache_dir, point[len(real) + 1 :]))
+    return mount_points
 
 
 def source_of(data: bytes, likely: str) -> str:
-    """Return the path of the source that the bytes of an entry were compiled from; raises `Miss` for a damaged one.
+    """Return the path of the source that an entry was compiled from; raises `Miss` for a damaged entry.
 
-    `likely` is what the entry's place says. A program may be called anything (`tool.sh` has the place of `tool.py`),
-    and then only the code knows: it is asked if a seal says that it is whole.
+    `likely` is the path derived from the entry's own path. Programs can have any name (the entry of `tool.sh` has the
+    path of that of `tool.py`), and then only the code object knows the source. It is read if a seal proves that it is
+    undamaged.
     """
     read_header(data)
     if os.path.lexists(likely) or not is_sealed(data):
@@ -170,49 +171,49 @@ def source_of(data: bytes, likely: str) -> str:
 
 
 def origin_of(data: bytes) -> str:
-    """Return the path of the source that an entry was compiled from, as its code has it; only for a seal that holds."""
+    """Return the path of the source that is recorded in an entry's code; only for an entry with an intact seal."""
     path: str = marshal.loads(memoryview(data)[HEADER_SIZE:]).co_filename
     return path
 
 
-def remove(cache_dir: str, found: Found) -> bool:
-    """Remove a file that `walk` has yielded, and say whether it was still there, and the same.
+def remove(cache_dir: str, file: CachedFile) -> bool:
+    """Remove a file that `walk` has yielded, and return whether it still existed unchanged.
 
-    Every directory on the way is opened as what it is, so that no link leads out of the cache. Raises
+    Every directory on the path is opened without following links, so that nothing outside the cache is removed. Raises
     `PycacheHookError`.
     """
-    folder, name = os.path.split(os.path.relpath(found.path, cache_dir))
+    folder, name = os.path.split(os.path.relpath(file.path, cache_dir))
     try:
         with _opened(cache_dir, folder) as descriptor:
-            same = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mtime == found.used
+            same = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mtime == file.used
             if same:
                 os.unlink(name, dir_fd=descriptor)
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise PycacheHookError(f"{found.path} cannot be removed: {error.strerror}.") from None
+        raise PycacheHookError(f"{file.path} cannot be removed: {error.strerror}.") from None
     return same
 
 
 def remove_emptied(cache_dir: str, removed: Iterable[str]) -> None:
-    """Remove the directories that the files `removed` have left empty, and those above that this leaves empty."""
+    """Remove the directories that are empty after the removal of the files `removed`, and their emptied parents."""
     own = os.path.join(cache_dir, OWN_DIR)
     kept = (cache_dir, own, os.path.join(own, SHARED_DIR))
     folders = {os.path.dirname(path) for path in removed}
     while folders:
-        folder = max(folders, key=len)  # what is below another comes before it
+        folder = max(folders, key=len)  # subdirectories before their parents
         folders.discard(folder)
         if folder in kept or not folder.startswith(os.path.join(cache_dir, "")):
             continue
         above, name = os.path.split(folder)
         with suppress(OSError), _opened(cache_dir, os.path.relpath(above, cache_dir)) as descriptor:
-            os.rmdir(name, dir_fd=descriptor)  # which fails unless it is empty
+            os.rmdir(name, dir_fd=descriptor)  # fails unless it is empty
             folders.add(above)
 
 
 @contextmanager
 def _opened(cache_dir: str, folder: str) -> Iterator[int]:
-    """Open a directory of the cache, following no link below the cache directory; raises OSError."""
+    """Open a directory in the cache without following links below the cache directory; raises OSError."""
     descriptor = os.open(cache_dir, os.O_RDONLY)
     try:
         for part in folder.split(os.sep):

@@ -1,4 +1,4 @@
-"""The code that a cache has of sources: `archive build` compiles only what has no valid entry."""
+"""The code that a cache holds for sources, so that `archive build` compiles only what has no valid entry."""
 
 import marshal
 import types
@@ -14,7 +14,7 @@ from pycachehook.system import ENTRY_FLAGS, read_file
 
 
 class CachedCode:
-    """The caches that option `values` name, of which nothing is made or changed."""
+    """The caches that are configured by option `values`; they are only read."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         read_only = {"archives": (), "read_only": True, "in_tree": "ignore", "strict": False}
@@ -24,12 +24,11 @@ class CachedCode:
         self._columns = records_columns()
 
     def of(self, path: str, source: bytes) -> tuple[types.CodeType, bool] | None:
-        """Return the code of the entry for the source at `path`, which has these bytes, and whether compiling it warned.
+        """Return the code of the entry for the source at `path`, and whether compiling it emitted warnings.
 
-        None: it must be compiled.
-
-        An entry is taken only if a seal proves that it is whole, and its hash that it was made from these bytes: a
-        timestamp, or the mode of the cache, does not do.
+        Returns None if the source, whose bytes are `source`, has to be compiled. An entry is used only if its seal
+        proves that it is complete and both hashes match the source; a timestamp is not sufficient, whatever the cache's
+        mode.
         """
         policy = self._policies.of(path)
         store = None if policy is None else policy.store
@@ -48,28 +47,27 @@ class CachedCode:
 
 
 def normalized(code: types.CodeType) -> types.CodeType:
-    """Return the same code with constants of its own, as `marshal` reads it back.
+    """Return equal code whose marshalled form does not depend on how the code was obtained.
 
-    What `marshal` writes depends on which constants are one object, on how many references there are to each, the
-    compiler's own included, and on whether a string is interned, for whatever reason. After this, code has the same
-    bytes whether it has just been compiled or comes from a cache.
+    The output of `marshal` depends on which constants are the same object, on their reference counts, and on whether
+    strings are interned. Afterwards, code that has just been compiled and code from a cache give the same bytes.
     """
     again: types.CodeType = marshal.loads(marshal.dumps(_rebuilt(code, {})))
     return again
 
 
 def _rebuilt(value: Any, made: dict[tuple[type, str], Any]) -> Any:
-    """Return a constant that is equal, with one object for all equal strings and numbers, which `made` collects."""
+    """Return an equal constant in which equal strings and numbers are one object; `made` collects these."""
     kind = type(value)
     if kind is types.CodeType:
         return value.replace(
-            co_consts=tuple([_rebuilt(each, made) for each in value.co_consts]),
+            co_consts=tuple([_rebuilt(constant, made) for constant in value.co_consts]),
             co_name=_rebuilt(value.co_name, made),
             co_qualname=_rebuilt(value.co_qualname, made),
             co_filename=_rebuilt(value.co_filename, made),
         )
     if kind in (tuple, frozenset):
-        return kind([_rebuilt(each, made) for each in value])
+        return kind([_rebuilt(item, made) for item in value])
     if kind not in (str, bytes, int, float, complex):
         return value
     key = kind, value if kind is str else repr(value)
@@ -79,7 +77,7 @@ def _rebuilt(value: Any, made: dict[tuple[type, str], Any]) -> Any:
 
 
 def _not_interned(text: str) -> str:
-    """Return a string that is equal; a code object interns it again if it looks like a name."""
+    """Return an equal string that is not interned; a code object interns it again if it looks like a name."""
     return text if len(text) <= 1 else "".join((text[:1], text[1:]))
 
 

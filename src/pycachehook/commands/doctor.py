@@ -1,4 +1,4 @@
-"""What is wrong with the set-up here, what it costs, and the command that mends it: `pycachehook doctor`."""
+"""Problems of the set-up, what they cost, and the commands that fix them: `pycachehook doctor`."""
 
 import os
 import re
@@ -24,23 +24,23 @@ from .cache_walk import ENTRY, FOREIGN, SHARED, TEMPORARY, may_be_cache, walk
 from .enable import FILES, START_FILES_ALONE, STARTUP, activation_problems
 from .installer import install_command
 from .prospect import NOTHING_IS_STORED, Coverage, is_stale
-from .verify import NOT_BAD, ORPHANED, verify
+from .verify import NOT_BAD, ORPHANED, verify_cache
 
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "lustre", "gpfs", "ceph", "afs", "glusterfs", "fuse.sshfs")
 
-# Finders that stand in front of ours in ordinary environments and find next to nothing.
+# Finders that ordinary environments have in front of pycachehook's, and that find almost no modules.
 _HARMLESS = (BuiltinImporter, FrozenImporter)
 _HARMLESS_TYPES = ("DistutilsMetaFinder", "FirstImport")
 
-VARIABLES = "PYCACHEHOOK_"  # how the names of our variables begin
-OTHER_VARIABLES = ("disable", "stats", "log", "trace", "config")  # besides those of options
+VARIABLES = "PYCACHEHOOK_"  # prefix of pycachehook's variables
+OTHER_VARIABLES = ("disable", "stats", "log", "trace", "config")  # in addition to the options
 
-lent = False  # whether this package is another environment's, which the command line has lent to this one
+lent = False  # whether the command line has made another environment's copy of this package importable here
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong: `what`, what it `costs`, and the command or change that `mend`s it."""
+    """A problem: `what` it is, what it `costs`, and in `mend` the command or change that fixes it."""
 
     what: str
     costs: str
@@ -60,34 +60,37 @@ class Examination:
 
 
 def examine(config: object = None, given: Mapping[str, object] | None = None) -> Examination:
-    """Return what there is to say of this environment, with option values `given` or as they are here.
+    """Return the problems of this environment, for the option values `given` or else those in use.
 
     Raises `ConfigError` for a wrong option.
     """
-    found = Examination()
+    examination = Examination()
     state = status.state(config, given)
-    found.archives += [each["path"] for each in state["archives"]]
-    values = {name: each["value"] for name, each in state["options"].items()}
+    examination.archives += [archive["path"] for archive in state["archives"]]
+    values = {name: option["value"] for name, option in state["options"].items()}
     coverage = _made_once(lambda: Coverage(values))
-    found.findings += _lent()
-    if runtime.killed():
-        found.findings.append(Finding("PYCACHEHOOK_DISABLE is set.", coverage().cost(), "unset PYCACHEHOOK_DISABLE"))
-        return found
-    found.findings += [*_activation(state), *_environment(state, coverage), *_directory(state, coverage)]
-    for each in state["archives"]:
-        if each["reason"] is not None:
-            mend = f"pycachehook archive build {each['path']}, with the options that it was built with"
-            found.findings.append(Finding(each["reason"], "What is in it comes from the cache, or is compiled.", mend))
+    examination.findings += _lent()
+    if runtime.disabled_by_environment():
+        examination.findings.append(
+            Finding("PYCACHEHOOK_DISABLE is set.", coverage().cost(), "unset PYCACHEHOOK_DISABLE")
+        )
+        return examination
+    examination.findings += [*_activation(state), *_environment(state, coverage), *_directory(state, coverage)]
+    for archive in state["archives"]:
+        if archive["reason"] is not None:
+            remedy = f"pycachehook archive build {archive['path']}, with the options that it was built with"
+            cost = "Its modules are loaded from the cache, or compiled."
+            examination.findings.append(Finding(archive["reason"], cost, remedy))
     if state["cache_dir"] is not None and os.path.isdir(state["cache_dir"]):
-        found.findings += _file_system(state["cache_dir"])
+        examination.findings += _file_system(state["cache_dir"])
         if may_be_cache(state["cache_dir"]):
-            _entries(state, found)
-    found.findings += _in_tree(coverage)
-    return found
+            _entries(state, examination)
+    examination.findings += _in_tree(coverage)
+    return examination
 
 
 def _made_once(make: Callable[[], Coverage]) -> Callable[[], Coverage]:
-    """Return a function that makes the value when it is first asked for: it reads thousands of files."""
+    """Return a function that makes the value at its first call, because making it reads thousands of files."""
     made: list[Coverage] = []
 
     def value() -> Coverage:
@@ -99,7 +102,7 @@ def _made_once(make: Callable[[], Coverage]) -> Callable[[], Coverage]:
 
 
 def _lent() -> Iterator[Finding]:
-    """Look whether the environment has this package of its own."""
+    """Check whether the environment has its own copy of this package."""
     if lent:
         yield Finding(
             f"pycachehook is not installed in {sys.prefix}.",
@@ -109,37 +112,37 @@ def _lent() -> Iterator[Finding]:
 
 
 def _directory(state: dict[str, Any], coverage: Callable[[], Coverage]) -> Iterator[Finding]:
-    """Look at what a start may do with the cache directory."""
-    able, reason = state["start"]["status"], str(state["start"]["reason"])
-    if able == DISABLED:
+    """Check what a start may do with the cache directory."""
+    status_of_start, reason = state["start"]["status"], str(state["start"]["reason"])
+    if status_of_start == DISABLED:
         yield Finding(reason, coverage().cost(), _mend(reason))
         return
     options = state["options"]
-    wished = bool(options["read_only"]["value"]) or _told_not_to_write(state)
-    if able != READ_ONLY or wished:
+    intended = bool(options["read_only"]["value"]) or _told_not_to_write(state)
+    if status_of_start != READ_ONLY or intended:
         return
     if reason.startswith(NOTHING_IS_STORED):
         own = shlex.quote(os.path.join(state["cache_dir"], OWN_DIR))
-        yield Finding(reason, coverage().cost(), f"mv {own} {own}-old, so that it is made anew")
+        yield Finding(reason, coverage().cost(), f"mv {own} {own}-old, so that it is created again")
         return
     if options["cache_dir"]["origin"] == DEFAULT or (coverage().missing and not _is_filled(state)):
-        mend = (
+        remedy = (
             "pycachehook precompile, as a user who may write there; or pycachehook enable --cache-dir DIR, with a "
             "directory that this user may write to"
         )
-        yield Finding(reason, coverage().cost(), mend)
+        yield Finding(reason, coverage().cost(), remedy)
 
 
 def _mend(reason: str) -> str:
-    """Return the command that a sentence on a refused directory names, or what helps in any case."""
+    """Return the command named in the sentence about a refused directory, or a command that always helps."""
     command = re.search("`([^`]+)`", reason)
     return command[1] if command else "pycachehook enable --cache-dir DIR, with a directory that this user may write to"
 
 
 def _is_filled(state: dict[str, Any]) -> bool:
-    """Return whether somebody has filled the cache, as root does for the user of a container."""
+    """Return whether the cache has entries, for example written by root for the user of a container."""
     try:
-        return any(each.kind in (ENTRY, SHARED) for each in walk(state["cache_dir"]))
+        return any(file.kind in (ENTRY, SHARED) for file in walk(state["cache_dir"]))
     except OSError:
         return False
 
@@ -173,7 +176,7 @@ def _told_not_to_write(state: dict[str, Any]) -> bool:
 def _environment(state: dict[str, Any], coverage: Callable[[], Coverage]) -> Iterator[Finding]:
     if (
         _told_not_to_write(state) and state["start"]["status"] != DISABLED
-    ):  # where it is, we have said so to Python ourselves
+    ):  # a disabled hook itself sets `sys.dont_write_bytecode`
         variable = (
             "PYTHONDONTWRITEBYTECODE is set" if os.environ.get("PYTHONDONTWRITEBYTECODE") else "Python runs with -B"
         )
@@ -193,14 +196,14 @@ def _environment(state: dict[str, Any], coverage: Callable[[], Coverage]) -> Ite
             "Programs without the hook fill another cache.",
             "unset PYTHONPYCACHEPREFIX",
         )
-    ours = next((place for place, finder in enumerate(sys.meta_path) if isinstance(finder, CachingFinder)), 0)
-    for finder in sys.meta_path[:ours]:
+    own_index = next((index for index, finder in enumerate(sys.meta_path) if isinstance(finder, CachingFinder)), 0)
+    for finder in sys.meta_path[:own_index]:
         kind = finder if isinstance(finder, type) else type(finder)
         if finder not in _HARMLESS and kind.__name__ not in _HARMLESS_TYPES:
             yield Finding(
-                f"The finder {kind.__module__}.{kind.__qualname__} stands in front of ours.",
+                f"The finder {kind.__module__}.{kind.__qualname__} stands in front of pycachehook's.",
                 "What it finds is not cached.",
-                "install it after pycachehook, if it has such a choice",
+                "install it after pycachehook, if it offers that",
             )
     if sys.version_info >= START_FILES_ALONE and not os.path.exists(
         os.path.join(sysconfig.get_path("purelib"), FILES[1])
@@ -227,15 +230,15 @@ def _file_system(cache_dir: str) -> Iterator[Finding]:
     if kind in NETWORK:
         yield Finding(
             f"The cache directory {cache_dir} is on a network file system ({kind}).",
-            "Each import asks the network, and locks may not work.",
+            "Every import accesses the network, and locks may not work.",
             "choose a local cache_dir",
         )
 
 
-def _entries(state: dict[str, Any], found: Examination) -> None:
-    """Look at every entry. What an import replaces, and what `prune` removes, is not wrong."""
+def _entries(state: dict[str, Any], examination: Examination) -> None:
+    """Check every entry. Entries that an import will replace or `prune` will remove are not counted as problems."""
     path, writable = state["cache_dir"], state["start"]["status"] == WRITABLE
-    outcome = verify(path, allow_shared=bool(state["options"]["allow_shared"]["value"]))
+    outcome = verify_cache(path, allow_shared=bool(state["options"]["allow_shared"]["value"]))
     counts = {verdict: count for verdict, count in outcome.counts.items() if verdict not in NOT_BAD}
     orphaned = counts.pop(ORPHANED, 0)
     outdated = sum(counts.pop(verdict, 0) for verdict in (STALE_SOURCE, OTHER_MODE, WRONG_MAGIC))
@@ -243,47 +246,49 @@ def _entries(state: dict[str, Any], found: Examination) -> None:
     total = sum(outcome.counts[verdict] for verdict in outcome.counts if verdict not in (FOREIGN, TEMPORARY))
     quoted = shlex.quote(path)
     if counts:
-        told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-        found.findings.append(
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+        examination.findings.append(
             Finding(
-                f"{sum(counts.values())} of {total} entries are bad: {told}.",
-                "Each is compiled again when it is imported, or takes room for nothing.",
+                f"{sum(counts.values())} of {total} entries are bad: {verdicts}.",
+                "Their modules are compiled again when they are imported, or the entries occupy space in vain.",
                 f"pycachehook verify --fix --cache-dir {quoted}",
             )
         )
     if untrusted:
-        found.findings.append(_of_others(path, untrusted, total))
-    links = sum(each.kind == FOREIGN and _is_link_to_entry(each.path) for each in walk(path))
+        examination.findings.append(_of_others(path, untrusted, total))
+    links = sum(file.kind == FOREIGN and _is_link_to_entry(file.path) for file in walk(path))
     if links:
-        found.findings.append(
+        examination.findings.append(
             Finding(
                 f"{links} entries in {path} are links, and entries are not read through links.",
                 "Each of these modules is compiled at every start.",
-                f"cp -RL {quoted} DIR, and DIR as cache_dir; or mount what the links lead to there",
+                f"cp -RL {quoted} DIR, and use DIR as cache_dir; or mount the links' targets there",
             )
         )
     if outdated:
-        what = f"{outdated} of {total} entries are of an earlier source, or of another interpreter or mode."
+        what = f"{outdated} of {total} entries belong to an earlier source, or to another interpreter or mode."
         precompile = f"pycachehook precompile --cache-dir {quoted}"
         if writable:
-            found.notes.append(Finding(what, "Each is replaced when its module is imported.", precompile))
+            examination.notes.append(Finding(what, "Each is replaced when its module is imported.", precompile))
         else:
             cost = "Each of these modules is compiled at every start."
-            found.findings.append(Finding(what, cost, f"{precompile}, as a user who may write there"))
+            examination.findings.append(Finding(what, cost, f"{precompile}, as a user who may write there"))
     if orphaned:
-        what = f"{orphaned} of {total} entries can be pruned: their sources are gone."
-        found.notes.append(Finding(what, "They take room.", f"pycachehook prune --orphans --cache-dir {quoted}"))
+        what = f"{orphaned} of {total} entries can be pruned: their sources no longer exist."
+        examination.notes.append(
+            Finding(what, "They occupy space.", f"pycachehook prune --orphans --cache-dir {quoted}")
+        )
 
 
 def _of_others(path: str, untrusted: int, total: int) -> Finding:
-    """Return what there is to do about entries that others own or may write to."""
+    """Return the finding for entries that other users own or may write to."""
     what = f"{untrusted} of {total} entries belong to another user, or others may write to them."
     quoted, root = shlex.quote(path), hasattr(os, "geteuid") and os.geteuid() == 0
-    mend = f"chown -R {os.stat(path).st_uid} {quoted} && chmod -R go-w {quoted}" if root else ""
+    remedy = f"chown -R {os.stat(path).st_uid} {quoted} && chmod -R go-w {quoted}" if root else ""
     return Finding(
         what,
         "They are not used, and their modules are compiled at every start.",
-        mend or f"pycachehook verify --fix --cache-dir {quoted}",
+        remedy or f"pycachehook verify --fix --cache-dir {quoted}",
     )
 
 
@@ -292,7 +297,7 @@ def _is_link_to_entry(path: str) -> bool:
 
 
 def _in_tree(coverage: Callable[[], Coverage]) -> Iterator[Finding]:
-    """Look at the pycs that the environment's packages ship: packaging that rewrites times makes them stale."""
+    """Check the pycs that the installed packages ship, which become stale if packaging changes modification times."""
     stale = total = 0
     tag = sys.implementation.cache_tag
     for folder, folders, names in os.walk(sysconfig.get_path("purelib")):

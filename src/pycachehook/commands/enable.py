@@ -1,7 +1,7 @@
-"""The activation files: what `pycachehook enable` writes into an environment, and `disable` removes.
+"""The activation files, which `pycachehook enable` writes into an environment and `disable` removes.
 
-Python runs `.pth` files at every start, unless `-S` tells it not to. From 3.15 on it also runs `.start` files
-(PEP 829), at the price of `pkgutil` and `re`, and from 3.18 on those alone.
+Python runs `.pth` files at every start, except under `-S`. From 3.15 on it also runs `.start` files (PEP 829), for
+which it imports `pkgutil` and `re`, and from 3.18 on it runs code from those only.
 """
 
 import ast
@@ -21,7 +21,7 @@ import importlib_metadata
 
 from pycachehook import __version__, pyc
 from pycachehook.archive import open_all
-from pycachehook.cache_dir import distrust, trusted_owners
+from pycachehook.cache_dir import trusted_owners, why_untrusted
 from pycachehook.config.options import Options
 from pycachehook.config.resolution import OPTIONS
 from pycachehook.paths import SHARED, Layout
@@ -30,12 +30,12 @@ from . import startup_template
 
 STARTUP = "_pycachehook_startup"
 PTH, START = "pycachehook.pth", "pycachehook.start"
-FILES = (f"{STARTUP}.py", START, PTH)  # of all versions; the one that the others need comes first
+FILES = (f"{STARTUP}.py", START, PTH)  # for all versions of Python; the first is needed by the others
 _CALLS = {PTH: f"import {STARTUP}; {STARTUP}.activate()\n", START: f"{STARTUP}:activate\n"}
 WHEELS = "pycachehook_activation-*.dist-info"  # where a wheel of `enable --wheel` is installed
 START_FILES_ALONE = (3, 18)  # from this version on Python runs no code in `.pth` files (PEP 829)
 
-# What a start loads, in an order in which no module needs a later one.
+# The modules that a start loads, each after those that it imports.
 START_UP_MODULES = (
     "system",
     "_compat",
@@ -51,7 +51,7 @@ START_UP_MODULES = (
     "finder",
     "runtime",
 )
-# Those that an option has loaded too: (module, option, the value that needs it; None: any but the default).
+# Modules needed for an option: (module, option, value of the option; None: any but the default).
 OPTIONAL_MODULES = (
     ("archive_format", "archives", None),
     ("archive", "archives", None),
@@ -59,7 +59,7 @@ OPTIONAL_MODULES = (
     ("patterns", "rules", None),
     ("content_store", "layout", SHARED),
 )
-# What a miss needs. The image has the bytecode, and nothing of it is unmarshalled before the first miss.
+# The modules that a miss needs. The image contains their bytecode, which is not unmarshalled before the first miss.
 ON_MISS = "on_miss"
 
 _PACKAGE = Path(pyc.__file__).resolve().parent
@@ -67,12 +67,12 @@ _PACKAGE_NAME = "pycachehook"
 
 
 def caller() -> str:
-    """Return the name of the file by which this version of Python calls the start-up module."""
+    """Return the name of the file through which this version of Python calls the start-up module."""
     return START if sys.version_info >= START_FILES_ALONE else PTH
 
 
 def files(options: Options, purelib: Path) -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of each activation file for this version of Python, the start-up module first."""
+    """Yield name and text of each activation file for this version of Python, the start-up module first."""
     values = options.values()
     if "cache_dir" not in options.chosen():
         values["cache_dir"] = None
@@ -84,7 +84,7 @@ def files(options: Options, purelib: Path) -> Iterator[tuple[str, str]]:
         'PACKAGE = ""': repr(str(package)),
         "MODULES = ()": repr(tuple(_start_up_names(options.values()))),
         "OPEN_CODE_HOOKED = False": repr(open_code_hook_is_set()),
-        "OPTIONS = {}": pprint.pformat(values, sort_dicts=False),  # last: values may look like the others
+        "OPTIONS = {}": pprint.pformat(values, sort_dicts=False),  # last, because values may contain the other lines
     }
     for line, literal in literals.items():
         text = text.replace(line, f"{line.partition(' = ')[0]} = {literal}", 1)
@@ -95,8 +95,8 @@ def files(options: Options, purelib: Path) -> Iterator[tuple[str, str]]:
 def enable(purelib: Path, options: Options, *, dry_run: bool = False) -> list[Path]:
     """Write the activation files into the directory `purelib`, each by rename, and return their paths.
 
-    Beside them goes the bytecode that a start needs before there is a hook. A file that only another version of
-    Python needs is removed. Raises OSError.
+    The bytecode that a start needs before the hook is installed is written beside them. A file that only another
+    version of Python needs is removed. Raises OSError.
     """
     texts = dict(files(options, purelib))
     written = [purelib / name for name in texts]
@@ -134,21 +134,28 @@ def disable(purelib: Path, *, dry_run: bool = False) -> list[Path]:
 
 
 def recorded_options(purelib: Path) -> dict[str, Any]:
-    """Return the option values that an earlier `enable` recorded in `purelib` and that are not the default."""
+    """Return the option values other than defaults that an earlier `enable` recorded in `purelib`."""
     try:
         module = ast.parse((purelib / FILES[0]).read_bytes())
         values = next(
-            ast.literal_eval(each.value)
-            for each in module.body
-            if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "OPTIONS"
+            ast.literal_eval(statement.value)
+            for statement in module.body
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "OPTIONS"
         )
         return {name: value for name, value in values.items() if value not in (None, OPTIONS[name][0])}
-    except (OSError, ValueError, SyntaxError, StopIteration, AttributeError, KeyError):  # none, or another version's
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        StopIteration,
+        AttributeError,
+        KeyError,
+    ):  # no such file, or one of another version
         return {}
 
 
 def compare(recorded: Mapping[str, Any], options: Options) -> tuple[list[str], list[str]]:
-    """Return as `name = value` which of the `recorded` options these `options` keep, and which they replace."""
+    """Return as `name = value` the `recorded` options that these `options` keep, and those that they replace."""
     chosen = options.chosen()
     same = {name: value == getattr(options, name) for name, value in recorded.items()}
     kept = [
@@ -159,24 +166,24 @@ def compare(recorded: Mapping[str, Any], options: Options) -> tuple[list[str], l
 
 
 def refusals(options: Options) -> list[str]:
-    """Return a sentence for the cache directory, and for each archive, that a start of this user will refuse."""
-    found = []
+    """Return one sentence for the cache directory, and for each archive, that a start of this user will refuse."""
+    sentences = []
     try:
-        fault = distrust(options.cache_dir, () if options.allow_shared else trusted_owners())
-    except FileNotFoundError:  # the first start makes it
+        fault = why_untrusted(options.cache_dir, () if options.allow_shared else trusted_owners())
+    except FileNotFoundError:  # the first start creates it
         fault = None
     except OSError as error:
         fault = f"The cache directory {options.cache_dir} cannot be used: {error.filename}: {error.strerror}."
     if fault is not None:
-        found.append(fault)
+        sentences.append(fault)
     archives = open_all(options.archives, allow_shared=options.allow_shared, strict=False)
-    return found + [str(each.reason) for each in archives if each.reason is not None]
+    return sentences + [str(archive.reason) for archive in archives if archive.reason is not None]
 
 
 def activation_problems(purelib: Path) -> list[str]:
-    """Return a sentence for each way in which the activation files in `purelib` do not suit this Python or this version.
+    """Return one sentence for each reason why the activation files in `purelib` do not fit this Python or version.
 
-    An environment that is not enabled has no problem.
+    An environment that is not enabled has no problems.
     """
     present = [name for name in FILES if os.path.lexists(purelib / name)]
     if not present:
@@ -188,10 +195,10 @@ def activation_problems(purelib: Path) -> list[str]:
     problems = []
     needed = caller()
     if needed not in present:
-        found = " and ".join(present[1:]) or "nothing"
+        existing = " and ".join(present[1:]) or "nothing"
         problems.append(
-            f"{purelib} was enabled by the rule of another version of Python: {python} needs {needed}, and {found} is "
-            f"there; {again}."
+            f"{purelib} was enabled for another version of Python: {python} needs {needed}, but {existing} is there; "
+            f"{again}."
         )
     elif len(present) == len(FILES):
         (other,) = _CALLS.keys() - {needed}
@@ -202,7 +209,7 @@ def activation_problems(purelib: Path) -> list[str]:
     if version != __version__:
         problems.append(f"The activation files were written by version {version}, and this is {__version__}: {again}.")
     elif not any(purelib.glob(WHEELS)) and _image_path(purelib) is not None and not _image_is_usable(purelib):
-        problems.append(f"The start-up image in {purelib} is missing or another one's, so starts are slower: {again}.")
+        problems.append(f"The start-up image in {purelib} is missing or belongs to another Python, so starts are slower: {again}.")
     return problems
 
 
@@ -216,10 +223,10 @@ def recorded_version(purelib: Path) -> str | None:
 
 
 def open_code_hook_is_set() -> bool:
-    """Say whether this interpreter has a hook for `io.open_code` (PEP 578), which only an embedding program can set.
+    """Return whether this interpreter has a hook for `io.open_code` (PEP 578), which only an embedder can set.
 
-    To set no hook fails if there is one, and changes nothing if there is none. It raises an audit event; an audit
-    hook that objects counts as a hook, as does an interpreter in which this cannot be asked.
+    Setting a null hook fails if there is a hook, and otherwise changes nothing. It raises an audit event; an audit hook
+    that objects counts as a hook, and so does an interpreter that cannot be asked.
     """
     try:
         import ctypes
@@ -227,22 +234,23 @@ def open_code_hook_is_set() -> bool:
         set_hook = ctypes.pythonapi.PyFile_SetOpenCodeHook
         set_hook.argtypes, set_hook.restype = (ctypes.c_void_p, ctypes.c_void_p), ctypes.c_int
         return bool(set_hook(None, None))
-    except Exception:  # noqa: BLE001 -- whatever an audit hook raises
+    except Exception:  # noqa: BLE001 -- an audit hook may raise anything
         return True
 
 
 def build_image(values: Mapping[str, Any]) -> bytes:
-    """Return the start-up image for these option values, as the start-up module's `from_image` reads it.
+    """Return the start-up image for these option values, as read by `from_image` of the start-up module.
 
-    A magic number and a seal come first, then marshalled: hashes of files that change with the sources, the start-up
-    modules with their code, and the modules of `on_miss` with theirs as bytes. Paths are relative to the package.
+    It consists of a magic number, a seal, and marshalled: the hashes of files that change when the sources change, the
+    start-up modules with their code, and the modules of `on_miss` with theirs as bytes. Paths are relative to the
+    package.
     """
     names = [f"{name}.py" for name in _start_up_names(values)]
     parts = [f"{ON_MISS}/{path.name}" for path in sorted((_PACKAGE / ON_MISS).glob("[!_]*.py"))]
     sources = {name: (_PACKAGE / name).read_bytes() for name in (*names, *parts)}
     codes = {name: _compile(source, str(_PACKAGE / name)) for name, source in sources.items()}
     seal, key = startup_template.source_hash, startup_template.IMAGE_KEY
-    evidence = _noted(sources) if values["invalidation_mode"] == pyc.UNCHECKED_HASH else sources
+    evidence = _evidence(sources) if values["invalidation_mode"] == pyc.UNCHECKED_HASH else sources
     body = marshal.dumps(
         (
             tuple((path, seal(key, contents)) for path, contents in evidence.items()),
@@ -254,7 +262,10 @@ def build_image(values: Mapping[str, Any]) -> bytes:
 
 
 class _ForTypeCheckers(ast.NodeTransformer):
-    """Removes what only type checkers need: from Python 3.14 on each annotated function has a second code object."""
+    """A transformer that removes what only type checkers need.
+
+    From Python 3.14 on, the annotations of a function cost an additional code object.
+    """
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
@@ -270,28 +281,28 @@ class _ForTypeCheckers(ast.NodeTransformer):
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            return [self.visit(each) for each in node.orelse] or [ast.copy_location(ast.Pass(), node)]
+            return [self.visit(statement) for statement in node.orelse] or [ast.copy_location(ast.Pass(), node)]
         return self.generic_visit(node)
 
 
 def _compile(source: bytes, path: str) -> CodeType:
-    """Compile a module for the image: without docstrings and annotations, which take half of the time to unmarshal."""
+    """Compile a module for the image, without docstrings and annotations, which halves the time to unmarshal it."""
     tree = _ForTypeCheckers().visit(ast.parse(source))
     return compile(tree, path, "exec", dont_inherit=True, optimize=2)
 
 
 def _start_up_names(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of the modules that a start with these option values loads, each after those that it imports."""
+    """Yield the modules that a start with these option values loads, each after those that it imports."""
     yield "__init__"
     yield from START_UP_MODULES
     for name, option, needs in OPTIONAL_MODULES:
-        found = [values[option], *(rule.get(option) for rule in values["rules"])]
-        if needs in found if needs is not None else found[0] != OPTIONS[option][0]:
+        values_in_use = [values[option], *(rule.get(option) for rule in values["rules"])]
+        if needs in values_in_use if needs is not None else values_in_use[0] != OPTIONS[option][0]:
             yield name
 
 
 def _module_name(file: str) -> str:
-    """Return the name of the module in this file of the package."""
+    """Return the name of the module in the file `file` of the package."""
     return ".".join([_PACKAGE_NAME, *file.removesuffix(".py").split("/")]).removesuffix(".__init__")
 
 
@@ -301,7 +312,7 @@ def _image_path(purelib: Path) -> Path | None:
 
 
 def _image_is_usable(purelib: Path) -> bool:
-    """Say whether a start finds the image sealed by this build of Python."""
+    """Return whether there is an image with the seal of this build of Python."""
     path = _image_path(purelib)
     try:
         data = b"" if path is None else path.read_bytes()
@@ -311,11 +322,12 @@ def _image_is_usable(purelib: Path) -> bool:
     return data[:16] == startup_template.IMAGE_MAGIC + seal
 
 
-def _noted(sources: dict[str, bytes]) -> dict[str, bytes]:
-    """Return files that are others when these sources are, with their contents: the sources if there are no fewer.
+def _evidence(sources: dict[str, bytes]) -> dict[str, bytes]:
+    """Return files whose contents change whenever these sources change, by path.
 
-    Else those are the one in which pip has noted the sources' hashes, written anew whenever this version is installed,
-    and the first source, which tells the version: `pip install --target --upgrade` leaves an older one's record there.
+    If pip has recorded the hashes of all sources, these files are pip's record and the first source, else the sources
+    themselves. The record is rewritten whenever this version is installed. The first source contains the version: `pip
+    install --target --upgrade` leaves the record of an older version behind.
     """
     first = next(iter(sources))
     paths = {str(_PACKAGE / name): source for name, source in sources.items()}
@@ -327,13 +339,13 @@ def _noted(sources: dict[str, bytes]) -> dict[str, bytes]:
     return sources
 
 
-def _is_hash(noted: importlib_metadata.FileHash | None, source: bytes) -> bool:
+def _is_hash(recorded: importlib_metadata.FileHash | None, source: bytes) -> bool:
     digest = base64.urlsafe_b64encode(hashlib.sha256(source).digest()).decode().rstrip("=")
-    return noted is not None and (noted.mode, noted.value) == ("sha256", digest)
+    return recorded is not None and (recorded.mode, recorded.value) == ("sha256", digest)
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file by rename, with mode 0644 less umask: never writable for others, whatever the umask is."""
+    """Write a file by rename with mode 0644 less the umask, so that it is never writable for others."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
@@ -345,6 +357,6 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _drop_bytecode(purelib: Path) -> None:
-    """Remove the bytecode of any earlier start-up module, every interpreter's."""
+    """Remove the bytecode of any earlier start-up module, for every interpreter."""
     for path in (purelib / "__pycache__").glob(f"{STARTUP}.*"):
         path.unlink()

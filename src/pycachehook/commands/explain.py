@@ -1,4 +1,4 @@
-"""Why a module is loaded as it is: every place looked at, in order, with the verdict on each. `pycachehook explain`."""
+"""The reasons why a module is loaded as it is, with a verdict on each place in order: `pycachehook explain`."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from pycachehook.cache_dir import WRITABLE
 from pycachehook.content_store import Names, SharedStore
 from pycachehook.errors import PycacheHookError
 from pycachehook.events import ABSENT, ARCHIVE, IO_ERROR, LOCK_TIMEOUT, OTHER_MODE, STORE, UNTRUSTED, Miss, Stats
-from pycachehook.finder import asks_for_its_type
+from pycachehook.finder import is_left_to_stock_loader
 from pycachehook.loader import CachingLoader, Policy
 from pycachehook.on_miss.single_flight import being_compiled
 from pycachehook.paths import SHARED, Layout, why_no_default_cache_dir
@@ -27,71 +27,77 @@ HIT = "hit"
 
 
 def explain(name: str, config: object = None, script: str | None = None) -> dict[str, Any]:
-    """Return, as plain data whose keys are documented, how a module would be imported here.
+    """Return, as plain data with documented keys, how a module would be imported here.
 
-    It is looked for from the current directory on, as `python -m` does, or from that of a script, as `python SCRIPT`.
-    Neither the module nor the packages above it are imported. Raises `PycacheHookError` if there is no such module,
-    `ConfigError` for a wrong option.
+    It is searched for from the current directory, as by `python -m`, or from a script's directory, as by `python
+    SCRIPT`. Neither the module nor its parent packages are imported. Raises `PycacheHookError` if there is no such
+    module, `ConfigError` for a wrong option.
     """
     with search_path_of_program(script):
         spec = find_module(name)
     active = hook.active()
-    found: dict[str, Any] = {"module": name, "source": None, "active": active is not None, "ours": False, "why": None}
-    found |= {"rule": None, "options": {}, "places": [], "outcome": "left to CPython"}
-    found["why"] = _not_ours(spec)
-    if found["why"] is not None:
-        return found
+    explanation: dict[str, Any] = {
+        "module": name,
+        "source": None,
+        "active": active is not None,
+        "ours": False,
+        "why": None,
+    }
+    explanation |= {"rule": None, "options": {}, "places": [], "outcome": "left to CPython"}
+    explanation["why"] = _why_never_cached(spec)
+    if explanation["why"] is not None:
+        return explanation
     loader: Any = spec.loader
-    found["source"] = path = str(loader.path)
-    if runtime.killed():
-        found["why"] = "PYCACHEHOOK_DISABLE is set"
-        return found
+    explanation["source"] = path = str(loader.path)
+    if runtime.disabled_by_environment():
+        explanation["why"] = "PYCACHEHOOK_DISABLE is set"
+        return explanation
     options = options_of_a_start({}, config) if active is None else active.options
     if options is None:
         raise PycacheHookError("This interpreter caches no bytecode (it has no cache tag).")
     values = options.values()
     policy, number = _policy(path, values)
-    found["options"] = options.as_dict()
+    explanation["options"] = options.as_dict()
     if number is not None:
         rule = values["rules"][number]
-        found["rule"] = {key: list(value) if isinstance(value, tuple) else value for key, value in rule.items()}
-        for key in set(rule) & set(found["options"]):
-            found["options"][key] = {"value": rule[key], "origin": f"rule {number + 1}"}
+        explanation["rule"] = {key: list(value) if isinstance(value, tuple) else value for key, value in rule.items()}
+        for key in set(rule) & set(explanation["options"]):
+            explanation["options"][key] = {"value": rule[key], "origin": f"rule {number + 1}"}
     if policy is None:
-        found["why"] = f"rule {(number or 0) + 1} excludes it"
-        return found
-    found["ours"] = True
-    found["why"] = None if active is not None else NOT_ACTIVE
-    found["places"], found["outcome"] = _places(policy, loader, found["options"])
-    return found
+        explanation["why"] = f"rule {(number or 0) + 1} excludes it"
+        return explanation
+    explanation["ours"] = True
+    explanation["why"] = None if active is not None else NOT_ACTIVE
+    explanation["places"], explanation["outcome"] = _places(policy, loader, explanation["options"])
+    return explanation
 
 
-def _not_ours(spec: ModuleSpec) -> str | None:  # noqa: PLR0911 -- one for each kind
-    """Return why a module is never ours, in a few words, or None."""
+def _why_never_cached(spec: ModuleSpec) -> str | None:  # noqa: PLR0911 -- one per kind
+    """Return in a few words why a module is never cached, or None."""
     loader: Any = spec.loader
     if loader is BuiltinImporter:
         return "it is built into the interpreter"
     if loader is FrozenImporter:
         return "it is frozen: its code is in the interpreter"
     if loader is None or not spec.has_location:
-        return "it is a namespace package: there is no code in it"
+        return "it is a namespace package, which has no code"
     if isinstance(loader, ExtensionFileLoader):
         return "it is an extension module"
     if type(loader) is not SourceFileLoader and not isinstance(loader, CachingLoader):
         return f"its loader is {type(loader).__module__}.{type(loader).__qualname__}, which is not the plain one for sources"
-    if asks_for_its_type(spec.name):
-        return "it looks its own loader up by the exact type"
+    if is_left_to_stock_loader(spec.name):
+        return "it compares the exact type of its loader"
     return None
 
 
 def _policy(path: str, values: dict[str, Any]) -> tuple[Policy | None, int | None]:
-    """Return the policy for a source, and the number of the rule that it comes from, counted from 0."""
+    """Return the policy for a source, and the index of the rule that it comes from, or None."""
     current = runtime.installed()
     if current is not None:
         default, rules = current.policies.default, current.policies.rules
-    else:  # as they would be, without making anything
-        places = (each.get("cache_dir", values["cache_dir"]) for each in ({}, *values["rules"]))
-        missing = not all(os.path.lexists(each) for each in places if each is not None)
+    else:  # the policies of a start; nothing is created
+        cache_dirs = (rule.get("cache_dir", values["cache_dir"]) for rule in ({}, *values["rules"]))
+        missing = not all(os.path.lexists(cache_dir) for cache_dir in cache_dirs if cache_dir is not None)
         composed = runtime.compose({**values, "strict": False}, Stats(), look_only=missing)
         default, rules = composed.default, composed.rules
     for number, (matches, policy) in enumerate(rules):
@@ -101,7 +107,7 @@ def _policy(path: str, values: dict[str, Any]) -> tuple[Policy | None, int | Non
 
 
 def _places(policy: Policy, loader: Any, options: dict[str, Any]) -> tuple[list[dict[str, str]], str]:
-    """Look everywhere that an import would, and return what was found there and what it would come to."""
+    """Ask every place that an import would ask, and return their verdicts and the outcome."""
     path, cache_dir = str(loader.path), options["cache_dir"]["value"]
     store = policy.store
     step = replaced_step(loader)
@@ -130,13 +136,13 @@ def _places(policy: Policy, loader: Any, options: dict[str, Any]) -> tuple[list[
         places.append({"place": place.name, "path": where, "verdict": verdict, "detail": detail})
         if verdict == HIT:
             return places, f"loaded from {place.name}"
-        if verdict != ABSENT and place.heals:
+        if verdict != ABSENT and place.may_write:
             break
     return places, _outcome_of_a_miss(store, loader, options)
 
 
 def _where(place: Any, path: str) -> str:
-    """Return where a place has its entry for a source, or where it would lie by its path if the source cannot be read."""
+    """Return the path of a place's entry for a source, or the path by name if the source cannot be read."""
     if isinstance(place, (SharedStore, _Unusable)):
         try:
             return place.location(path, read_file(path, READ_FLAGS)[0])
@@ -146,30 +152,30 @@ def _where(place: Any, path: str) -> str:
 
 
 class _Unusable:
-    """Stands for the store where the cache directory is missing, or refused."""
+    """A substitute for the store if the cache directory is missing or refused."""
 
     name = STORE
-    heals = False
+    may_write = False
 
     def __init__(self, layout: Layout, cache_dir: str | None, names: Names | None) -> None:
         self._layout = layout
         self._cache_dir = cache_dir
-        self._names = names  # of `layout = "shared"`
+        self._names = names  # None for the layout `mirror`
 
     def path(self, source_path: str) -> str:
-        """Return where the entry would lie; "" where there is no cache directory."""
+        """Return the path that the entry would have, or "" if there is no cache directory."""
         if self._cache_dir is None:
             return ""
         return self._layout.mirrored(self._cache_dir, source_path)
 
     def location(self, source_path: str, source: bytes) -> str:
-        """Return where the entry would lie of a source with these bytes."""
+        """Return the path that the entry for a source with these bytes would have."""
         if self._names is None or self._cache_dir is None:
             return self.path(source_path)
         return self._names.entry(self._cache_dir, source)
 
     def find(self, _path: str) -> None:
-        """Raise Miss."""
+        """Raise `Miss` with the reason why there is no store."""
         if self._cache_dir is None:
             raise Miss(UNTRUSTED, why_no_default_cache_dir() or "")
         current = runtime.installed()
@@ -179,7 +185,7 @@ class _Unusable:
         raise Miss(UNTRUSTED if exists else ABSENT, (directory and directory.reason) or otherwise)
 
 
-def _outcome_of_a_miss(  # noqa: PLR0911 -- one for each case
+def _outcome_of_a_miss(  # noqa: PLR0911 -- one per case
     store: Store | None, loader: Any, options: dict[str, Any]
 ) -> str:
     if runtime.installed() is None and not os.path.exists(options["cache_dir"]["value"] or ""):
@@ -191,7 +197,7 @@ def _outcome_of_a_miss(  # noqa: PLR0911 -- one for each case
         return f"compiled, not stored: {store.directory.reason}"
     if store.read_only:
         return "compiled, not stored: read_only is set"
-    if not store.heals:
+    if not store.may_write:
         return "compiled, not stored: Python was told to write no bytecode"
     path = str(loader.path)
     try:
@@ -201,8 +207,8 @@ def _outcome_of_a_miss(  # noqa: PLR0911 -- one for each case
     if refusal is not None:
         return f"compiled, not stored: {refusal}"
     if being_compiled(store.directory, _where(store, path)):
-        patience = store.directory.patience
-        return f"loaded from store if the process that is compiling it ends within {patience:g} s; else {LOCK_TIMEOUT}"
+        seconds = store.directory.lock_time_left
+        return f"loaded from store if the process that is compiling it ends within {seconds:g} s; else {LOCK_TIMEOUT}"
     return "compiled and stored"
 
 

@@ -1,4 +1,4 @@
-"""What is in one pyc, ours or CPython's, this version's or another's: `pycachehook inspect`."""
+"""The content of one pyc, of any writer and Python version: `pycachehook inspect`."""
 
 import dis
 import io
@@ -31,11 +31,11 @@ _FIRST_BY_RULE, _FIRST, _EACH, _PYTHON_2, _PYTHON_2_7 = 3500, 2900, 50, 20000, 6
 _FLAGS_SINCE, _SIZE_SINCE = 3390, 3200  # PEP 552 came with 3.7, the source's size with 3.3
 
 MODES = {flags: mode for mode, flags in pyc.FLAGS.items()}
-KEPT = 60  # characters of a constant that are shown
+SHOWN_CHARACTERS = 60  # characters shown of a constant
 
 
 def version_of(magic: bytes) -> str | None:
-    """Return the Python version, as "3.12", whose pycs begin with these bytes; None if they are no magic number."""
+    """Return the Python version, such as "3.12", whose pycs begin with `magic`; None if it is no magic number."""
     number = int.from_bytes(magic[:2], "little")
     if magic[2:4] != b"\r\n":
         return None
@@ -47,9 +47,9 @@ def version_of(magic: bytes) -> str | None:
 
 
 def inspect(path: str, source: str | None = None) -> dict[str, Any]:
-    """Return what is in the pyc at `path` as plain data; the documentation has the keys. Raises `PycacheHookError`.
+    """Return the content of the pyc at `path` as plain data with documented keys; raises `PycacheHookError`.
 
-    `source` is the path of the source that it is to be compared with; None: what the code in it says.
+    `source` is the path of the source to compare it with; by default the one recorded in the code.
     """
     data = read(path)
     magic = data[:4]
@@ -63,7 +63,7 @@ def inspect(path: str, source: str | None = None) -> dict[str, Any]:
     code = code_of(data) if own else None
     if source is None and code is not None:
         source = code.co_filename
-    found: dict[str, Any] = {
+    contents: dict[str, Any] = {
         "path": path,
         "bytes": len(data),
         "magic": number,
@@ -75,19 +75,19 @@ def inspect(path: str, source: str | None = None) -> dict[str, Any]:
         "source": None if code is None else source,
     }
     if flags & HASH_BASED:
-        found["source_hash"] = stamp.hex()
+        contents["source_hash"] = stamp.hex()
     else:
         mtime = int.from_bytes(stamp[:4], "little")
-        found["source_mtime"] = datetime.fromtimestamp(mtime, UTC).isoformat()
+        contents["source_mtime"] = datetime.fromtimestamp(mtime, UTC).isoformat()
         has_size = _SIZE_SINCE <= number < _PYTHON_2
-        found["source_bytes"] = int.from_bytes(stamp[4:], "little") if has_size else None
-    found["source_state"] = "unknown" if code is None or source is None else _source_state(source, flags, stamp)
-    found["code"] = None if code is None else _tree(code)
-    return found
+        contents["source_bytes"] = int.from_bytes(stamp[4:], "little") if has_size else None
+    contents["source_state"] = "unknown" if code is None or source is None else _source_state(source, flags, stamp)
+    contents["code"] = None if code is None else _tree(code)
+    return contents
 
 
 def code_of(data: bytes) -> types.CodeType | None:
-    """Return the code object in a pyc of this interpreter's, or None if it holds none that can be read."""
+    """Return the code object in a pyc of this interpreter, or None if it contains none that can be read."""
     try:
         code = marshal.loads(memoryview(data)[HEADER_SIZE:])
     except Exception:  # noqa: BLE001 -- marshal raises EOFError, ValueError, TypeError and more
@@ -96,7 +96,7 @@ def code_of(data: bytes) -> types.CodeType | None:
 
 
 def disassembly(path: str) -> list[str]:
-    """Return the lines in which `dis` shows the code of the pyc at `path`; raises `PycacheHookError`."""
+    """Return the lines that `dis` prints for the pyc at `path`; raises `PycacheHookError`."""
     code = code_of(read(path))
     lines = io.StringIO()
     try:
@@ -104,15 +104,20 @@ def disassembly(path: str) -> list[str]:
             raise ValueError
         dis.dis(_with_visible_names(code), file=lines)
     except Exception as error:
-        raise PycacheHookError(f"{path} cannot be disassembled here: it is another Python's, or damaged.") from error
+        raise PycacheHookError(
+            f"{path} cannot be disassembled here: it belongs to another Python, or it is damaged."
+        ) from error
     return lines.getvalue().splitlines()
 
 
 def _with_visible_names(code: types.CodeType) -> types.CodeType:
-    """Return the code with names that hold no control characters, so that a name cannot end a line of output."""
+    """Return the code with control characters in names escaped, so that a name cannot end a line of output."""
     names = ("co_names", "co_varnames", "co_freevars", "co_cellvars")
-    visible_names = {name: tuple(visible(each) for each in getattr(code, name)) for name in names}
-    constants = [_with_visible_names(each) if isinstance(each, types.CodeType) else each for each in code.co_consts]
+    visible_names = {name: tuple(visible(identifier) for identifier in getattr(code, name)) for name in names}
+    constants = [
+        _with_visible_names(constant) if isinstance(constant, types.CodeType) else constant
+        for constant in code.co_consts
+    ]
     file_name, name, qualified = visible(code.co_filename), visible(code.co_name), visible(code.co_qualname)
     return code.replace(
         **visible_names,  # type: ignore[arg-type]
@@ -124,30 +129,30 @@ def _with_visible_names(code: types.CodeType) -> types.CodeType:
 
 
 def first_pyc(name: str, config: object = None) -> tuple[str, str]:
-    """Return the first pyc that there is for a module, in the order in which an import looks, and its source.
+    """Return the first existing pyc for a module, in the order in which an import looks, and the path of its source.
 
-    `config` is a file of options. Raises `PycacheHookError` if there is none, `ConfigError` for a wrong option.
+    `config` is a file with options. Raises `PycacheHookError` if there is no pyc, `ConfigError` for a wrong option.
     """
     source = source_of_module(name)
     layout = Layout.current()
-    places = []
+    paths = []
     if layout is not None:
         options = runtime.resolve({}, "flag", config)
-        rule: dict[str, Any] = next((each for each in options.rules if matcher(each["match"])(source)), {})
+        rule: dict[str, Any] = next((rule for rule in options.rules if matcher(rule["match"])(source)), {})
         values = {**options.values(), **rule}
         if values["layout"] == SHARED:
-            place = Names(layout).entry(values["cache_dir"], read(source))
+            path = Names(layout).entry(values["cache_dir"], read(source))
         else:
-            place = layout.mirrored(values["cache_dir"], source)
-        places = [place, layout.in_tree(source)]
-    for place in places:
-        if os.path.lexists(place):
-            return place, source
-    raise PycacheHookError(f"{name} has no pyc: neither {' nor '.join(places)} is there.")
+            path = layout.mirrored(values["cache_dir"], source)
+        paths = [path, layout.in_tree(source)]
+    for path in paths:
+        if os.path.lexists(path):
+            return path, source
+    raise PycacheHookError(f"{name} has no pyc: neither {' nor '.join(paths)} exists.")
 
 
 def source_of_module(name: str) -> str:
-    """Return the path of a module's source; raises `PycacheHookError` if there is no such module, or it has no source."""
+    """Return the path of a module's source; raises `PycacheHookError` if there is no module or no source."""
     spec = find_module(name)
     if not spec.has_location or not str(spec.origin).endswith(".py"):
         raise PycacheHookError(f"{name} has no source ({spec.origin or 'a namespace package'}).")
@@ -155,14 +160,14 @@ def source_of_module(name: str) -> str:
 
 
 def find_module(name: str) -> ModuleSpec:
-    """Return a module's spec without importing it, or the packages above it.
+    """Return a module's spec without importing the module or its parent packages.
 
     Raises `PycacheHookError` if there is no such module.
     """
     spec, path = None, None
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
-        spec = _find(".".join(parts[:end]), path)
+        spec = _find_spec_on_path(".".join(parts[:end]), path)
         if spec is None or (end < len(parts) and spec.submodule_search_locations is None):
             name = ".".join(parts[: end + (spec is not None)])
             raise PycacheHookError(f"There is no module {name} on sys.path, to which PYTHONPATH adds.")
@@ -171,7 +176,7 @@ def find_module(name: str) -> ModuleSpec:
     return spec
 
 
-def _find(name: str, path: Any) -> ModuleSpec | None:
+def _find_spec_on_path(name: str, path: Any) -> ModuleSpec | None:
     for finder in sys.meta_path:
         spec = finder.find_spec(name, path)
         if spec is not None:
@@ -195,21 +200,24 @@ def _seal(data: bytes) -> str:
 
 
 def _source_state(source: str, flags: int, stamp: bytes) -> str:
-    found = SourceFile(source)
+    source_file = SourceFile(source)
     try:
-        found.data()
+        source_file.data()
     except OSError:
         return "unreadable" if os.path.lexists(source) else "gone"
-    return "same" if found.stamp(flags) == stamp else "changed"
+    return "same" if source_file.stamp(flags) == stamp else "changed"
 
 
 def _tree(code: types.CodeType) -> dict[str, Any]:
-    constants = [each for each in code.co_consts if not isinstance(each, types.CodeType)]
+    constants = [constant for constant in code.co_consts if not isinstance(constant, types.CodeType)]
     return {
         "name": code.co_name,
         "line": code.co_firstlineno,
         "bytes": len(code.co_code),
         "names": list(code.co_names),
-        "constants": [text if len(text := repr(each)) <= KEPT else f"{text[:KEPT]}..." for each in constants],
-        "inside": [_tree(each) for each in code.co_consts if isinstance(each, types.CodeType)],
+        "constants": [
+            text if len(text := repr(constant)) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+            for constant in constants
+        ],
+        "inside": [_tree(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)],
     }

@@ -1,4 +1,4 @@
-"""Filling a cache ahead of time, by the options and rules that an import will go by: `pycachehook precompile`."""
+"""Filling of a cache in advance, with the options and rules that imports will use: `pycachehook precompile`."""
 
 import os
 import stat
@@ -22,28 +22,28 @@ from pycachehook.runtime import compose
 from pycachehook.store import Store
 
 from .inspect import find_module
-from .workers import CHUNK, in_processes
+from .workers import TASKS_PER_BATCH, in_processes
 
 VALID, COMPILED, EXCLUDED, FAILED = "valid", "compiled", "excluded", "failed"
 SKIPPED, BROKEN = "skipped", "broken_on_purpose"
 
-# Directories of the standard library that hold sources which do not compile, to test that. None is ever imported.
+# Directories of the standard library with sources that do not compile on purpose, as test data. None is ever imported.
 _TEST_DATA = ("test", "tests", "idle_test", "lib2to3")
 _FILE_TYPES = {stat.S_IFIFO: "a FIFO", stat.S_IFDIR: "a directory", stat.S_IFSOCK: "a socket"}
 
-# What reading and compiling a source may raise: a codec of some package, which a source can name, may raise anything.
+# Exceptions of reading and compiling a source: the codec that a source declares may raise anything.
 NOT_COMPILED = Exception
 
-# Path, one of the words above, what went wrong, and what compiling warned of.
+# Path, outcome, error message, and the compiler's warnings.
 Outcome = tuple[str, str, str, list[str]]
 
 
 @dataclass
 class Precompiled:
-    """How many files were compiled, found valid, or left to CPython by a rule; and those that failed, with the reason.
+    """The numbers of files that were compiled, valid already, or excluded by a rule; and the failures, with reasons.
 
-    `skipped` are those that no import would take for a source, with the reason; `broken_on_purpose` counts those that
-    the standard library has to test that they do not compile; `warnings` are what compiling said, a line each.
+    `skipped` are files that no import would use as a source, with reasons. `broken_on_purpose` counts test data of the
+    standard library that does not compile. `warnings` has one line per warning of the compiler.
     """
 
     compiled: int = 0
@@ -55,25 +55,25 @@ class Precompiled:
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
-        """Return the same as plain data, as `precompile --json` prints it; what there seldom is only if there is any."""
+        """Return the result as plain data, as printed by `precompile --json`; empty rare keys are omitted."""
         failed = [{"path": path, "error": error} for path, error in self.failed]
         return {
             "compiled": self.compiled,
             "valid": self.valid,
             "excluded": self.excluded,
             "failed": failed,
-            **seldom(self.skipped, self.broken_on_purpose, self.warnings),
+            **rare_keys(self.skipped, self.broken_on_purpose, self.warnings),
         }
 
 
-def seldom(skipped: Sequence[tuple[str, str]], broken_on_purpose: int, warned: Sequence[str]) -> dict[str, object]:
-    """Return what these hold, as plain data."""
-    all_of_it: dict[str, Any] = {
+def rare_keys(skipped: Sequence[tuple[str, str]], broken_on_purpose: int, warned: Sequence[str]) -> dict[str, object]:
+    """Return the rare parts of a result as plain data, without the empty ones."""
+    values: dict[str, Any] = {
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
         "broken_on_purpose": broken_on_purpose,
         "warnings": [*warned],
     }
-    return {name: value for name, value in all_of_it.items() if value}
+    return {name: value for name, value in values.items() if value}
 
 
 def sources(
@@ -86,33 +86,32 @@ def sources(
 ) -> list[str]:
     """Return the sources below `paths`, of distributions and of modules; of the whole environment if none is named.
 
-    With `environment` those of the whole environment are among them in any case.
-
-    Sorted, each once, as an import would name them; those that match a glob of `exclude` are left out. Raises
-    `PycacheHookError` for what is not there.
+    With `environment`, those of the whole environment are always included. The result is sorted and without duplicates,
+    contains paths as an import would name them, and excludes those that match a glob in `exclude`. Raises
+    `PycacheHookError` for anything that does not exist.
     """
     if environment or not (paths or distributions or modules):
         paths = [*paths, *site_packages()]
         standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     else:
         standard = set()
-    found: set[str] = set()
+    selected: set[str] = set()
     for path in standard:
-        found.update(_below(path, leave_out=("__pycache__", "site-packages", "dist-packages")))
+        selected.update(_below(path, leave_out=("__pycache__", "site-packages", "dist-packages")))
     for path in paths:
-        found.update(_below(path))
+        selected.update(_below(path))
     for name in distributions:
-        found.update(_of_distribution(name))
+        selected.update(_of_distribution(name))
     for name in modules:
-        found.update(_of_module(name))
-    return sorted(path for path in found if not any(fnmatchcase(path, each) for each in exclude))
+        selected.update(_of_module(name))
+    return sorted(path for path in selected if not any(fnmatchcase(path, pattern) for pattern in exclude))
 
 
 def no_source(path: str) -> tuple[str, str] | None:
-    """Return `SKIPPED` or `FAILED`, and why a file called `*.py` can be no source; None if it may be one.
+    """Return `SKIPPED` or `FAILED`, with the reason, for a file called `*.py` that cannot be a source; else None.
 
-    An import takes only regular files for sources, so another file of that name is skipped; reading some would never
-    end. A directory that cannot be listed has been passed on by `sources` under its own name.
+    An import uses only regular files as sources, so other files are skipped; reading some of them would never end. A
+    directory that cannot be listed is contained in the result of `sources` under its own name.
     """
     try:
         mode = os.stat(path).st_mode
@@ -125,8 +124,8 @@ def no_source(path: str) -> tuple[str, str] | None:
     return SKIPPED, f"{_FILE_TYPES.get(stat.S_IFMT(mode), 'a device')}, no source"
 
 
-def word_for(path: str, error: Exception) -> str:
-    """Return `BROKEN` for a source of the standard library that does not compile on purpose, `FAILED` for any other."""
+def outcome_of_error(path: str, error: Exception) -> str:
+    """Return `BROKEN` for test data of the standard library that does not compile on purpose, else `FAILED`."""
     if not isinstance(error, (OSError, MemoryError)):
         for name in ("stdlib", "platstdlib"):
             root = os.path.join(sysconfig.get_path(name), "")
@@ -139,15 +138,17 @@ def word_for(path: str, error: Exception) -> str:
 
 @contextmanager
 def warnings_as_text() -> Iterator[list[str]]:
-    """Give a list to which, when the block is left, a line for each warning is appended that would have been shown."""
+    """Give a list to which one line for each warning is appended when the block is left."""
     lines: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         yield lines
-    lines += [f"{each.filename}:{each.lineno}: {each.category.__name__}: {each.message}" for each in caught]
+    lines += [
+        f"{warning.filename}:{warning.lineno}: {warning.category.__name__}: {warning.message}" for warning in caught
+    ]
 
 
-def what_is_wrong(error: Exception) -> str:
-    """Return in a few words why a source does not compile, with the line where there is one."""
+def describe(error: Exception) -> str:
+    """Return in a few words why a source does not compile, with the line if there is one."""
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {error.msg}"
     if isinstance(error, OSError):
@@ -156,7 +157,7 @@ def what_is_wrong(error: Exception) -> str:
 
 
 def site_packages() -> list[str]:
-    """Return the directories that packages are installed into here, which some systems have in places of their own."""
+    """Return the directories of installed packages; some systems have separate ones for platform-specific packages."""
     return sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 
 
@@ -165,7 +166,7 @@ def precompile(
 ) -> Precompiled:
     """Compile and store what has no valid entry yet, with `jobs` processes; `progress` is called for every file.
 
-    `values` are option values. What is written does not depend on the number of processes or the order. Raises
+    `values` are option values. The result does not depend on the number of processes or their order. Raises
     `PycacheHookError` if the cache cannot be written to.
     """
     worker = _Worker(values)
@@ -185,7 +186,7 @@ def precompile(
 
 
 def usable_processors() -> int:
-    """Return how many processors this process may use: by its affinity, and on Linux by its control groups' quotas."""
+    """Return how many processors this process may use, by its affinity and, on Linux, by control group quotas."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open("/proc/self/cgroup", encoding="utf-8") as file:
@@ -204,7 +205,7 @@ def usable_processors() -> int:
 
 
 def _quota(controllers: str, group: str) -> int | None:
-    """Return a control group's share in processors, rounded up; None is no limit. Version 2 names no controllers."""
+    """Return a control group's quota in processors, rounded up, or None. Version 2 has no `controllers`."""
     folder = f"/sys/fs/cgroup/{controllers}/{group}"
     names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
     words = []
@@ -245,8 +246,8 @@ def _of_distribution(name: str) -> Iterator[str]:
     except importlib_metadata.PackageNotFoundError:
         raise PycacheHookError(f"There is no distribution {name} in this environment.") from None
     if files is None:
-        raise PycacheHookError(f"The distribution {name} does not say which files it has.")
-    yield from (os.path.abspath(str(each.locate())) for each in files if str(each).endswith(".py"))
+        raise PycacheHookError(f"The distribution {name} does not record its files.")
+    yield from (os.path.abspath(str(file.locate())) for file in files if str(file).endswith(".py"))
 
 
 def _of_module(name: str) -> Iterator[str]:
@@ -263,17 +264,17 @@ def _of_module(name: str) -> Iterator[str]:
 def _outcomes(
     files: Sequence[str], worker: "_Worker", values: dict[str, Any], jobs: int
 ) -> AbstractContextManager[Iterator[Outcome]]:
-    if jobs == 1 or len(files) <= CHUNK:
+    if jobs == 1 or len(files) <= TASKS_PER_BATCH:
         return nullcontext(map(worker, files))
     return in_processes(_work, files, jobs, _lost, prepare=_start_worker, arguments=(values,))
 
 
 class _Worker:
-    """Looks each source up as an import would, and compiles it if that would not find it."""
+    """A function object that looks a source up as an import would, and compiles it on a miss."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._policies = Policies()
-        # An archive is read-only: what it holds is stored all the same, for those who do not have the archive.
+        # Modules in an archive are stored as well, for processes without the archive.
         composed = compose({**values, "archives": ()}, Stats())
         self._policies.replace(composed.default, composed.rules)
         self.directories = composed.cache_dirs
@@ -299,12 +300,12 @@ class _Worker:
         code, reason = policy.look_up(path)
         if code is not None:
             return VALID, ""
-        outcome = Stats()  # of this one source
+        outcome = Stats()  # for this source only
         try:
             compile_and_store(loader, name, policy.store, outcome, reason)
         except NOT_COMPILED as error:
-            return word_for(path, error), what_is_wrong(error)
-        if outcome.stored or outcome.hits:  # hits: another process has stored it meanwhile
+            return outcome_of_error(path, error), describe(error)
+        if outcome.stored or outcome.hits:  # a hit: another process has stored it since
             return COMPILED if outcome.stored else VALID, ""
         return FAILED, _why_not_stored(loader, policy.store, outcome)
 
@@ -323,7 +324,7 @@ _worker: "_Worker | None" = None
 
 
 def _start_worker(values: dict[str, Any]) -> None:
-    global _worker  # noqa: PLW0603 -- one for each process of the pool
+    global _worker  # noqa: PLW0603 -- one per process of the pool
     _worker = _Worker(values)
 
 

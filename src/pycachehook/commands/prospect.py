@@ -1,4 +1,4 @@
-"""What a start would find here, without making anything: the state of the cache directory, and what stays uncompiled."""
+"""The state of a start in this environment, computed without creating anything."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ from pycachehook.on_miss.writer import check_inside
 from pycachehook.paths import OWN_DIR, SHARED_DIR, Layout, missing_home, why_no_default_cache_dir
 from pycachehook.pyc import CHECK_SOURCE, HASH_BASED, HEADER_SIZE
 from pycachehook.system import READ_FLAGS, read_file
-from pycachehook.trust import distrust, trusted_owners
+from pycachehook.trust import trusted_owners, why_untrusted
 
 from .enable import FILES, recorded_options
 from .source_file import SourceFile
@@ -28,9 +28,9 @@ NOTHING_IS_STORED = "Nothing can be stored in"
 
 
 def options_of_a_start(given: Mapping[str, object], config: object = None) -> Options:
-    """Return the options that a start of this environment has, with those `given` in front; raises `ConfigError`.
+    """Return the options of a start in this environment, overridden by those `given`; raises `ConfigError`.
 
-    Where the activation files have not run, as under `python -S`, what they record counts nevertheless.
+    If the activation files have not run, as under `python -S`, the options recorded in them are used nevertheless.
     """
     recorded = _recorded() if runtime.activation is None else {}
     if not recorded:
@@ -46,7 +46,7 @@ def options_of_a_start(given: Mapping[str, object], config: object = None) -> Op
 
 
 def activation_file() -> str | None:
-    """Return the path of what `pycachehook enable` wrote into this environment; None if it is not enabled."""
+    """Return the path of the start-up file in this environment, or None if it is not enabled."""
     path = os.path.join(sysconfig.get_path("purelib"), FILES[0])
     return path if os.path.lexists(path) else None
 
@@ -56,8 +56,8 @@ def _recorded() -> dict[str, Any]:
 
 
 def state_of_a_start(values: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return the status that a start with these option values has, and why it is not "writable"."""
-    if runtime.killed():
+    """Return the status of a start with these option values, and why it is not "writable"."""
+    if runtime.disabled_by_environment():
         return DISABLED, "PYCACHEHOOK_DISABLE is set."
     path = values["cache_dir"]
     if path is None:
@@ -92,19 +92,19 @@ def why_nothing_is_stored(directory: CacheDir) -> str | None:
 
 
 def _cannot_be_made(path: str, values: Mapping[str, Any]) -> str | None:  # noqa: PLR0911 -- a chain of conditions
-    """Return why a cache directory that does not exist cannot be made, or None."""
+    """Return why a cache directory that does not exist cannot be created, or None."""
     if values["read_only"]:
         return f"The cache directory {path} does not exist, and read_only is set."
     home = missing_home(path)
     if home is not None:
         return f"The cache directory {path} cannot be used: {home}: this home directory does not exist."
     if os.path.islink(path):
-        return f"The cache directory {path} cannot be used: it is a link that leads nowhere."
+        return f"The cache directory {path} cannot be used: it is a link to nothing."
     above = os.path.dirname(path)
     while not os.path.lexists(above) and above != os.path.dirname(above):
         above = os.path.dirname(above)
     try:
-        fault = distrust(path, () if values["allow_shared"] else trusted_owners())
+        fault = why_untrusted(path, () if values["allow_shared"] else trusted_owners())
     except FileNotFoundError:
         fault = None
     except OSError as error:
@@ -113,23 +113,23 @@ def _cannot_be_made(path: str, values: Mapping[str, Any]) -> str | None:  # noqa
         return f"The cache directory {path} cannot be used: {above} is not a directory."
     if fault is None and not os.access(above, os.W_OK | os.X_OK):
         return (
-            f"The cache directory {path} does not exist and cannot be made: {above} is not writable for this user, or "
+            f"The cache directory {path} does not exist and cannot be created: {above} is not writable for this user, or "
             "on a read-only medium."
         )
     return fault
 
 
 class Coverage:
-    """How many of the modules that are installed here have bytecode that a start with these option values uses."""
+    """How many of the installed modules have bytecode that a start with these option values uses."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._layout = Layout.current() or Layout("")
         composed = runtime.compose({**values, "strict": False}, Stats(), look_only=True)
         self._default, self._rules = composed.default, composed.rules
         self._in_tree = values["in_tree"]
-        found = [self.covers(source) for source in installed_sources()]
-        self.total = len(found)
-        self.missing = found.count(False)
+        covered = [self.covers(source) for source in installed_sources()]
+        self.total = len(covered)
+        self.missing = covered.count(False)
 
     def covers(self, path: str) -> bool:
         """Return whether the source at `path` has bytecode that is used."""
@@ -152,13 +152,13 @@ class Coverage:
         return False
 
     def cost(self) -> str:
-        """Return in a sentence what is compiled at every start."""
+        """Return in one sentence what is compiled at every start."""
         where = sysconfig.get_path("purelib")
         if self.total == 0:
-            return "What a start imports without bytecode of its own is compiled each time."
+            return "Modules without bytecode are compiled at every start."
         if self.missing == 0:
             return (
-                f"The {self.total} modules in {where} have bytecode that is used; what is elsewhere and has none is "
+                f"The {self.total} modules in {where} have bytecode that is used; modules elsewhere that have none are "
                 "compiled at every start."
             )
         return (
@@ -168,15 +168,15 @@ class Coverage:
 
 
 def installed_sources() -> Iterator[str]:
-    """Yield the source of each module in this environment's directories for packages."""
-    for place in sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}):
-        for folder, folders, names in os.walk(place):
+    """Yield the source of each module in this environment's package directories."""
+    for directory in sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}):
+        for folder, folders, names in os.walk(directory):
             folders[:] = sorted(name for name in folders if name != "__pycache__")
             yield from (os.path.join(folder, name) for name in sorted(names) if name.endswith(".py"))
 
 
 def is_stale(path: str, source: str, *, hashed_only: bool = False) -> bool:
-    """Return whether CPython would not take the pyc at `path` for the source, or there is none."""
+    """Return whether the pyc at `path` is missing, or CPython would not use it for the source."""
     try:
         header = read_file(path, READ_FLAGS)[0][:HEADER_SIZE]
         flags, stamp = int.from_bytes(header[4:8], "little"), header[8:]

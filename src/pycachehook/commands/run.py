@@ -1,4 +1,4 @@
-"""Running a program under the hook, as `python` itself would run it."""
+"""Running a program under the hook, in the way in which `python` itself would run it."""
 
 import builtins
 import importlib.machinery
@@ -27,11 +27,11 @@ Program = Callable[[], None]
 
 
 def prepare_script(script: str, arguments: list[str]) -> Program:
-    """Return a function that runs what `python SCRIPT` runs as the main program.
+    """Return a function that runs as the main program what `python SCRIPT` runs.
 
-    That is a source, a pyc, the `__main__.py` of a directory or zip archive, whatever a pipe or a device holds, or for
-    "-" standard input. Raises ConfigError for what cannot be read, PycacheHookError for a directory without a
-    `__main__.py`. What the function raises is the program's.
+    That is a source, a pyc, the `__main__.py` of a directory or zip archive, the content of a pipe or device, or
+    standard input for "-". Raises ConfigError for something that cannot be read, PycacheHookError for a directory
+    without a `__main__.py`. The function raises the exceptions of the program.
     """
     sys.argv[:] = [script, *arguments]
     if script == "-":
@@ -44,7 +44,7 @@ def prepare_script(script: str, arguments: list[str]) -> Program:
     if os.path.isdir(path):
         raise PycacheHookError(f"There is no __main__.py in {script}.")
     try:
-        file = open(path, "rb")  # noqa: SIM115 -- read by the program
+        file = open(path, "rb")  # noqa: SIM115 -- read when the program runs
         regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
     except FileNotFoundError:
         raise ConfigError(f"There is no script {script}.") from None
@@ -69,29 +69,29 @@ def prepare_script(script: str, arguments: list[str]) -> Program:
 def prepare_module(name: str, arguments: list[str]) -> Program:
     """Return a function that runs a module, or a package's `__main__`, as `python -m` does.
 
-    Raises PycacheHookError if there is none; importing the packages above it raises whatever they raise.
+    Raises PycacheHookError if there is none. Importing the parent packages may raise any exception.
     """
     if name.startswith("."):
-        raise PycacheHookError(f"{name} is a relative name: give a module's whole name.")
+        raise PycacheHookError(f"{name} is a relative name: give the module's full name.")
     sys.argv[:] = ["-m", *arguments]
     _set_path(_current_directory())
-    spec = _find(name)
+    spec = _find_module_spec(name)
     if spec is not None and spec.submodule_search_locations is not None:
         name = f"{name}.__main__"
-        spec = _find(name)
+        spec = _find_module_spec(name)
     if spec is None:
         raise PycacheHookError(f"There is no module {name}.")
     if spec.origin:
         sys.argv[0] = spec.origin
     package = name.rpartition(".")[0]
-    if package and name in sys.modules:  # runpy's warning, word for word
+    if package and name in sys.modules:  # the warning of runpy
         text = f"{name!r} found in sys.modules after import of package {package!r}, but prior to execution of {name!r}"
         warnings.warn(f"{text}; this may result in unpredictable behaviour", RuntimeWarning, stacklevel=2)
     return _prepare_spec(spec, name)
 
 
 def prepare_code(code: str, arguments: list[str]) -> Program:
-    """Return a function that runs a string, as `python -c` does; there is nothing to cache in it."""
+    """Return a function that runs a string, as `python -c` does; it cannot be cached."""
     sys.argv[:] = ["-c", *arguments]
     _set_path("")
     compiled = partial(_compile_string, code)
@@ -100,14 +100,14 @@ def prepare_code(code: str, arguments: list[str]) -> Program:
 
 def _prepare_stdin() -> Program:
     if sys.stdin is not None and sys.stdin.isatty():
-        from code import interact  # while no directory of the program's is on the search path
+        from code import interact  # before a directory of the program is on `sys.path`
 
         _set_path("")
         return partial(_interact, interact)
     _set_path("")
     try:
-        file = open(0, "rb", closefd=False)  # noqa: SIM115 -- read by the program
-    except OSError:  # closed: an empty program
+        file = open(0, "rb", closefd=False)  # noqa: SIM115 -- read when the program runs
+    except OSError:  # closed, which means an empty program
         file = open(os.devnull, "rb")  # noqa: SIM115
     get_code = partial(_compile_stream, file, "<stdin>")
     main = {"__file__": "<stdin>", "__loader__": importlib.machinery.BuiltinImporter}
@@ -115,7 +115,7 @@ def _prepare_stdin() -> Program:
 
 
 def _absolute(path: str) -> str:
-    """Return the absolute path as `_Py_abspath` does: not normalized, and as it is if the current directory is gone."""
+    """Return the absolute path as `_Py_abspath` does: not normalized, unchanged without a current directory."""
     current = _current_directory()
     return path if current is None else current if path == "." else os.path.join(current, path)
 
@@ -128,7 +128,7 @@ def _current_directory() -> str | None:
 
 
 def _directory_of_script(path: str) -> str:
-    """Return what CPython puts in `sys.path[0]` (`_PyPathConfig_ComputeSysPath0`): a pipe has no real path."""
+    """Return what CPython puts into `sys.path[0]` (`_PyPathConfig_ComputeSysPath0`); a pipe has no real path."""
     try:
         path = os.path.join(os.path.dirname(path), os.readlink(path)) if os.path.islink(path) else path
         path = os.path.realpath(path, strict=True)
@@ -138,7 +138,7 @@ def _directory_of_script(path: str) -> str:
 
 
 def _read_pyc(file: BinaryIO) -> types.CodeType:
-    """Return the code in a pyc, which is not checked against any source; raises what `python FILE.pyc` raises."""
+    """Return the code in a pyc, which is not compared with any source; raises what `python FILE.pyc` raises."""
     with file:
         data = file.read()
     if data[:4] != importlib.util.MAGIC_NUMBER:
@@ -150,13 +150,13 @@ def _read_pyc(file: BinaryIO) -> types.CodeType:
 
 
 def _compile_script(path: str) -> types.CodeType | None:
-    """Compile a script as `python SCRIPT` does: at every start, as far as anybody could tell.
+    """Compile a script as `python SCRIPT` does, or take its code from an entry where that makes no difference.
 
-    Its warnings are shown each time, tools that have replaced a step of the loader have no part in it, and no pyc in
-    its tree counts. So an entry is used only if its seal says that compiling emits no warnings.
+    Python shows the warnings of a script at every start, so an entry is used only if its seal says that compiling emits
+    none. A pyc in the script's `__pycache__` is ignored, and so are tools that have replaced a step of the loader.
     """
-    found = runtime.installed()
-    policy = None if found is None else found.policies.of(path)
+    current_runtime = runtime.installed()
+    policy = None if current_runtime is None else current_runtime.policies.of(path)
     policies = Policies()
     loader = CachingLoader("__main__", path, policies)
     if policy is None or replaced_step(loader) is not None:
@@ -165,7 +165,7 @@ def _compile_script(path: str) -> types.CodeType | None:
     places = tuple(place for place in policy.places if place.name != IN_TREE)
     policies.default = Policy(places, policy.store, policy.stats)
     filters = sys.warnoptions
-    sys.warnoptions = [*filters, "default"]  # with any filter given, an entry whose source warns is a miss
+    sys.warnoptions = [*filters, "default"]  # if any filter is given, an entry whose source emits warnings is a miss
     try:
         return loader.get_code("__main__")
     finally:
@@ -173,13 +173,13 @@ def _compile_script(path: str) -> types.CodeType | None:
 
 
 def _compile_stream(file: BinaryIO, name: str) -> types.CodeType:
-    """Compile what a file or a pipe holds, without a cache."""
+    """Compile the content of a file or pipe, without a cache."""
     with file:
         return compile(file.read(), name, "exec", dont_inherit=True)
 
 
 def _interact(interact: Callable[..., None]) -> None:
-    """Be the interactive interpreter, as `python -` is on a terminal."""
+    """Run the interactive interpreter, as `python -` does on a terminal."""
     main = types.ModuleType("__main__")
     main.__dict__.update(__builtins__=builtins, __loader__=importlib.machinery.BuiltinImporter, __spec__=None)
     sys.modules["__main__"] = main
@@ -190,15 +190,15 @@ def _interact(interact: Callable[..., None]) -> None:
 
 
 def _dedent(text: str) -> str:
-    """Return the lines without the white space that all have in front, blank ones empty, as `textwrap.dedent` does."""
+    """Return the lines without their common leading white space, and blank lines empty, as `textwrap.dedent` does."""
     lines = ["" if line.isspace() else line for line in text.split("\n")]
-    margin = os.path.commonprefix([line for line in lines if line])  # noqa: RUF071 -- letter by letter
+    margin = os.path.commonprefix([line for line in lines if line])  # noqa: RUF071 -- compares characters, not paths
     margin = margin[: len(margin) - len(margin.lstrip(" \t"))]
     return "\n".join(line.removeprefix(margin) for line in lines)
 
 
 def _compile_string(text: str) -> types.CodeType:
-    """Compile as `python -c` does, which from Python 3.13 on shows the source's lines in tracebacks."""
+    """Compile as `python -c` does, which from Python 3.13 on shows source lines in tracebacks."""
     if sys.version_info >= (3, 14):
         text = _dedent(text)
     code = compile(text, "<string>", "exec", dont_inherit=True)
@@ -210,14 +210,14 @@ def _compile_string(text: str) -> types.CodeType:
     return code
 
 
-def _find(name: str) -> importlib.machinery.ModuleSpec | None:
+def _find_module_spec(name: str) -> importlib.machinery.ModuleSpec | None:
     try:
         return importlib.util.find_spec(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             return None
         raise
-    except ValueError:  # `__main__` and its like have no spec
+    except ValueError:  # for example `__main__`, which has no spec
         return None
 
 
@@ -226,16 +226,16 @@ def _prepare_spec(spec: importlib.machinery.ModuleSpec, name: str) -> Program:
     if type(loader) is SourceFileLoader:
         loader = spec.loader = loader_for(spec.name, loader.path)
     if not hasattr(loader, "get_code") or spec.origin == "built-in" or isinstance(loader, ExtensionFileLoader):
-        raise PycacheHookError(f"{name} holds no Python code that could be run ({spec.origin}).")
+        raise PycacheHookError(f"{name} has no Python code that can be run ({spec.origin}).")
     get_code = partial(loader.get_code, spec.name)
     return partial(_execute, get_code, __file__=spec.origin, __loader__=loader, __spec__=spec, __package__=spec.parent)
 
 
 def _execute(get_code: Callable[[], Any], **attributes: object) -> None:
-    """Run the code as a new `__main__` module; an exception in it goes on without our frames in its traceback."""
+    """Run the code as a new `__main__` module; the traceback of an exception does not show this package's frames."""
     main = types.ModuleType("__main__")
     main.__dict__.update(attributes, __builtins__=builtins)
-    if sys.version_info < (3, 14):  # from then on they are computed when they are asked for
+    if sys.version_info < (3, 14):  # computed on demand from 3.14 on
         main.__annotations__ = {}
     if sys.version_info < (3, 15) and "__file__" in attributes:
         main.__dict__["__cached__"] = getattr(attributes["__spec__"], "cached", None)
@@ -245,34 +245,34 @@ def _execute(get_code: Callable[[], Any], **attributes: object) -> None:
     except SystemExit:
         raise
     except BaseException as error:
-        _hide_our_frames(error)
+        _hide_own_frames(error)
         raise
 
 
-def _hide_our_frames(error: BaseException) -> None:
-    """Have the interpreter print this exception's traceback from the program's first line on."""
-    ours = (__file__, "<frozen importlib.")  # as which the loader's own frames pass
+def _hide_own_frames(error: BaseException) -> None:
+    """Make the interpreter print this exception's traceback from the program's first frame on."""
+    own_files = (__file__, "<frozen importlib.")  # the loader's frames have the latter
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(own_files):
         trace = trace.tb_next
     report = sys.excepthook
 
-    def excepthook(kind: type[BaseException], value: BaseException, found: types.TracebackType | None) -> None:
+    def excepthook(kind: type[BaseException], value: BaseException, traceback: types.TracebackType | None) -> None:
         if value is error:
-            found = sys.last_traceback = trace
+            traceback = sys.last_traceback = trace
             value = value.with_traceback(trace)
-        report(kind, value, found)
+        report(kind, value, traceback)
 
     sys.excepthook = excepthook
 
 
 def _set_path(first: str | None) -> None:
-    """Put the program's directory where Python put ours, unless it was told to put none there (`-P`).
+    """Replace the `sys.path` entry that Python has inserted for this command by the program's, except under `-P`.
 
-    None puts none there. `python -m` has none either where the current directory has been removed.
+    None means no entry. `python -m` has no entry either if the current directory has been removed.
     """
     if sys.flags.safe_path:
         return
     started_by_name = getattr(sys.modules.get("__main__"), "__spec__", None) is not None
-    none_there = started_by_name and _current_directory() is None
-    sys.path[: 0 if none_there else 1] = [] if first is None else [first]
+    has_no_entry = started_by_name and _current_directory() is None
+    sys.path[: 0 if has_no_entry else 1] = [] if first is None else [first]

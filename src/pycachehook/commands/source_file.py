@@ -1,4 +1,4 @@
-"""A source file as the commands look at it: read at most once, and not before something is asked of it."""
+"""A source file as the commands examine it: read at most once, and only when it is needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pycachehook.system import READ_FLAGS, read_file
 
 
 class SourceFile:
-    """The source at `path`. Every method raises OSError for one that cannot be read."""
+    """The source at `path`. Every method raises OSError if it cannot be read."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -28,13 +28,13 @@ class SourceFile:
         return siphash(KEY, self.data())
 
     def agrees(self, flags: int, stamp: bytes, check: bytes | None) -> bool:
-        """Say whether an entry with these `flags`, `stamp` and second hash (None: it has none) is this source's."""
+        """Return whether an entry with these `flags`, `stamp` and second hash (or None) matches the source."""
         if stamp != self.stamp(flags):
             return False
         return check is None or pyc.second_hash(self.data()) == check
 
     def stamp(self, flags: int) -> bytes:
-        """Return the 8 bytes that the header of an entry with these `flags` records of the source."""
+        """Return the 8-byte stamp that the header of an entry with these `flags` records for the source."""
         if flags & HASH_BASED:
             return self.hash()
         status = os.stat(self.path) if self._read is None else self._read[1]

@@ -1,6 +1,6 @@
-"""Which modules a start imports that have no entry, and why: `pycachehook doctor MODULE`.
+"""The modules without a valid entry among those that a start imports: `pycachehook doctor MODULE`.
 
-Only an import tells what is imported, so a process of its own imports the modules. It stores nothing.
+The imported modules are only known by importing them, which a child process does. It stores nothing.
 """
 
 import json
@@ -15,17 +15,17 @@ from typing import Any
 import pycachehook
 from pycachehook.errors import PycacheHookError
 
-# Runs with -P, so that pycachehook itself is not looked for in the current directory.
+# Runs with -P, so that pycachehook itself is not imported from the current directory.
 _CHILD = """
 import json, sys
 options, names, lent, first, out = map(json.loads, sys.argv[1:])
 sys.path += lent
 import pycachehook.hook
-found = []
-pycachehook.on_event(found.append)
+events = []
+pycachehook.on_event(events.append)
 pycachehook.hook.install_from({**options["given"], "read_only": True}, "flag", options["config"])
-def told():
-    rows = [(each.event, each.module, each.path, each.reason) for each in found if each.event in ("hit", "miss")]
+def write_events():
+    rows = [(event.event, event.module, event.path, event.reason) for event in events if event.event in ("hit", "miss")]
     with open(out, "w", encoding="utf-8") as file:
         json.dump(rows, file)
 if first is not None:
@@ -35,17 +35,17 @@ try:
     for name in names:
         __import__(name)
 finally:
-    told()
+    write_events()
 """
 
 
 def modules_of_a_start(
     names: Sequence[str], config: object = None, given: Mapping[str, object] | None = None
 ) -> dict[str, Any]:
-    """Import modules by name as `python -m` finds them, and return how each module that they import was found.
+    """Import modules by name as `python -m` does, and report how the modules that they import were loaded.
 
-    The result has the number of `modules`, and for those that were compiled `missing`: module, path and reason.
-    Raises `PycacheHookError` if an import fails; what it prints goes to standard error.
+    In the result, `modules` is their number, and `missing` lists module, path and reason for each one that was
+    compiled. Raises `PycacheHookError` if an import fails; the output of the imported modules goes to standard error.
     """
     wanted = {name: value for name, value in (given or {}).items() if value is not None}
     options = {"given": wanted, "config": None if config is None else os.fspath(config)}  # type: ignore[call-overload]
@@ -56,7 +56,7 @@ def modules_of_a_start(
         first = None
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "found.json")
-        arguments = [json.dumps(each) for each in (options, list(names), lent, first, out)]
+        arguments = [json.dumps(argument) for argument in (options, list(names), lent, first, out)]
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 -- as multiprocessing
         process = subprocess.run(
             [sys.executable, *flags, "-P", "-c", _CHILD, *arguments], stdout=2, stdin=subprocess.DEVNULL, check=False
@@ -68,7 +68,9 @@ def modules_of_a_start(
             rows = None
     if process.returncode or rows is None:
         code = process.returncode
-        raise PycacheHookError(f"{' '.join(names)} could not be imported (exit code {code}): nothing is known of it.")
+        raise PycacheHookError(
+            f"{' '.join(names)} could not be imported (exit code {code}), so nothing is known about it."
+        )
     missing = [
         {"module": module, "path": path, "reason": reason} for event, module, path, reason in rows if event == "miss"
     ]

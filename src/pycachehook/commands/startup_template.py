@@ -1,8 +1,8 @@
-"""Turns pycachehook on in every process of this environment.
+"""The start-up module: activates pycachehook in every process of this environment.
 
-Written by `pycachehook enable`, removed by `pycachehook disable`. `OPTIONS` are the options as they were resolved
-then; `cache_dir` None means the default of whoever starts Python. One file, although it is long: a second one would
-cost every start.
+Written by `pycachehook enable`, removed by `pycachehook disable`. `OPTIONS` are the options as resolved at that time; a
+`cache_dir` of None means the default of the user who starts Python. This is one long file because a second one would
+slow down every start.
 """
 
 import _imp
@@ -15,12 +15,12 @@ import sys
 
 VERSION = ""
 OPTIONS = {}
-PACKAGE = ""  # the package's directory, relative to the one of this file unless it is absolute
-MODULES = ()  # of the package: what a start loads, each behind those that it imports
+PACKAGE = ""  # the package's directory, absolute or relative to the directory of this file
+MODULES = ()  # the package's modules that a start loads, each after those that it imports
 OPEN_CODE_HOOKED = False  # whether an embedder had set a hook for `io.open_code` (PEP 578)
 
-# What a program patches later in `builtins`, `os` or `sys` does not reach the functions below. To use each module here
-# makes that none stays a lazy import (PEP 810).
+# Everything is looked up now, so that later patches of `builtins`, `os` or `sys` do not affect the functions below, and
+# so that none of the modules remains a lazy import (PEP 810).
 __builtins__ = dict(vars(builtins))
 system = sys.modules["nt" if os.name == "nt" else "posix"]
 open_file, read_file, close_file, fstat, lstat = system.open, system.read, system.close, system.fstat, system.lstat
@@ -38,32 +38,32 @@ get_code, source_to_code = SourceFileLoader.get_code, SourceFileLoader.source_to
 FOLDER = __file__.rpartition(os.sep)[0]
 PACKAGE_FOLDER = PACKAGE if os.path.isabs(PACKAGE) else f"{FOLDER}{os.sep}{PACKAGE}"
 IMAGE_MAGIC = b"PYCHIMG2"
-# The seal's key depends on the build of Python: no other build's data is given to `marshal`.
+# The key of the seal depends on the build of Python, so that `marshal` never reads data written by another build.
 IMAGE_KEY = (
     int.from_bytes(source_hash(0x50594348, sys.version.encode())[:4], "little") >> 1
-)  # C's long has 32 bits at least
+)  # a C long has at least 32 bits
 LARGEST_IMAGE = 1 << 25  # bytes
 S_IFMT, S_IFDIR, S_IFREG, S_ISVTX, OTHERS_WRITE = 0o170000, 0o040000, 0o100000, 0o1000, 0o022
-OVERFLOW_USER = 65534  # stands for all unmapped users in a user namespace
+OVERFLOW_USER = 65534  # the id that represents all unmapped users in a user namespace
 LAZY_IMPORTS = hasattr(sys, "set_lazy_imports")  # PEP 810
-FRAMES = 120  # more than bringing in the hook takes
+FRAMES = 120  # an upper bound for the frames that loading the hook needs
 WAIT = 1.0  # seconds
 
 activated = False
 
 
 class FirstImport:
-    """Stands in for the hook until a plain source module is imported: a start that imports none costs next to nothing."""
+    """A finder that loads the hook at the first import of a plain source module; other starts stay almost free."""
 
-    def __init__(self, found_prefix):
-        self.found_prefix = found_prefix
+    def __init__(self, original_prefix):
+        self.original_prefix = original_prefix
         self.lock = _thread.allocate_lock()
-        self.thread = None  # the one that brings in the hook
+        self.thread = None  # the thread that loads the hook
         self.done = False
 
     def find_spec(self, name, path=None, target=None):
-        """Find as the finders behind this one do; for the first plain source module, bring in the hook, and ask that."""
-        if self.thread == get_ident():  # an import of the hook's own
+        """Find as the finders behind this one do, but load the hook for the first plain source module."""
+        if self.thread == get_ident():  # an import made by the hook itself
             return None
         limit = get_recursion_limit()
         try:
@@ -78,45 +78,48 @@ class FirstImport:
             set_recursion_limit(limit)
 
     def find(self, name, path, target):
-        if self.done:  # in a thread that had begun to iterate over `sys.meta_path`
+        if self.done:  # called by a thread that was already iterating over `sys.meta_path`
             return find_spec(sys.meta_path, name, path, target)
-        place = position(self)
-        if place is None:  # some tool has wrapped it; then there is no hook
+        index = position(self)
+        if index is None:  # a tool has wrapped this finder; the hook is not loaded then
             return None
-        spec = find_spec(sys.meta_path[place + 1 :], name, path, target)
+        spec = find_spec(sys.meta_path[index + 1 :], name, path, target)
         if type(getattr(spec, "loader", None)) is not SourceFileLoader:
             return spec
-        if not self.lock.acquire(timeout=WAIT):  # a circle of imports in two threads; or its owner is gone with a fork
+        if not self.lock.acquire(timeout=WAIT):  # two threads import in a circle, or the owner was lost in a fork
             return spec
         try:
             self.thread = get_ident()
-            if not self.done:  # else another thread has done it meanwhile
-                self.give_way()
-        except (RecursionError, MemoryError):  # the limit for C functions is another one: again at the next import
+            if not self.done:  # otherwise another thread has loaded the hook
+                self.replace_by_hook()
+        except (RecursionError, MemoryError):  # the C stack has a limit of its own: try again at the next import
             pass
         finally:
             self.thread = None
             self.lock.release()
-        return find_spec(sys.meta_path[place:], name, path, target)
+        return find_spec(sys.meta_path[index:], name, path, target)
 
-    def give_way(self):
-        """Install the hook and leave `sys.meta_path`, in this order: other threads iterate over it."""
-        chosen, sys.pycache_prefix = sys.pycache_prefix, self.found_prefix
+    def replace_by_hook(self):
+        """Install the hook, then leave `sys.meta_path`; in this order, because other threads iterate over it."""
+        chosen, sys.pycache_prefix = sys.pycache_prefix, self.original_prefix
         try:
             install()
-        except BaseException:  # the program's own, from a signal handler or a trace function: again at the next import
+        except BaseException:  # raised by a signal handler or trace function: try again at the next import
             sys.pycache_prefix = chosen
             raise
         self.done = True
-        place = position(self)
-        if place is not None:
-            del sys.meta_path[place]
-        if chosen not in (self.found_prefix, OPTIONS["cache_dir"]):  # the program has set it since
+        index = position(self)
+        if index is not None:
+            del sys.meta_path[index]
+        if chosen not in (self.original_prefix, OPTIONS["cache_dir"]):  # the program has set it since
             sys.pycache_prefix = chosen
 
 
 def activate():
-    """Activate pycachehook; never raises. The second call does nothing: before Python 3.15, venvs run `.pth` files twice."""
+    """Activate pycachehook; never raises.
+
+    A second call does nothing, because before Python 3.15 `.pth` files run twice in virtual environments.
+    """
     global activated
     if activated or disabled():
         return
@@ -127,8 +130,8 @@ def activate():
             return
         lstat(path_of("__init__.py"))
         names = [getattr(finder, "__name__", None) for finder in sys.meta_path]
-        place = names.index("PathFinder") if "PathFinder" in names else len(names)
-        sys.meta_path.insert(place, FirstImport(sys.pycache_prefix))
+        index = names.index("PathFinder") if "PathFinder" in names else len(names)
+        sys.meta_path.insert(index, FirstImport(sys.pycache_prefix))
         prefix = OPTIONS["cache_dir"]
         if prefix is not None and (OPTIONS.get("allow_shared") or is_private(prefix)):
             sys.pycache_prefix = prefix
@@ -137,21 +140,22 @@ def activate():
 
 
 def disabled():
-    """Say whether `PYCACHEHOOK_DISABLE`, the kill switch, is set: to anything but an empty string, 0, false, no, off."""
+    """Return whether the kill switch `PYCACHEHOOK_DISABLE` is set to anything but "", 0, false, no or off."""
     return os.environ.get("PYCACHEHOOK_DISABLE", "").lower() not in ("", "0", "false", "no", "off")
 
 
 def has_options():
-    """Say whether the environment may hold options, which `-E` and `-I` have Python ignore."""
+    """Return whether the environment may set options, which are ignored under `-E` and `-I`."""
     if sys.flags.ignore_environment:
         return False
     return any(name.startswith("PYCACHEHOOK_") and name != "PYCACHEHOOK_DISABLE" for name in os.environ)
 
 
 def is_private(path):
-    """Say whether nobody but root and this user can decide what is in the directory `path`, as far as is seen at once.
+    """Return whether a quick check shows that only root and this user can change what is in the directory `path`.
 
-    The hook knows of links, private groups and user namespaces, and sets the prefix for what this function refuses.
+    Links, private groups and user namespaces are left to the hook, which sets the prefix where this function returns
+    False.
     """
     if effective_user is None:
         return True
@@ -164,7 +168,7 @@ def is_private(path):
         try:
             status = lstat("/" + "/".join(parts[:count]))
         except FileNotFoundError:
-            return not sticky  # only who may write to the last one can make it
+            return not sticky  # only users who may write to its parent can create it
         sticky = status.st_mode & S_ISVTX and status.st_mode & OTHERS_WRITE
         if status.st_mode & S_IFMT != S_IFDIR or status.st_uid not in (0, user):
             return False
@@ -174,21 +178,21 @@ def is_private(path):
 
 
 def need(frames):
-    """Raise RecursionError if the recursion limit leaves fewer `frames` than these."""
+    """Raise RecursionError if the recursion limit leaves fewer than `frames` frames."""
     if frames:
         need(frames - 1)
 
 
 def position(finder):
-    """Return the index of `finder` in `sys.meta_path`, or None; other finders' `__eq__` is not asked."""
-    for index, each in enumerate(sys.meta_path):
-        if each is finder:
+    """Return the index of `finder` in `sys.meta_path`, or None, without calling `__eq__` of other finders."""
+    for index, candidate in enumerate(sys.meta_path):
+        if candidate is finder:
             return index
     return None
 
 
 def find_spec(finders, name, path, target):
-    """Return the spec of the first of `finders` that has one, or None."""
+    """Return the spec of the first finder in `finders` that has one, or None."""
     for finder in finders:
         find = getattr(finder, "find_spec", None)
         spec = None if find is None else find(name, path, target)
@@ -198,12 +202,12 @@ def find_spec(finders, name, path, target):
 
 
 def install():
-    """Install the hook; does nothing if pycachehook has been uninstalled since."""
+    """Install the hook; does nothing if the pycachehook package has been uninstalled."""
     if disabled():
         return
     gc = builtin("gc")
     collecting = gc.isenabled()
-    gc.disable()  # nothing that is made here becomes garbage
+    gc.disable()  # the objects created here stay alive
     try:
         start_up = load()
         if start_up is not None and not start_up(OPTIONS, VERSION, __file__):
@@ -219,7 +223,7 @@ def install():
 
 
 def is_foreign(error):
-    """Say whether the program's code has raised `error`: a signal handler, or a trace function."""
+    """Return whether `error` was raised by code of the program, such as a signal handler or a trace function."""
     traceback = error.__traceback__
     while traceback is not None:
         name = str(traceback.tb_frame.f_globals.get("__name__"))
@@ -230,20 +234,20 @@ def is_foreign(error):
 
 
 def builtin(name):
-    """Return a copy of its own of a built-in module: unpatched, and not in `sys.modules`."""
+    """Return a new copy of a built-in module: unpatched, and not stored in `sys.modules`."""
     module = create_builtin(ModuleSpec(name, None))
     exec_builtin(module)
     return module
 
 
 def load():
-    """Load the modules of a start, and return `start_up`; None if there is another package of this name, or none.
+    """Load the modules of a start and return `start_up`; None if another package of this name, or none, is installed.
 
-    They come from their directory, without `sys.path` or any finder: each is in `sys.modules` before another imports it.
+    The modules are loaded from their directory without `sys.path` and finders, each before any that imports it.
     """
     if "pycachehook" in sys.modules:
-        found = getattr(sys.modules["pycachehook"], "__file__", None) or ""
-        if found.rpartition(os.sep)[0] != PACKAGE_FOLDER:
+        package_file = getattr(sys.modules["pycachehook"], "__file__", None) or ""
+        if package_file.rpartition(os.sep)[0] != PACKAGE_FOLDER:
             return None
     made = []
     try:
@@ -252,8 +256,8 @@ def load():
                 made.append(name)
                 module = new_module(name, path)
                 exec(code, module.__dict__)
-                for each in list(module.__dict__) if LAZY_IMPORTS else ():  # so that none is left for later
-                    getattr(module, each)
+                for name_in_module in list(module.__dict__) if LAZY_IMPORTS else ():  # so that none is resolved later
+                    getattr(module, name_in_module)
         return sys.modules["pycachehook.runtime"].start_up
     except BaseException:
         for name in made:
@@ -262,18 +266,19 @@ def load():
 
 
 def image_path():
-    """Return where the start-up image for this interpreter lies: all start-up modules' bytecode in one file."""
+    """Return the path of this interpreter's start-up image: the bytecode of all start-up modules in one file."""
     opt = f".opt-{sys.flags.optimize}" if sys.flags.optimize else ""
     name = __file__.rpartition(os.sep)[2]
     return f"{FOLDER}{os.sep}__pycache__{os.sep}{name[:-3]}.{sys.implementation.cache_tag}{opt}.image"
 
 
 def from_image():
-    """Return the name, path and code of each module, in half the time that reading their pycs takes; None without a usable image.
+    """Return name, path and code of each module in the image; None without a usable image.
 
-    It is used if this very build of Python wrote it, and from these very sources: they are read and their hashes
-    compared, since packaging changes modification times; under `unchecked-hash`, what pip has noted of them is. Its seal is checked
-    before anything else is done with it.
+    This takes half the time of reading the modules' pycs. The image is used if it was written by this very build of
+    Python and from these very sources. Packaging changes modification times, so the hashes of the sources are compared;
+    under `unchecked-hash`, the hash of pip's record of them is compared instead. The seal is verified before anything
+    else is done with the image.
     """
     try:
         data = memoryview(read(image_path(), like=__file__))
@@ -290,7 +295,7 @@ def from_image():
 
 
 def unpacked(modules, parts):
-    """Yield the name, path and code of each module of an image; then hand over what a miss needs, as bytes."""
+    """Yield name, path and code of each module in an image; then store the modules that a miss needs, as bytes."""
     for name, file, code in modules:
         path = path_of(file)
         if code.co_filename != path and fix_filename is not None:  # the environment has been moved
@@ -302,7 +307,7 @@ def unpacked(modules, parts):
 
 
 def from_sources():
-    """Yield the same from the sources, or from the bytecode that an installer has put beside them; nothing is written."""
+    """Yield the same from the sources, or from bytecode that an installer has compiled; nothing is written."""
 
     class Loader(SourceFileLoader):
         get_code = get_code
@@ -321,12 +326,12 @@ def from_sources():
 
 
 def path_of(name):
-    """Return the path of this file of the package."""
+    """Return the path of a file in the package."""
     return f"{PACKAGE_FOLDER}{os.sep}{name}"
 
 
 def new_module(name, path):
-    """Return a module, in `sys.modules` and in its package, as importing it from `path` would begin to make it."""
+    """Return a module stored in `sys.modules` and its package, in the state before its code is executed."""
     loader = SourceFileLoader(name, path)
     package, _, tail = name.rpartition(".")
     spec = ModuleSpec(name, loader, origin=path, is_package=not package)
@@ -341,7 +346,10 @@ def new_module(name, path):
 
 
 def read(path, like=None):
-    """Return the bytes of the file at `path`; raises OSError. `like`: only if its owner is trusted, or the one of that file."""
+    """Return the bytes of the file at `path`; raises OSError.
+
+    With `like`, the file's owner must be trusted, or be the owner of the file `like`.
+    """
     if like is not None:
         check(lstat(path), (0, effective_user and effective_user(), lstat(like).st_uid))
     if OPTIONS.get("open_code") == "always" or (OPEN_CODE_HOOKED and OPTIONS.get("open_code") != "never"):
@@ -357,8 +365,8 @@ def read(path, like=None):
 
 
 def check(status, owners=None):
-    """Raise OSError for what is no regular file, or too large for one of ours, or not these `owners`' alone."""
+    """Raise OSError unless the file is regular, not too large, and, with `owners`, writable only for one of these."""
     regular = status.st_mode & S_IFMT == S_IFREG
-    theirs = owners and effective_user and (status.st_uid not in owners or status.st_mode & OTHERS_WRITE)
-    if theirs or not regular or status.st_size > LARGEST_IMAGE:
+    untrusted = owners and effective_user and (status.st_uid not in owners or status.st_mode & OTHERS_WRITE)
+    if untrusted or not regular or status.st_size > LARGEST_IMAGE:
         raise OSError

@@ -1,7 +1,7 @@
-"""What processes have written to the file that `PYCACHEHOOK_STATS` names, for `pycachehook status`.
+"""The statistics that processes have written to the file `PYCACHEHOOK_STATS`, for `pycachehook status`.
 
-Anybody may have written to it: nothing in it is believed before it has been looked at, and no line is read that is
-longer than one of ours could be.
+Any program may have written to the file, so every value is validated, and no line longer than a genuine one can be is
+read.
 """
 
 import json
@@ -14,13 +14,13 @@ from typing import Any, BinaryIO
 from pycachehook.system import READ_FLAGS
 
 SHOWN_RUNS = 10
-LONGEST_LINE = 1 << 16  # bytes, for all that can be expected
-_MOST = 1 << 62  # of what is counted
+LONGEST_LINE = 1 << 16  # bytes
+_MOST = 1 << 62  # the largest plausible counter
 
 
 @dataclass
 class StatsFile:
-    """The last runs, the latest first; the bytes of shared entries that were loaded, over all lines; what is wrong."""
+    """The last runs, latest first; the size of all loaded shared entries; and what is wrong with the file."""
 
     runs: list[dict[str, Any]] = field(default_factory=list)
     bytes_saved: int = 0
@@ -28,39 +28,39 @@ class StatsFile:
 
 
 def read_stats_file(path: str) -> StatsFile:
-    """Return what is in the file at `path`, "" for none; raises nothing for whatever is there."""
-    found = StatsFile()
+    """Return the content of the file at `path`, "" meaning no file; never raises for its content."""
+    stats_file = StatsFile()
     if not path:
-        return found
+        return stats_file
     try:
         with open(path, "rb", opener=lambda name, _: os.open(name, READ_FLAGS)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                found.reason = f"{path}, which PYCACHEHOOK_STATS names, is no regular file."
+                stats_file.reason = f"{path}, which PYCACHEHOOK_STATS names, is no regular file."
             else:
-                _read(file, path, found)
+                _read(file, path, stats_file)
     except (FileNotFoundError, NotADirectoryError):
         pass  # nothing has been written yet
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        found.reason = f"{path}, which PYCACHEHOOK_STATS names, cannot be read: {why}."
-    return found
+        stats_file.reason = f"{path}, which PYCACHEHOOK_STATS names, cannot be read: {why}."
+    return stats_file
 
 
-def _read(file: BinaryIO, path: str, found: StatsFile) -> None:
+def _read(file: BinaryIO, path: str, stats_file: StatsFile) -> None:
     last: deque[bytes] = deque(maxlen=SHOWN_RUNS)
     while line := file.readline(LONGEST_LINE):
         if not line.endswith(b"\n"):
             while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
                 pass
         last.append(line)
-        if b'"shared_bytes"' in line:  # few have it, and only these are read of a long file
+        if b'"shared_bytes"' in line:  # parse only the few lines with this counter, since the file may be long
             run = _run(line)
-            found.bytes_saved += 0 if run is None else run["shared_bytes"]
+            stats_file.bytes_saved += 0 if run is None else run["shared_bytes"]
     runs = [run for run in map(_run, reversed(last)) if run is not None]
-    found.runs = [{name: value for name, value in run.items() if name != "shared_bytes"} for run in runs]
+    stats_file.runs = [{name: value for name, value in run.items() if name != "shared_bytes"} for run in runs]
     if len(runs) < len(last):
         wrong = f"{len(last) - len(runs)} of the last {len(last)} lines"
-        found.reason = f"{wrong} in {path}, which PYCACHEHOOK_STATS names, are no statistics."
+        stats_file.reason = f"{wrong} in {path}, which PYCACHEHOOK_STATS names, are no statistics."
 
 
 def _run(line: bytes) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What is in force here, for `pycachehook status`."""
+"""The state of the hook and its cache in this environment: `pycachehook status`."""
 
 import os
 import platform
@@ -15,25 +15,25 @@ from .stats_file import read_stats_file
 
 NOT_ACTIVE = "The hook is not active in this process: `pycachehook enable` turns it on in this environment."
 
-# What `_by_distribution` calls what belongs to none.
+# Names in the result of `_by_distribution` for files that belong to no distribution.
 STANDARD_LIBRARY, ELSEWHERE, OTHERS = "(standard library)", "(elsewhere)", "(other interpreters and tools)"
 BY_CONTENT = "(shared)"
 
 
 def status(config: object = None, given: Mapping[str, object] | None = None) -> dict[str, Any]:
-    """Return the state of this process and its cache as plain data, whose keys are documented.
+    """Return the state of this process and its cache as plain data with documented keys.
 
-    With options `given`, it is the state of a start that has these. Raises ConfigError where they, the environment or
-    the file hold a wrong option.
+    With options `given`, it is the state of a start with these options. Raises ConfigError if they, the environment or
+    the file contain a wrong option.
     """
-    found = state(config, given)
+    current = state(config, given)
     recorded = read_stats_file(os.environ.get("PYCACHEHOOK_STATS", ""))
-    distributions = {} if found["cache_dir"] is None else _by_distribution(found["cache_dir"])
-    ours = [counts for name, counts in distributions.items() if name != OTHERS]
+    distributions = {} if current["cache_dir"] is None else _by_distribution(current["cache_dir"])
+    own_counts = [counts for name, counts in distributions.items() if name != OTHERS]
     return {
-        **found,
-        "entries": sum(counts["entries"] for counts in ours),
-        "bytes": sum(counts["bytes"] for counts in ours),
+        **current,
+        "entries": sum(counts["entries"] for counts in own_counts),
+        "bytes": sum(counts["bytes"] for counts in own_counts),
         "distributions": distributions,
         "bytes_saved": recorded.bytes_saved,
         "last_runs": recorded.runs,
@@ -42,7 +42,7 @@ def status(config: object = None, given: Mapping[str, object] | None = None) -> 
 
 
 def state(config: object = None, given: Mapping[str, object] | None = None) -> dict[str, Any]:
-    """Return what `status` does, without a look at the entries; raises ConfigError as it does."""
+    """Return the result of `status` except for what requires visiting the entries; raises ConfigError as it does."""
     given = {name: value for name, value in (given or {}).items() if value is not None}
     active = hook.active()
     current = None if given else active
@@ -50,10 +50,10 @@ def state(config: object = None, given: Mapping[str, object] | None = None) -> d
     if options is None:
         options = options_of_a_start(given, config)
     values = options.values()
-    would_be = state_of_a_start(values) if current is None else (current.status, current.reason)
-    status, reason = would_be
-    if current is None and active is None and not runtime.killed():
-        if status != DISABLED and not os.path.exists(values["cache_dir"]):  # and `status` does not make it
+    start = state_of_a_start(values) if current is None else (current.status, current.reason)
+    status, reason = start
+    if current is None and active is None and not runtime.disabled_by_environment():
+        if status != DISABLED and not os.path.exists(values["cache_dir"]):  # a start would create it, `status` does not
             status = DISABLED
         reason = reason or NOT_ACTIVE
     return {
@@ -67,42 +67,42 @@ def state(config: object = None, given: Mapping[str, object] | None = None) -> d
         "status": status,
         "writable": status == WRITABLE,
         "reason": reason,
-        "start": {"status": would_be[0], "reason": would_be[1]},
+        "start": {"status": start[0], "reason": start[1]},
         "archives": _archives(current, options),
         "options": options.as_dict(),
     }
 
 
 def _archives(active: "hook.Hook | None", options: Any) -> list[dict[str, Any]]:
-    """Return for each archive whether it is used, or would be, and why not."""
+    """Return for each archive whether it is or would be used, and why not."""
     if active is not None:
         opened: Any = active.archives
     else:
         from pycachehook.archive import open_all
 
         opened = open_all(options.archives, allow_shared=options.allow_shared, strict=False)
-    return [{"path": each.path_name, "used": each.usable, "reason": each.reason} for each in opened]
+    return [{"path": archive.path_name, "used": archive.usable, "reason": archive.reason} for archive in opened]
 
 
 def _by_distribution(cache_dir: str) -> dict[str, dict[str, int]]:
     """Return the number of entries and the sum of their bytes for each distribution, the largest first."""
-    found: dict[str, dict[str, int]] = {}
+    distributions: dict[str, dict[str, int]] = {}
     if not may_be_cache(cache_dir):
-        return found
+        return distributions
     owner = _owners()
-    with suppress(OSError):  # there is no cache yet, or it is not ours to read
-        for each in walk(cache_dir):
-            if each.kind == TEMPORARY:
+    with suppress(OSError):  # there is no cache yet, or this user may not read it
+        for file in walk(cache_dir):
+            if file.kind == TEMPORARY:
                 continue
-            name = owner(each.source) if each.kind == ENTRY else BY_CONTENT if each.kind == SHARED else OTHERS
-            counts = found.setdefault(name, {"entries": 0, "bytes": 0})
+            name = owner(file.source) if file.kind == ENTRY else BY_CONTENT if file.kind == SHARED else OTHERS
+            counts = distributions.setdefault(name, {"entries": 0, "bytes": 0})
             counts["entries"] += 1
-            counts["bytes"] += each.size
-    return dict(sorted(found.items(), key=lambda pair: -pair[1]["bytes"]))
+            counts["bytes"] += file.size
+    return dict(sorted(distributions.items(), key=lambda pair: -pair[1]["bytes"]))
 
 
 def _owners() -> Callable[[str], str]:
-    """Return a function that tells the distribution of this environment to which a source belongs, by its path."""
+    """Return a function that maps the path of a source to the distribution in this environment that owns it."""
     import sysconfig
 
     from importlib_metadata import packages_distributions

@@ -1,4 +1,4 @@
-"""Whether every entry of a cache is sound and still stands for its source: `pycachehook verify`."""
+"""Checks of every entry of a cache: whether it is undamaged and matches its source. `pycachehook verify`."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from .cache_walk import (
     FOREIGN,
     SHARED,
     TEMPORARY,
-    Found,
+    CachedFile,
     origin_of,
     remove,
     remove_emptied,
@@ -35,11 +35,11 @@ from .cache_walk import (
 )
 
 SOUND = "sound"
-ORPHANED = "orphaned"  # its source is gone
+ORPHANED = "orphaned"  # its source no longer exists
 UNKNOWN = "unknown"  # its source cannot be read by this user
 NOT_BAD = (SOUND, UNKNOWN, FOREIGN, TEMPORARY)
 
-# In a child, since a damaged body may crash marshal. Its own seal would have told of damage; these have none.
+# Runs in a child process, because damaged entries without a seal may crash marshal.
 _READ_BODIES = """
 import json, sys
 sys.path.append(json.loads(sys.stdin.readline()))
@@ -56,18 +56,18 @@ for line in sys.stdin:
 """
 
 
-# The verdicts that say what is in a file, or whose it is. What could not be read just now may be sound.
+# Verdicts about content or owner, for which --fix removes the file. An unreadable file may be sound.
 _REMOVED = (CORRUPT, WRONG_MAGIC, STALE_SOURCE, OTHER_MODE, UNTRUSTED, ORPHANED)
 
-_PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(pyc.__file__)))  # where this package lies
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(pyc.__file__)))  # the directory that contains this package
 
 
 @dataclass
 class Verified:
-    """How many files have which verdict, and those that are bad: path, verdict and a few words more.
+    """The number of files with each verdict, and the bad ones: path, verdict and detail.
 
-    `judged_as` is the uid of the cache directory's owner, if that is somebody else: what is trusted is what the
-    owner's processes trust. `removed` has the paths of what was removed.
+    `judged_as` is the uid of the cache directory's owner if that is another user: the check trusts what the owner's
+    processes trust. `removed` contains the paths of removed files.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -76,18 +76,19 @@ class Verified:
     removed: set[str] = field(default_factory=set)
 
     def as_dict(self) -> dict[str, object]:
-        """Return the same as plain data, as `verify --json` prints it."""
+        """Return the result as plain data, as printed by `verify --json`."""
         bad = [{"path": path, "verdict": verdict, "detail": detail} for path, verdict, detail in self.bad]
         judged = {} if self.judged_as is None else {"judged_as": self.judged_as}
         return {"counts": dict(self.counts), "bad": bad, **judged}
 
 
-def verify(cache_dir: str, *, allow_shared: bool = False, fix: bool = False) -> Verified:
-    """Check every file in the cache, and with `fix` remove what is bad.
+def verify_cache(cache_dir: str, *, allow_shared: bool = False, fix: bool = False) -> Verified:
+    """Check every file in the cache, and remove the bad ones with `fix`.
 
-    A verdict is "sound", "orphaned", a reason of a miss, or for what is not judged "unknown" (this user may not read the
-    source), or "foreign" or "temporary", which is no entry of this interpreter's. Raises OSError if the directory cannot
-    be read, PycacheHookError if it is not marked as a cache and something is to be removed, or cannot be removed.
+    A verdict is "sound", "orphaned", or a reason of a miss. Files that are not checked have the verdict "unknown" if
+    this user may not read the source, or "foreign" or "temporary" if they are no entries of this interpreter. Raises
+    OSError if the directory cannot be read, PycacheHookError if files are to be removed and the directory is not marked
+    as a cache or the removal fails.
     """
     if fix:
         require_mark(cache_dir)
@@ -95,71 +96,71 @@ def verify(cache_dir: str, *, allow_shared: bool = False, fix: bool = False) -> 
     owners: tuple[int, ...] = ()
     if not allow_shared:
         owners, outcome.judged_as = _owners(cache_dir)
-    for found, verdict, detail in _verdicts(cache_dir, owners):
+    for file, verdict, detail in _verdicts(cache_dir, owners):
         outcome.counts[verdict] += 1
         if verdict not in NOT_BAD:
-            outcome.bad.append((found.path, verdict, detail))
-            if fix and verdict in _REMOVED and remove(cache_dir, found):
-                outcome.removed.add(found.path)
+            outcome.bad.append((file.path, verdict, detail))
+            if fix and verdict in _REMOVED and remove(cache_dir, file):
+                outcome.removed.add(file.path)
     remove_emptied(cache_dir, outcome.removed)
     return outcome
 
 
 def _owners(cache_dir: str) -> tuple[tuple[int, ...], int | None]:
-    """Return the uids whose entries the processes trust that use this cache, and its owner, if that is not this user."""
+    """Return the uids that the processes using this cache trust, and its owner unless that is this user."""
     owners, owner = trusted_owners(), os.stat(cache_dir).st_uid
     hidden = unmapped()
     if not owners or owner == owners[0] or (hidden is not None and owner == hidden.uid):
         return owners, None
-    return (owner, *(each for each in owners if each == 0)), owner
+    return (owner, *(uid for uid in owners if uid == 0)), owner
 
 
-def _verdicts(cache_dir: str, owners: tuple[int, ...]) -> Iterator[tuple[Found, str, str]]:
+def _verdicts(cache_dir: str, owners: tuple[int, ...]) -> Iterator[tuple[CachedFile, str, str]]:
     unsealed = []
-    for found in walk(cache_dir):
-        if found.kind not in (ENTRY, SHARED):
-            yield found, found.kind, ""
+    for file in walk(cache_dir):
+        if file.kind not in (ENTRY, SHARED):
+            yield file, file.kind, ""
             continue
         try:
-            if found.kind == SHARED:
-                sealed = _check_shared(cache_dir, found.path, owners)
+            if file.kind == SHARED:
+                sealed = _check_shared(cache_dir, file.path, owners)
             else:
-                sealed = _check(found.path, found.source, owners)
+                sealed = _check(file.path, file.source, owners)
         except Miss as miss:
             if miss.reason != ABSENT:
-                yield found, miss.reason, miss.detail
+                yield file, miss.reason, miss.detail
             continue
         if sealed:
-            yield found, SOUND, ""
+            yield file, SOUND, ""
         else:
-            unsealed.append(found)
+            unsealed.append(file)
     yield from _read_bodies(unsealed)
 
 
 def _check(path: str, source: str, owners: tuple[int, ...]) -> bool:
-    """Say whether the entry is sealed; raise `Miss` with the verdict if something is wrong with it."""
+    """Return whether the entry is sealed; raises `Miss` with the verdict if something is wrong with it."""
     data = _read(path, owners)
     flags, stamp = pyc.read_header(data)
     source = source_of(data, source)
     try:
-        found = SourceFile(source)
-        found.data()
+        source_file = SourceFile(source)
+        source_file.data()
     except PermissionError as error:
         raise Miss(UNKNOWN, f"{source}: {error.strerror}") from None
     except FileNotFoundError:
-        raise Miss(ORPHANED, f"{source} is gone") from None
+        raise Miss(ORPHANED, f"{source} does not exist") from None
     except OSError as error:
         raise Miss(IO_ERROR, f"{source}: {error.strerror or error}") from None
-    expected = found.stamp(flags)
+    expected = source_file.stamp(flags)
     if stamp != expected:
         raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {expected.hex()}")
-    if pyc.is_sealed(data) and pyc.second_hash(found.data()) != data[-16:-8]:
-        raise Miss(STALE_SOURCE, "another source with the same source_hash")
+    if pyc.is_sealed(data) and pyc.second_hash(source_file.data()) != data[-16:-8]:
+        raise Miss(STALE_SOURCE, "the source is another one with the same source_hash")
     return pyc.is_sealed(data)
 
 
 def _check_shared(cache_dir: str, path: str, owners: tuple[int, ...]) -> bool:
-    """As `_check`. Of the source no more is asked than that the entry's name is right, if it is still where it was."""
+    """Do the same for a shared entry, of which only the name is compared with its source, if that still exists."""
     data = _read(path, owners)
     flags, stamp = pyc.read_header(data)
     if flags != pyc.FLAGS[pyc.CHECKED_HASH]:
@@ -177,7 +178,7 @@ def _check_shared(cache_dir: str, path: str, owners: tuple[int, ...]) -> bool:
 
 
 def _names_of(cache_dir: str, path: str, source: bytes) -> list[str]:
-    """Return where an entry of this interpreter's for this source may lie, at the optimization level that its name says."""
+    """Return the possible paths of the source's entry for this interpreter, at the optimization level of `path`."""
     level = re.search(r"\.opt-(\d+)\.pyc$", path)
     layout = Layout(sys.implementation.cache_tag or "", int(level[1]) if level else 0)
     return [os.path.normpath(Names(layout, columns=columns).entry(cache_dir, source)) for columns in (True, False)]
@@ -198,21 +199,21 @@ def _read(path: str, owners: tuple[int, ...]) -> bytes:
     return data
 
 
-def _read_bodies(entries: list[Found]) -> Iterator[tuple[Found, str, str]]:
+def _read_bodies(entries: list[CachedFile]) -> Iterator[tuple[CachedFile, str, str]]:
     environment: dict[str, Any] = {**os.environ, "PYCACHEHOOK_DISABLE": "1"}
-    rest = entries
-    while rest:
-        lines = "".join(f"{json.dumps(each)}\n" for each in (_PACKAGES, *(found.path for found in rest)))
-        command = [sys.executable, "-I", "-S", "-c", _READ_BODIES]  # nothing of the current directory runs
+    remaining = entries
+    while remaining:
+        lines = "".join(f"{json.dumps(item)}\n" for item in (_PACKAGES, *(file.path for file in remaining)))
+        command = [sys.executable, "-I", "-S", "-c", _READ_BODIES]  # runs no code from the current directory
         child = subprocess.run(command, input=lines, capture_output=True, text=True, check=False, env=environment)
         verdicts = child.stdout.split()
-        for found, verdict in zip(rest, verdicts, strict=False):
-            yield found, verdict, "" if verdict == SOUND else "body"
-        rest = rest[len(verdicts) :]
+        for file, verdict in zip(remaining, verdicts, strict=False):
+            yield file, verdict, "" if verdict == SOUND else "body"
+        remaining = remaining[len(verdicts) :]
         if child.returncode > 0:
             raise PycacheHookError(
                 f"The entries without a seal cannot be checked: {child.stderr.strip().splitlines()[-1]}"
             )
-        if rest:
-            yield rest[0], CORRUPT, f"reading it ended the process ({child.returncode})"
-            rest = rest[1:]
+        if remaining:
+            yield remaining[0], CORRUPT, f"reading it ended the process ({child.returncode})"
+            remaining = remaining[1:]

@@ -1,10 +1,10 @@
-"""Work on many files in several processes: `precompile` and `archive build` compile in them.
+"""Processing of many files in several processes, for `precompile` and `archive build`.
 
-They are children of our own and not `multiprocessing`'s, for three reasons: they import nothing from the current
-directory, a source that ends the process is one failure and not the end of the command, and none is left behind when
-the command is interrupted.
+The processes are not started by `multiprocessing`, for three reasons: they import nothing from the current directory, a
+source that crashes the process is one failure and does not end the command, and no process is left behind when the
+command is interrupted.
 
-What goes through the pipes is pickled, between processes of one user.
+The data in the pipes is pickled; both ends belong to the same user.
 """
 
 import importlib
@@ -21,13 +21,13 @@ from typing import Any, TypeVar
 from pycachehook._compat import records_columns
 from pycachehook.errors import PycacheHookError
 
-CHUNK = 8  # tasks that a process gets in turn, so that neighbours in the tree are compiled by one
-PATIENCE = 2.0  # seconds that a process may take to end what it is doing, once it has been told to
+TASKS_PER_BATCH = 8  # consecutive tasks for one process, which usually are in the same directory
+STOP_TIMEOUT = 2.0  # seconds that a process may take to finish its task when it is stopped
 
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _CHILD = "import sys; sys.path.append(sys.argv.pop()); from pycachehook.commands.workers import serve; serve()"
 
-_NO_ANSWER = (EOFError, OSError, ValueError, pickle.UnpicklingError)  # ValueError: the pipe has been closed by `stop`
+_NO_ANSWER = (EOFError, OSError, ValueError, pickle.UnpicklingError)  # ValueError: `stop` has closed the pipe
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
@@ -43,18 +43,18 @@ def in_processes(
     prepare: Callable[..., object],
     arguments: Sequence[object],
 ) -> Iterator[Iterator[Done]]:
-    """Give an iterator over what `work` returns for each task, in their order, from `jobs` processes.
+    """Give an iterator over the results of `work` for each task, in their order, from `jobs` processes.
 
-    Each process calls `prepare` with `arguments` first; both functions are found by their names. If it ends before it has answered, `lost` is called here with the task and a few
-    words, and its result takes the answer's place. All processes have ended when the block is left, however it is
-    left. Raises `PycacheHookError` if no process can be started.
+    Each process first calls `prepare` with `arguments`; both functions are imported by name. If a process ends without
+    an answer, `lost` is called in this process with the task and the reason, and its result is used instead. All
+    processes have ended when the block is left. Raises `PycacheHookError` if no process can be started.
     """
     names = [(function.__module__, function.__qualname__) for function in (work, prepare)]
     pool = _Pool(pickle.dumps((names, arguments)), lost)
-    chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
+    batches = [tasks[start : start + TASKS_PER_BATCH] for start in range(0, len(tasks), TASKS_PER_BATCH)]
     threads = ThreadPoolExecutor(jobs)
     try:
-        yield (done for chunk in threads.map(pool.run, chunks) for done in chunk)
+        yield (done for batch in threads.map(pool.run, batches) for done in batch)
     finally:
         pool.stop()
         threads.shutdown(cancel_futures=True)
@@ -62,20 +62,20 @@ def in_processes(
 
 
 class _Pool:
-    """The processes, one for each thread that calls `run`."""
+    """The processes, one per thread that calls `run`."""
 
-    def __init__(self, beginning: bytes, lost: Callable[[Any, str], Any]) -> None:
-        self._beginning = beginning
+    def __init__(self, first_message: bytes, lost: Callable[[Any, str], Any]) -> None:
+        self._first_message = first_message
         self._lost = lost
         self._mine = threading.local()
         self._all: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(self, chunk: Sequence[Any]) -> list[Any]:
-        """Return the answers to some tasks from this thread's process, which is started, or started again, if needed."""
+    def run(self, batch: Sequence[Any]) -> list[Any]:
+        """Return the answers to some tasks from this thread's process, which is started first if necessary."""
         answers = []
-        for task in chunk:
+        for task in batch:
             process = getattr(self._mine, "process", None)
             if process is None:
                 process = self._mine.process = self._start()
@@ -89,7 +89,7 @@ class _Pool:
         return answers
 
     def stop(self) -> None:
-        """End all processes: those that are idle at once, the others after `PATIENCE`."""
+        """Stop all processes: idle ones end at once, the others are killed after `STOP_TIMEOUT`."""
         with self._lock:
             self._stopped = True
         for process in self._all:
@@ -97,7 +97,7 @@ class _Pool:
                 process.stdin.close()  # type: ignore[union-attr]
         for process in self._all:
             try:
-                process.wait(PATIENCE)
+                process.wait(STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -106,11 +106,11 @@ class _Pool:
         """Close the pipes, when no thread uses them any more."""
         for process in self._all:
             for pipe in (process.stdin, process.stdout):
-                with suppress(OSError):  # what could not be sent to a process that has ended
+                with suppress(OSError):  # data that could not be sent to an ended process
                     pipe.close()  # type: ignore[union-attr]
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # A group of its own: a terminal's Ctrl-C is for the command, which ends them.
+        # A separate process group: Ctrl-C in a terminal reaches only the command, which stops the processes.
         own_group: dict[str, Any] = {"creationflags": 0x200} if os.name == "nt" else {"process_group": 0}
         with self._lock:
             if self._stopped:
@@ -122,7 +122,7 @@ class _Pool:
                 raise PycacheHookError(f"No process can be started to compile in: {error.strerror}.") from None
             self._all.append(process)
         try:
-            _ask(process, self._beginning)
+            _ask(process, self._first_message)
         except _NO_ANSWER:
             raise PycacheHookError(f"A process to compile in ended at its start ({_ending(process)}).") from None
         return process
@@ -133,7 +133,7 @@ def _ask(process: subprocess.Popen[bytes], pickled: bytes) -> Any:
     assert process.stdout is not None
     process.stdin.write(pickled)
     process.stdin.flush()
-    return pickle.load(process.stdout)  # noqa: S301 -- from a child of our own
+    return pickle.load(process.stdout)  # noqa: S301 -- from a child process of this one
 
 
 def _ending(process: subprocess.Popen[bytes]) -> str:
@@ -142,7 +142,7 @@ def _ending(process: subprocess.Popen[bytes]) -> str:
 
 
 def _flags() -> list[str]:
-    """Return the interpreter's options that matter to what is compiled, and the one that keeps `sys.path` safe."""
+    """Return the interpreter options that affect compilation, and `-P`, which keeps `sys.path` safe."""
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001
     if not records_columns():
         flags += ["-X", "no_debug_ranges"]
@@ -150,11 +150,11 @@ def _flags() -> list[str]:
 
 
 def serve() -> None:
-    """Answer tasks until there are no more: what a child does."""
+    """Answer tasks until there are no more; runs in the child."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
-    os.dup2(2, 1)  # whatever prints while something is compiled must not write into the answers
+    os.dup2(2, 1)  # output during a compilation must not mix with the answers
     names, arguments = pickle.load(requests)  # noqa: S301 -- from the parent
     work, prepare = [getattr(importlib.import_module(module), name) for module, name in names]
     prepare(*arguments)

@@ -1,1 +1,1 @@
-"""Options: their values, the origin of each, and rules."""
+"""Options and rules: their values, and the origin of each value."""

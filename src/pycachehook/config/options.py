@@ -1,4 +1,4 @@
-"""Options as values with an origin, and what each may be.
+"""The options: their defaults, their permitted values, and values with an origin.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -36,7 +36,7 @@ _FALSE = ("0", "false", "no", "off")
 
 
 class Option:
-    """One value and its origin: a keyword, a flag, a variable, a file, the activation, or "default"."""
+    """A value and its origin: a keyword, a flag, a variable, a file, the start-up file, or "default"."""
 
     __slots__ = ("origin", "value")
 
@@ -49,7 +49,7 @@ class Option:
 
 
 class Options:
-    """A value for every option of `NAMES`, each with its origin; values are attributes."""
+    """The values of all options, as attributes, each with its origin."""
 
     __slots__ = ("_options",)
 
@@ -57,7 +57,7 @@ class Options:
         self._options = options
 
     def __getattr__(self, name: str) -> "Any":
-        # An instance that `copy` or `pickle` has just made has no `_options` yet.
+        # `copy` and `pickle` create an instance that has no `_options` at first.
         if name.startswith("_") or name not in self._options:
             raise AttributeError(f"{name!r} is not an option")
         return self._options[name].value
@@ -81,17 +81,17 @@ class Options:
         return self._options[name].origin
 
     def values(self) -> "dict[str, Any]":
-        """Return every option's value by name."""
+        """Return the values of all options by name."""
         return {name: option.value for name, option in self._options.items()}
 
     def chosen(self) -> "dict[str, Any]":
-        """Return the values that somebody chose: all but the defaults."""
-        left_alone = (DEFAULT, PREFIX_ORIGIN)
-        return {name: option.value for name, option in self._options.items() if option.origin not in left_alone}
+        """Return the values that were set explicitly: all but defaults and CPython's own prefix."""
+        implicit = (DEFAULT, PREFIX_ORIGIN)
+        return {name: option.value for name, option in self._options.items() if option.origin not in implicit}
 
     def as_dict(self) -> dict[str, dict[str, object]]:
         """Return `{name: {"value": ..., "origin": ...}}`."""
-        return {name: {"value": each.value, "origin": each.origin} for name, each in self._options.items()}
+        return {name: {"value": option.value, "origin": option.origin} for name, option in self._options.items()}
 
 
 def shown(value: object) -> str:
@@ -105,7 +105,7 @@ def _wrong(name: str, value: object, origin: str, allowed: str) -> ConfigError:
 
 
 def boolean(name: str, value: object, origin: str) -> bool:
-    """Return the value of a switch; raise `ConfigError` for what is none."""
+    """Return the value of a switch; raises `ConfigError` for anything else."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.lower() in _TRUE + _FALSE:
@@ -114,7 +114,7 @@ def boolean(name: str, value: object, origin: str) -> bool:
 
 
 def _one_of(*allowed: str, **synonyms: str) -> "Parser":
-    """Return the parser of an option with a few values; `synonyms` gives further words for some of them."""
+    """Return a parser for an option with a few values; `synonyms` maps other accepted words to them."""
 
     def parse(name: str, value: object, origin: str) -> str:
         if isinstance(value, str) and synonyms.get(value, value) in allowed:
@@ -132,18 +132,19 @@ def _directory(name: str, value: object, origin: str) -> str:
 
 
 def _files(name: str, value: object, origin: str) -> tuple[str, ...]:
-    """Return absolute paths; a string, from the environment or a flag, has them with `os.pathsep` between."""
-    given: Any = value
-    if isinstance(given, str):
-        given = [each for each in given.split(os.pathsep) if each]
-    paths = [_path(each) for each in given] if isinstance(given, (list, tuple)) else [_path(given)]
+    """Return absolute paths; a string from the environment or a flag contains them separated by `os.pathsep`."""
+    paths_given: Any = value
+    if isinstance(paths_given, str):
+        paths_given = [path for path in paths_given.split(os.pathsep) if path]
+    items = paths_given if isinstance(paths_given, (list, tuple)) else [paths_given]
+    paths = [_path(item) for item in items]
     if None in paths:
         raise _wrong(name, value, origin, "the path of a file, or a list of them")
     return tuple(path for path in paths if path is not None)
 
 
 def _path(value: object) -> str | None:
-    """Return the absolute path that the value is, or None."""
+    """Return `value` as an absolute path, or None if it is not a path."""
     value = os.fspath(value) if hasattr(value, "__fspath__") else value
     return absolute(value) if isinstance(value, str) and value.strip() and "\0" not in value else None
 
@@ -170,8 +171,8 @@ def _gc_of_pause_gc(name: str, value: object, origin: str) -> str:
     return PAUSE if boolean(name, value, origin) else DEFAULT
 
 
-# name: (default, parser); a parser takes (name, value, origin), and returns the value or raises ConfigError.
-# What a rule may set, and what it may not.
+# name: (default, parser). A parser takes (name, value, origin), and returns the value or raises ConfigError.
+# Rules may set the options in PER_SOURCE, but not those in PER_PROCESS.
 PER_SOURCE: "dict[str, tuple[Any, Parser]]" = {
     "cache_dir": (None, _directory),
     "layout": (MIRROR, _one_of(*LAYOUTS)),
@@ -189,7 +190,7 @@ PER_PROCESS: "dict[str, tuple[Any, Parser]]" = {
     "open_code": ("auto", _one_of(*OPEN_CODE)),
     "strict": (False, boolean),
 }
-# Earlier names: (the option that each sets, a parser that returns a value of that option).
+# Earlier names: (the option that is set, a parser that returns a value of that option).
 ALIASES: "dict[str, tuple[str, Parser]]" = {"pause_gc": ("gc", _gc_of_pause_gc)}
-# What the environment may not decide in a process whose real and effective users or groups differ.
+# Options that are not taken from the environment if the process's real and effective user or group differ.
 NOT_FROM_ANOTHER_USER = ("allow_shared", "archives")

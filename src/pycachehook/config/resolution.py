@@ -1,4 +1,4 @@
-"""Which options are in force: from keywords, flags, environment, file, activation and defaults.
+"""Resolution of the options from keywords, flags, environment, file, start-up file and defaults.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -34,7 +34,7 @@ ENVIRONMENT_PREFIX = "PYCACHEHOOK_"
 
 
 def _rules(name: str, value: object, origin: str) -> object:
-    from .rules import parse_rules  # costs something, and few have any
+    from .rules import parse_rules  # slow to load, and rarely needed
 
     return parse_rules(name, value, origin)
 
@@ -44,7 +44,7 @@ NAMES = tuple(OPTIONS)
 
 
 def parse(name: str, value: object, origin: str) -> "Any":
-    """Return the checked value of one option; raise `ConfigError` naming option, value, origin and what is allowed."""
+    """Return the checked value of one option; raises `ConfigError` with option, value, origin and what is allowed."""
     if name not in OPTIONS:
         raise ConfigError(f"{shown(name)} ({origin}) is not an option: the options are {', '.join(NAMES)}.")
     return OPTIONS[name][1](name, value, origin)
@@ -59,19 +59,21 @@ def resolve(
     activation_origin: str = "",
     prefix: str | None = None,
 ) -> Options:
-    """Return the options in force, in this order: the first that has a value wins.
+    """Return the value of every option, from the first source that has one.
+
+    The sources, in order:
 
     1. a keyword or flag that is not None
     2. `PYCACHEHOOK_<NAME>`, unless it is empty
-    3. the file that `config`, or else `PYCACHEHOOK_CONFIG`, names
-    4. what `pycachehook enable` wrote into this environment
+    3. the file named by `config`, or else by `PYCACHEHOOK_CONFIG`
+    4. the options that `pycachehook enable` recorded in this environment
     5. for `cache_dir`, CPython's own cache prefix (`prefix`)
     6. the default
 
-    Under -E and -I there is no 2, nor `PYCACHEHOOK_CONFIG`. `cache_dir` is None where there is no default.
+    Under -E and -I, 2 and `PYCACHEHOOK_CONFIG` are ignored. `cache_dir` is None if there is no default.
 
-    Raises `ConfigError` for the first wrong value, whether or not a stronger one hides it, and for values in force
-    that do not go together.
+    Raises `ConfigError` for the first wrong value, even if an earlier source overrides it, and for a combination of
+    values that is not allowed.
     """
     weaker = [] if not activation else [_from_activation(activation, activation_origin)]
     stronger = [_from_keywords(keywords, keyword_origin), _from_environment()]
@@ -82,17 +84,17 @@ def resolve(
         if not config and _serves_another_user():
             layer = {name: option for name, option in layer.items() if name not in NOT_FROM_ANOTHER_USER}
         stronger.append(layer)
-    found: dict[str, Option] = {}
+    chosen: dict[str, Option] = {}
     for layer in [*stronger, *weaker]:
         for name, option in layer.items():
-            found.setdefault(name, option)
-    if "cache_dir" not in found:
+            chosen.setdefault(name, option)
+    if "cache_dir" not in chosen:
         directory = absolute(prefix) if prefix else None
         if directory is not None:
-            found["cache_dir"] = Option(directory, PREFIX_ORIGIN)
+            chosen["cache_dir"] = Option(directory, PREFIX_ORIGIN)
         else:
-            found["cache_dir"] = Option(default_cache_dir(), DEFAULT)
-    options = Options({name: found.get(name) or Option(OPTIONS[name][0], DEFAULT) for name in OPTIONS})
+            chosen["cache_dir"] = Option(default_cache_dir(), DEFAULT)
+    options = Options({name: chosen.get(name) or Option(OPTIONS[name][0], DEFAULT) for name in OPTIONS})
     _check_together(options)
     return options
 
@@ -100,9 +102,10 @@ def resolve(
 def as_recorded(
     values: "Mapping[str, Any]", activation: "Mapping[str, object]", origin: str, *, private: bool
 ) -> Options:
-    """Return the options of a start-up that took the values of `activation` as they are, without `resolve`.
+    """Return the options of a start-up that used the recorded values without calling `resolve`.
 
-    `origin` is the activation's file; `private` says that `cache_dir`, if it is not the activation's, is the default.
+    `origin` is the path of the start-up file. `private` is whether a `cache_dir` that was not recorded is the default
+    one.
     """
     options = {}
     for name, (default, _) in OPTIONS.items():
@@ -113,31 +116,31 @@ def as_recorded(
 
 
 def _check_together(options: Options) -> None:
-    """Raise `ConfigError` if the options, or those of a rule over them, do not go together."""
+    """Raise `ConfigError` if options, or those of a rule combined with them, exclude each other."""
     names = ("layout", "invalidation_mode")
     base = {name: (name, getattr(options, name), options.origin(name)) for name in names}
-    found = [base]
+    combinations = [base]
     for number, rule in enumerate(options.rules):
         if rule.get("enabled", True):
             origin = options.origin("rules")
             own = {name: (f"rules[{number}].{name}", rule[name], origin) for name in names if name in rule}
-            found.append({**base, **own})
-    for each in found:
-        (layout, place, place_origin), (mode, check, check_origin) = (each[name] for name in names)
-        if place == SHARED and check != CHECKED_HASH:
+            combinations.append({**base, **own})
+    for combination in combinations:
+        (layout_name, layout, layout_origin), (mode_name, mode, mode_origin) = (combination[name] for name in names)
+        if layout == SHARED and mode != CHECKED_HASH:
             raise ConfigError(
-                f"{layout} = {place!r} ({place_origin}) does not go with {mode} = {check!r} ({check_origin}): "
-                f"a shared entry is found by what is in its source, which is read every time, so the mode can only be "
+                f"{layout_name} = {layout!r} ({layout_origin}) does not go with {mode_name} = {mode!r} ({mode_origin}): "
+                f"a shared entry is named by the content of its source, which is read every time, so the mode can only be "
                 f"{CHECKED_HASH}."
             )
 
 
 def _from_activation(activation: "Mapping[str, Any]", origin: str) -> dict[str, Option]:
-    """Return what `enable` recorded and is more than the default, written out; its rules are resolved already."""
-    found = {"rules": Option(activation["rules"], origin)} if activation.get("rules", ()) != () else {}
+    """Return the recorded options that differ from the defaults; recorded rules are resolved already."""
+    rules = {"rules": Option(activation["rules"], origin)} if activation.get("rules", ()) != () else {}
     known = ((name, value) for name, value in activation.items() if name in OPTIONS or name in ALIASES)
     parsed = _parsed((name, value, origin) for name, value in known if name != "rules" and value is not None)
-    return {**found, **{name: option for name, option in parsed.items() if option.value != OPTIONS[name][0]}}
+    return {**rules, **{name: option for name, option in parsed.items() if option.value != OPTIONS[name][0]}}
 
 
 def _from_keywords(keywords: "Mapping[str, object]", origin: str) -> dict[str, Option]:
@@ -150,7 +153,7 @@ def _from_keywords(keywords: "Mapping[str, object]", origin: str) -> dict[str, O
 
 
 def _from_environment() -> dict[str, Option]:
-    """Return what the environment sets: nothing under -E and -I, as Python ignores its own variables then."""
+    """Return the options that the environment sets; none under -E and -I, as for Python's own variables."""
     if sys.flags.ignore_environment:
         return {}
     names = [*OPTIONS, *ALIASES]
@@ -168,19 +171,19 @@ def _from_file(path: object, *, allow_shared: bool) -> dict[str, Option]:
 
 
 def _parsed(given: "Iterable[tuple[str, object, str]]") -> dict[str, Option]:
-    """Return the options that one layer's (name, value, origin) give; an option's own name goes before its alias."""
-    found, by_alias = {}, {}
+    """Return the options given as (name, value, origin) by one source; an option's own name overrides its alias."""
+    by_name, by_alias = {}, {}
     for name, value, origin in given:
         if name in ALIASES:
             target, parser = ALIASES[name]
             by_alias[target] = Option(parser(name, value, origin), origin)
         else:
-            found[name] = Option(parse(name, value, origin), origin)
-    return {**by_alias, **found}
+            by_name[name] = Option(parse(name, value, origin), origin)
+    return {**by_alias, **by_name}
 
 
 def _serves_another_user() -> bool:
-    """Say whether this process has rights that the user who started it, and its environment, may not have."""
+    """Return whether this process may have rights that the user who started it does not have."""
     if system.getuid is None:
         return False
     return bool(system.getuid() != system.geteuid() or system.getgid() != system.getegid())

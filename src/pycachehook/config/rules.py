@@ -1,7 +1,7 @@
-"""Rules: other options for some sources, by their path. Loaded only where a rule is configured.
+"""Rules: different options for some sources, chosen by path. Loaded only if a rule is configured.
 
-A rule is a table: `match` (a pattern, or a list of patterns, for the whole source path; `*` also matches `/`)
-or `distribution` (the name of an installed distribution, or a list), and what it changes.
+A rule is a table. It selects sources by `match`, one or more patterns for the whole source path in which `*` also
+matches `/`, or by `distribution`, the names of one or more installed distributions. Its other keys are options.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ OVERRIDES = ("enabled", *PER_SOURCE)
 
 
 def parse_rules(name: str, value: object, origin: str) -> tuple[dict[str, Any], ...]:
-    """Return the rules as plain dicts, each with `match` as a tuple of patterns and its overrides checked.
+    """Return the rules as plain dicts with checked options, and with `match` as a tuple of patterns.
 
-    Distributions are resolved to patterns here, with importlib-metadata; one that is not installed matches nothing.
-    A string, from the environment or a flag, is a TOML array of inline tables. Raises ConfigError.
+    Distributions are resolved to patterns with importlib-metadata; one that is not installed matches nothing. A string
+    from the environment or a flag is a TOML array of inline tables. Raises ConfigError.
     """
     if isinstance(value, str):
         value = _from_toml(name, value, origin)
     if not isinstance(value, (list, tuple)):
         raise ConfigError(f"{name} ({origin}) is not valid: it must be a list of tables, not {shown(value)}.")
-    return tuple(_rule(f"{name}[{number}]", each, origin) for number, each in enumerate(value))
+    return tuple(_rule(f"{name}[{number}]", rule, origin) for number, rule in enumerate(value))
 
 
 def _from_toml(name: str, text: str, origin: str) -> object:
@@ -53,7 +53,7 @@ def _rule(name: str, rule: object, origin: str) -> dict[str, Any]:
         known = ", ".join(SELECTORS + OVERRIDES)
         raise ConfigError(f"{name} ({origin}) has the unknown key {shown(unknown[0])}: a rule's keys are {known}.")
     if not any(key in rule for key in SELECTORS):
-        raise ConfigError(f"{name} ({origin}) says for no source what it changes: it needs `match` or `distribution`.")
+        raise ConfigError(f"{name} ({origin}) selects no sources: it needs `match` or `distribution`.")
     if not any(key in rule for key in OVERRIDES):
         raise ConfigError(f"{name} ({origin}) changes nothing: it needs one of {', '.join(OVERRIDES)}.")
     patterns = [*_strings(name, rule, "match", origin)]
@@ -73,7 +73,7 @@ def _rule(name: str, rule: object, origin: str) -> dict[str, Any]:
 def _strings(name: str, rule: dict[str, Any], key: str, origin: str) -> list[str]:
     value = rule.get(key, [])
     values = [value] if isinstance(value, str) else value
-    if not isinstance(values, (list, tuple)) or not all(isinstance(each, str) and each for each in values):
+    if not isinstance(values, (list, tuple)) or not all(isinstance(item, str) and item for item in values):
         raise ConfigError(f"{name}.{key} ({origin}) must be a string or a list of strings, not {shown(value)}.")
     return list(values)
 
@@ -81,8 +81,8 @@ def _strings(name: str, rule: dict[str, Any], key: str, origin: str) -> list[str
 def distribution_patterns(name: str) -> list[str]:
     """Return patterns for the sources of an installed distribution; none if it is not installed.
 
-    A package of its own gives one pattern, a namespace package one for each part that the distribution owns.
-    An editable installation gives its project's directory (PEP 610).
+    An ordinary package gives one pattern, a namespace package one for each part that the distribution owns. An editable
+    installation gives its project directory (PEP 610).
     """
     import glob
 
@@ -108,6 +108,6 @@ def distribution_patterns(name: str) -> list[str]:
             top = f"{top}/{part}" if top else part
             if top in packages:
                 break
-        place = glob.escape(str(distribution.locate_file(top if top in packages else file)))
-        patterns.append(f"{place}/*" if top in packages else place)
+        pattern = glob.escape(str(distribution.locate_file(top if top in packages else file)))
+        patterns.append(f"{pattern}/*" if top in packages else pattern)
     return list(dict.fromkeys(patterns))

@@ -1,4 +1,4 @@
-"""The configuration file: `[tool.pycachehook]` of a TOML file. Loaded only where one is named."""
+"""The table `[tool.pycachehook]` of a TOML configuration file. Loaded only if such a file is named."""
 
 import os
 import stat
@@ -7,20 +7,20 @@ import tomllib
 from pycachehook.errors import ConfigError
 from pycachehook.paths import absolute
 from pycachehook.system import is_foreign, system
-from pycachehook.trust import distrust, fault_of, trusted_owners
+from pycachehook.trust import fault_of, trusted_owners, why_untrusted
 
-# A FIFO must not be waited for.
+# O_NONBLOCK: opening a FIFO must not block.
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-_CHUNK = 1 << 16
+_READ_SIZE = 1 << 16
 _LARGEST = 1 << 24  # bytes: a file that claims to be larger is refused unread
 
 
 def read_config_file(path: object, *, allow_shared: bool = False) -> tuple[str, dict[str, object]]:
     """Return the TOML file's absolute path and its table `[tool.pycachehook]`, unchecked.
 
-    Relative directories in it start from the file's own directory. It decides whose bytecode runs, so it is trusted
-    by the rule for cache directories, unless `allow_shared`.
-    Raises ConfigError when the file cannot be read, is not trusted, is not TOML, or has no such table.
+    Relative directories in the table are resolved from the file's own directory. The file can decide whose bytecode
+    runs, so it must be trusted by the rules for cache directories, unless `allow_shared`. Raises ConfigError if the
+    file cannot be read, is not trusted, is not TOML, or has no such table.
     """
     name = os.fsdecode(path)  # type: ignore[arg-type]
     try:
@@ -45,42 +45,40 @@ def read_config_file(path: object, *, allow_shared: bool = False) -> tuple[str, 
 
 
 def _read(name: str, owners: tuple[int, ...]) -> bytes:
-    """Return the bytes of a regular file that is trusted, as its directories are; raises ConfigError or OSError."""
+    """Return the bytes of a regular file if it and its directories are trusted; raises ConfigError or OSError."""
     descriptor = system.open(name, _FLAGS)
     try:
         status = system.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             what = "Is a directory" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
             raise ConfigError(f"The configuration file {name} cannot be read: {what}.")
-        fault = distrust(name if os.path.isabs(name) else os.path.join(system.getcwd(), name), owners)
+        fault = why_untrusted(name if os.path.isabs(name) else os.path.join(system.getcwd(), name), owners)
         if fault is None:
-            fault = fault_of(status, owners)  # of the file that is open, whatever the name leads to by now
+            fault = fault_of(status, owners)  # of the opened file, even if its name now refers to another one
             fault = fault and f"it {fault}."
         if fault is not None:
             reason = fault.replace("choose another cache_dir, or set", "or set")
             raise ConfigError(f"The configuration file {name} is not trusted: {reason}")
         if status.st_size > _LARGEST:
             raise ConfigError(f"The configuration file {name} cannot be read: it has more than {_LARGEST} bytes.")
-        parts = [system.read(descriptor, _CHUNK)]
+        parts = [system.read(descriptor, _READ_SIZE)]
         while parts[-1]:
-            parts.append(system.read(descriptor, _CHUNK))
+            parts.append(system.read(descriptor, _READ_SIZE))
         return b"".join(parts)
     finally:
         system.close(descriptor)
 
 
 def _absolute(key: str, value: object, folder: str) -> object:
-    """Make the paths that an option names absolute, from the file's own `folder`."""
+    """Make the paths in an option's value absolute, relative to the file's `folder`."""
     if key == "cache_dir" and isinstance(value, str) and value.strip():
         return absolute(value, folder) or value
     if key == "archives":
         listed = value if isinstance(value, list) else [value]
-        return [_absolute("cache_dir", each, folder) for each in listed]
+        return [_absolute("cache_dir", path, folder) for path in listed]
     if key == "rules" and isinstance(value, list):
         return [
-            {each: _absolute(each, setting, folder) for each, setting in rule.items()}
-            if isinstance(rule, dict)
-            else rule
+            {option: _absolute(option, rule[option], folder) for option in rule} if isinstance(rule, dict) else rule
             for rule in value
         ]
     return value

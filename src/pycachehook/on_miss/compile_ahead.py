@@ -48,7 +48,7 @@ _calls = _Calls()
 
 def listen(stats: "Stats", values: "Mapping[str, Any]", *, private: bool, statistics: str) -> None:
     """Have a `CompileAhead` listen to `stats`, in place of any before."""
-    stats.listeners[:] = [each for each in stats.listeners if type(each) is not CompileAhead]
+    stats.listeners[:] = [listener for listener in stats.listeners if type(listener) is not CompileAhead]
     stats.listeners.append(CompileAhead(values, private=private, statistics=statistics))
 
 

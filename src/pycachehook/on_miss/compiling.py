@@ -1,6 +1,6 @@
-"""What a miss leads to: the source is compiled, once however many processes ask for it, and the entry is stored.
+"""Handling of a miss: compile the source, once for all waiting processes, and store the entry.
 
-Loaded at the first miss by `own_modules`, not at start-up; it imports modules of this package alone.
+Loaded by `own_modules` at the first miss, not at start-up; imports modules of this package only.
 """
 
 from pycachehook import pyc
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Source:
-    """A source file as it was read: its path, its bytes, and its status from before they were read."""
+    """A source file as it was read: its path, its bytes, and its status from before the read."""
 
     __slots__ = ("data", "path", "status")
 
@@ -32,7 +32,7 @@ class Source:
         self.status = status
 
     def stamp(self, flags: int) -> bytes:
-        """Return the 8 bytes that the header of an entry with these `flags` records of the source."""
+        """Return the 8-byte stamp that the header of an entry with these `flags` records for the source."""
         if flags & HASH_BASED:
             return siphash(KEY, self.data)
         return pyc.timestamp_stamp(self.status.st_mtime, self.status.st_size)
@@ -47,7 +47,7 @@ def read_source(path: str, *, open_code: bool = False) -> Source:
 def compile_and_store(
     loader: "SourceFileLoader", fullname: str, store: "Store", stats: "Stats", reason: str
 ) -> "CodeType":
-    """Compile the loader's source and store the entry, unless another process does so meanwhile; count the miss.
+    """Compile the loader's source and store the entry, unless another process has stored it; count the miss.
 
     `reason` is why there was no hit. Raises what the stock loader raises for a source that cannot be read or compiled.
     """
@@ -58,16 +58,16 @@ def compile_and_store(
         if is_foreign(error):
             raise
         source = None
-    if source is None:  # what is raised is what the stock loader raises
+    if source is None:  # raises what the stock loader raises
         code = source_to_code(loader, loader.get_data(path), path, fullname)
         stats.miss(reason, fullname, path, stored=False)
         return code
     location = store.location(path, source.data)
     with SingleFlight(store.directory, location, stats) as flight:
-        found = store.find_again(path, location, source.data)
-        if found is not None:
+        code_from_store = store.find_again(path, location, source.data)
+        if code_from_store is not None:
             stats.hit(store.name, fullname, path)
-            return found
+            return code_from_store
         code, warned = note_warnings(source_to_code, loader, source.data, path, fullname)
         may_write = flight.may_write and replaced_step(loader) is None and store.refusal(source.data) is None
         stored = may_write and put(store, source, location, code, stats, warned=warned)
@@ -76,11 +76,11 @@ def compile_and_store(
 
 
 def encode(store: "Store", code: "CodeType", source: Source, *, warned: bool) -> bytes:
-    """Return the bytes of a new entry; raises ValueError for what marshal cannot write.
+    """Return the bytes of a new entry; raises ValueError for code that marshal cannot write.
 
-    Where another source could have the same location, only the hash tells whose entry lies there, and it is checked in
-    every mode: `tool.sh` has the location of `tool.py`, and a `..` behind a link leads elsewhere in the tree than in
-    the cache.
+    Where two sources can have the same entry path, only the source hash tells to which of them the entry belongs, so it
+    is checked in every mode: the entry of `tool.sh` has the path of that of `tool.py`, and `..` behind a link leads to
+    different directories in the source tree and in the cache.
     """
     ambiguous = "/../" in source.path or not source.path.endswith(".py")
     flags = pyc.FLAGS[CHECKED_HASH if ambiguous else store.mode]
@@ -88,7 +88,7 @@ def encode(store: "Store", code: "CodeType", source: Source, *, warned: bool) ->
 
 
 def put(store: "Store", source: Source, location: str, code: "CodeType", stats: "Stats", *, warned: bool) -> bool:
-    """Write the entry of a source, and return whether it is in place."""
+    """Write the entry of a source, and return whether that succeeded."""
     try:
         data = encode(store, code, source, warned=warned)
     except (ValueError, MemoryError) as error:

@@ -1,9 +1,9 @@
 """Cross-process single flight: one process compiles a source, the others wait for its entry.
 
-The lock decides only that; an entry written without it is as sound. It is held for one compilation, never while the
-module's body runs.
+The lock prevents duplicate work only; an entry written without it is just as valid. It is held for one compilation,
+never while the module's body runs.
 
-Loaded by the first lookup that has something to write, not at start-up.
+Loaded by the first miss that may write an entry, not at start-up.
 """
 
 from _weakref import ref
@@ -20,26 +20,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from io import FileIO
 
-LOCKS = 64  # lock files in a cache directory; two sources with one lock only wait for each other in vain
-FIRST_POLL, POLL = 0.001, 0.05  # seconds; waiters that ask more often steal the processor from the one that compiles
-LOCK_MODE = 0o600  # flock asks for no more than a descriptor: who may open the file could delay every start
+LOCKS = 64  # lock files per cache directory; two sources that share one wait for each other needlessly
+FIRST_POLL, POLL = 0.001, 0.05  # seconds; polling more often would take processor time from the compiling process
+LOCK_MODE = 0o600  # private, because anyone who can open the file can lock it and delay every start
 
-_WITHOUT_LOCKS = ("ENOSYS", "ENOLCK", "EOPNOTSUPP")  # a file system that has none
+_WITHOUT_LOCKS = ("ENOSYS", "ENOLCK", "EOPNOTSUPP")  # error codes of file systems without locks
 
-# The locks of this process: thread and, weakly, open file by path. A fork must not keep them, and nobody here waits
-# for another, who may in turn wait for a module that he is importing. A file that an interrupt made us forget closes
-# itself, and counts no longer.
+# The locks of this process, by path: the thread, and a weak reference to the open file. They are dropped in a forked
+# child. A thread does not wait for another thread of this process, which may itself be waiting for a module that this
+# thread is importing. If an interrupt loses a file, it is closed by its finalizer, and its lock no longer counts.
 _held: "dict[str, tuple[int, ref[FileIO]]]" = {}
 _no_locks: set[str] = set()  # cache directories whose file system has no locks
-_functions: "list[tuple[Callable[[int], bool], Callable[[int], None]] | None]" = []  # lock and unlock, once looked for
+# The functions that lock and unlock; empty until they are first needed.
+_functions: "list[tuple[Callable[[int], bool], Callable[[int], None]] | None]" = []
 
 
 class SingleFlight:
-    """The right to compile one source: `with SingleFlight(directory, entry) as flight`.
+    """The right to compile one source: `with SingleFlight(directory, entry, stats) as flight`.
 
-    `flight.may_write` says whether to store the outcome; it is false where another process has compiled the same
-    file for longer than the `lock_timeout`, or where a nested import finds the lock taken. `flight.timed_out` tells
-    the two apart. Everybody may write where locks do not work, and where another thread of this process has the lock.
+    `flight.may_write` is whether to store the result. It is false if another process has been compiling the same file
+    for longer than the `lock_timeout`, or if the lock is taken and this thread already holds another one, because of
+    nested imports; `flight.timed_out` distinguishes the two cases. It is true where locks do not work, and where
+    another thread of this process holds the lock.
     """
 
     __slots__ = ("_directory", "_entry", "_file", "_path", "_stats", "may_write", "timed_out")
@@ -58,13 +60,13 @@ class SingleFlight:
         if functions is None or self._directory.path in _no_locks:
             return self
         path = _lock_path(self._directory, self._entry)
-        nested, taken_here = _held_here(path)
-        if taken_here:
+        nested, taken_by_thread = _locks_held(path)
+        if taken_by_thread:
             return self
         try:
             file = _open_lock_file(self._directory, path)
             self.may_write = _wait(functions[0], file, self._directory, nested=nested)
-        except PermissionError as error:  # another user's lock file, in a cache that several may write to
+        except PermissionError as error:  # another user's lock file in a cache that several users write to
             if is_foreign(error):
                 raise
             return self
@@ -90,14 +92,14 @@ class SingleFlight:
         if file is None:
             return
         held = _held.get(self._path)
-        if held is not None and held[1]() is file:  # a forked child may have put another in its place
+        if held is not None and held[1]() is file:  # a forked child may have replaced it
             del _held[self._path]
         if file.closed:  # in a forked child
             return
         try:
             functions = lock_functions()
             if functions is not None:
-                functions[1](file.fileno())  # closing alone would not, while a forked child has it open too
+                functions[1](file.fileno())  # closing does not release it while a forked child has the file open
         except OSError as error:
             if is_foreign(error):
                 raise
@@ -117,7 +119,7 @@ class SingleFlight:
 
 
 def being_compiled(directory: CacheDir, entry: str) -> bool:
-    """Say whether another process holds the lock of this entry now; nothing is made for it."""
+    """Return whether another process holds the lock of this entry now; no file is created."""
     functions = lock_functions()
     if functions is None:
         return False
@@ -132,9 +134,10 @@ def being_compiled(directory: CacheDir, entry: str) -> bool:
 
 
 def lock_functions() -> "tuple[Callable[[int], bool], Callable[[int], None]] | None":
-    """Return functions that try to lock, and that unlock, an open file; None where this interpreter has no locks.
+    """Return a function that tries to lock an open file and one that unlocks it; None if locks are unavailable.
 
-    They lock what filelock locks: the whole file by `flock` on POSIX, its first byte by `msvcrt.locking` on Windows.
+    They lock what filelock locks: the whole file with `flock` on POSIX, its first byte with `msvcrt.locking` on
+    Windows.
     """
     if not _functions:
         _functions.append(_windows_locks() if system.windows else _posix_locks())
@@ -181,13 +184,13 @@ def _windows_locks() -> "tuple[Callable[[int], bool], Callable[[int], None]] | N
 
 
 def _lock_path(directory: CacheDir, entry: str) -> str:
-    below = entry[len(directory.path) :]  # the cache may be mounted elsewhere for others who want this entry
+    below = entry[len(directory.path) :]  # relative, because other processes may mount the cache elsewhere
     number = source_hash(system.fsencode(below))[0] % LOCKS
     return f"{directory.path}/{OWN_DIR}/locks/{number:02x}"
 
 
-def _held_here(path: str) -> tuple[bool, bool]:
-    """Say whether this thread holds any lock, and whether another thread of this process holds that of `path`."""
+def _locks_held(path: str) -> tuple[bool, bool]:
+    """Return whether this thread holds any lock, and whether another thread holds the one at `path`."""
     nested = taken = False
     for held, (thread, file) in list(_held.items()):
         if getattr(file(), "closed", True):
@@ -207,31 +210,31 @@ def _open_lock_file(directory: CacheDir, path: str) -> "FileIO":
     except FileNotFoundError as error:
         if is_foreign(error):
             raise
-        directory.prepared = False
+        directory.is_marked = False
         prepare(directory)
         make_directories(folder, SHARED_MODE)
         return open_own(path, "ab", LOCK_MODE)
 
 
 def _wait(lock: "Callable[[int], bool]", file: "FileIO", directory: CacheDir, *, nested: bool) -> bool:
-    """Say whether the lock was acquired before this process's patience with the directory was used up."""
+    """Return whether the lock was acquired before the directory's remaining lock time ran out."""
     began = system.monotonic()
     pause = FIRST_POLL
     while not lock(file.fileno()):
-        left = began + directory.patience - system.monotonic()
+        remaining = began + directory.lock_time_left - system.monotonic()
         if nested:
             return False
-        if left <= 0:
-            directory.patience = 0.0  # whoever holds it is stuck: no second wait for the next entry
+        if remaining <= 0:
+            directory.lock_time_left = 0.0  # its owner is stuck: do not wait again for the next entry
             return False
-        system.sleep(min(pause, left))
+        system.sleep(min(pause, remaining))
         pause = min(2 * pause, POLL)
     return True
 
 
 def _drop_inherited_locks() -> None:
-    for _, each in _held.values():
-        file = each()
+    for _, reference in _held.values():
+        file = reference()
         if file is not None:
             file.close()
     _held.clear()

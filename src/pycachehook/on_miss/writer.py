@@ -1,22 +1,21 @@
-"""Writing an entry: whole or not at all.
+"""Writing of entries and of the other files in a cache directory.
 
-The invariant that all of this keeps: an entry's name only ever stands for a complete file. The bytes go to a
-temporary file in the same directory, every one of them is accounted for, and a rename puts it in place. Whoever
-reads sees the old entry, or the new one, or none.
+The name of an entry always refers to a complete file: the bytes go to a temporary file in the same directory, the
+number of written bytes is checked, and the file is renamed. A reader sees the old entry, the new one, or none.
 
-Loaded by the first lookup that has something to write, not at start-up.
+Loaded by the first miss that may write an entry, not at start-up.
 """
 
 import sys
 
 from pycachehook.cache_dir import SHARED_MODE, CacheDir, make_directories, make_one_directory
 from pycachehook.events import Stats
-from pycachehook.paths import FORMAT as FORMAT
+from pycachehook.paths import CACHE_FORMAT as CACHE_FORMAT
 from pycachehook.paths import IGNORE_FILE, OWN_DIR, TAG_FILE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pycachehook.system import BUILTINS, S_IFLNK, S_IFMT, is_foreign, system
 from pycachehook.trust import fault_of, unmapped
 
-__builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,17 +29,17 @@ TAG = """Signature: 8a477f597d28d172789f06886806bc55
 IGNORE = "# Made by pycachehook: a cache is not for version control.\n*\n"
 
 OWNER_MODE = 0o600
-_READABLE = 0o044  # for group and others
-_LINKS_FOLLOWED = 40  # as many as Linux follows before ELOOP
+_READABLE = 0o044  # the read bits of group and others
+_LINKS_FOLLOWED = 40  # Linux follows as many before it reports ELOOP
 _GROUP, _OTHERS = 0o040, 0o004
 
 _OWN_FILE = getattr(system.os_module, "O_NOFOLLOW", 0) | getattr(system.os_module, "O_NONBLOCK", 0)
 
 
 def write_entry(directory: CacheDir, entry: str, data: bytes, source: "os.stat_result", stats: Stats) -> bool:
-    """Write an entry, and say whether it is in place; a failure is counted and otherwise passed over.
+    """Write an entry and return whether that succeeded; a failure is counted and raises nothing.
 
-    Who may read it is who may read the source, whose status `source` is; it is never writable for others.
+    Those who may read the source, whose status is `source`, may read the entry; nobody but the owner may write it.
     """
     folder = entry.rpartition("/" if not system.windows else "\\")[0]
     try:
@@ -48,10 +47,10 @@ def write_entry(directory: CacheDir, entry: str, data: bytes, source: "os.stat_r
         check_inside(directory, folder)
         try:
             _write_atomic(entry, data, source)
-        except FileNotFoundError as error:  # a new directory; or the whole cache has been removed meanwhile
+        except FileNotFoundError as error:  # a new directory, or the whole cache has been removed
             if is_foreign(error):
                 raise
-            directory.prepared = False
+            directory.is_marked = False
             prepare(directory)
             make_directories(folder, SHARED_MODE)
             _write_atomic(entry, data, source)
@@ -64,13 +63,13 @@ def write_entry(directory: CacheDir, entry: str, data: bytes, source: "os.stat_r
 
 
 def fault(directory: CacheDir, stats: Stats, error: OSError, doing: str) -> None:
-    """Count what failed, and keep the reason."""
+    """Count a failure and record its reason."""
     directory.fault(error, doing)
     stats.fault(directory.reason or "")
 
 
 def _write_atomic(path: str, data: bytes, source: "os.stat_result | None" = None) -> None:
-    """Write a file by way of a temporary one; without `source` everybody may read it, as far as umask allows."""
+    """Write a file through a temporary one; without `source`, everybody may read it as far as the umask allows."""
     folder = path.rpartition("/" if not system.windows else "\\")[0]
     temporary = f"{folder}/{TEMPORARY_PREFIX}{system.getpid()}-{system.time_ns():x}{TEMPORARY_SUFFIX}"
     try:
@@ -93,42 +92,41 @@ def _write_atomic(path: str, data: bytes, source: "os.stat_result | None" = None
 
 
 def _create(path: str, source: "os.stat_result | None") -> "FileIO":
-    """Create a file that nobody may read who may not read the source.
+    """Create a file that nobody can read who cannot read the source.
 
-    The owner, the group and others have one bit each. Where the group's says something else than that of others, it
-    counts for the members of the source's group, so the new file must get that group; where it cannot, neither the
-    group nor others may read the file.
+    If the mode of the source gives its group other permissions than others, the new file must have the same group. If
+    that is impossible, neither the group nor others may read it.
     """
     mode = 0o644 if source is None else OWNER_MODE | (source.st_mode & _READABLE)
     file = open_own(path, "xb", mode)
     if source is None or system.fchown is None or bool(mode & _GROUP) == bool(mode & _OTHERS):
         return file
     try:
-        found = system.fstat(file.fileno())
-        if _is_group_of(source, found):
+        status = system.fstat(file.fileno())
+        if _is_group_of(source, status):
             return file
-        # A process may have opened it already by the wrong group's permission: nothing is ever written to this one.
+        # A member of the wrong group may have opened this file already, so nothing is written to it.
         file.close()
         system.unlink(path)
         file = open_own(path, "xb", OWNER_MODE)
-        if _has_been_given(file, source):
-            system.fchmod(file.fileno(), found.st_mode & 0o777)
+        if _give_to_group(file, source):
+            system.fchmod(file.fileno(), status.st_mode & 0o777)
     except BaseException:
         file.close()
         raise
     return file
 
 
-def _is_group_of(source: "os.stat_result", found: "os.stat_result") -> bool:
-    """Return whether the two have one group: an id that stands for all unmapped groups does not tell."""
-    if source.st_gid != found.st_gid:
+def _is_group_of(source: "os.stat_result", other: "os.stat_result") -> bool:
+    """Return whether two files have the same group; the id that represents all unmapped groups is never the same."""
+    if source.st_gid != other.st_gid:
         return False
     hidden = unmapped()
     return hidden is None or source.st_gid != hidden.gid
 
 
-def _has_been_given(file: "FileIO", source: "os.stat_result") -> bool:
-    """Give the file to the group of the source, and return whether that was possible."""
+def _give_to_group(file: "FileIO", source: "os.stat_result") -> bool:
+    """Change the group of the file to that of the source, and return whether that succeeded."""
     try:
         system.fchown(file.fileno(), -1, source.st_gid)
     except OSError as error:
@@ -139,22 +137,22 @@ def _has_been_given(file: "FileIO", source: "os.stat_result") -> bool:
 
 
 def open_own(path: str, how: str, mode: int) -> "FileIO":
-    """Open without a buffer, with `mode` less umask; no link is followed, no FIFO waited for.
+    """Open an unbuffered file with `mode` less the umask; follows no link and waits for no FIFO.
 
-    A file object, unlike a number, closes itself when it is interrupted.
+    Returns a file object because that, unlike a descriptor, is closed if an exception interrupts the caller.
     """
     return open(path, how, buffering=0, opener=lambda name, flags: system.open(name, flags | _OWN_FILE, mode))  # type: ignore[return-value]
 
 
 def prepare(directory: CacheDir) -> None:
-    """Mark the directory as a cache of ours, once; make it again if it is gone. Raises OSError."""
-    if directory.prepared:
+    """Mark the directory as a cache of pycachehook, once; create it again if it has been removed. Raises OSError."""
+    if directory.is_marked:
         return
     own = f"{directory.path}/{OWN_DIR}"
     _check_components(directory, own, directory.confirm())
     make_one_directory(own, SHARED_MODE)
     texts = (
-        (f"{own}/format", FORMAT),
+        (f"{own}/format", CACHE_FORMAT),
         (f"{directory.path}/{TAG_FILE}", TAG),
         (f"{directory.path}/{IGNORE_FILE}", IGNORE),
     )
@@ -165,41 +163,41 @@ def prepare(directory: CacheDir) -> None:
             if is_foreign(error):
                 raise
             _write_atomic(name, text.encode())
-    directory.prepared = True
+    directory.is_marked = True
 
 
 def check_inside(directory: CacheDir, folder: str) -> None:
-    """Refuse to write into a directory of the cache that is not what it was when it was found to be trusted.
+    """Check that a directory in the cache may be written to; raises OSError.
 
-    The cache directory itself is looked at every time (see `CacheDir.confirm`), a folder in it once: whoever could
-    change it then could do anything with the cache. No link may lead out of the cache. Raises OSError.
+    The cache directory itself is checked every time (see `CacheDir.confirm`), a directory in it once, because those who
+    can change it then could change anything in the cache. Links must not lead out of the cache.
     """
     _check_components(directory, folder, directory.confirm())
 
 
 def _check_components(directory: CacheDir, folder: str, owners: tuple[int, ...]) -> None:
-    if folder in directory.inside:
+    if folder in directory.trusted_folders:
         return
     if system.windows:
         _check_real_path(directory.path, folder)
     else:
-        _check_way(directory.path.rstrip("/"), folder, owners)
-    directory.inside.add(folder)
+        _check_path(directory.path.rstrip("/"), folder, owners)
+    directory.trusted_folders.add(folder)
 
 
-def _check_way(root: str, folder: str, owners: tuple[int, ...]) -> None:  # noqa: C901 -- one walk
-    """Look at each directory from `root` to `folder`, as far as it exists, through links that stay below `root`."""
-    here, links = root, _LINKS_FOLLOWED
-    left = folder[len(root) :].split("/")[::-1]
-    while left:
-        part = left.pop()
+def _check_path(root: str, folder: str, owners: tuple[int, ...]) -> None:  # noqa: C901 -- one walk
+    """Check each existing directory from `root` to `folder`, following links that stay below `root`."""
+    current, links = root, _LINKS_FOLLOWED
+    parts = folder[len(root) :].split("/")[::-1]
+    while parts:
+        part = parts.pop()
         if part == "..":
-            if here == root:
+            if current == root:
                 raise OSError(system.error_number("ELOOP"), f"a link leads out of the cache {root}", folder)
-            here = here.rpartition("/")[0]
+            current = current.rpartition("/")[0]
         if part in ("", ".", ".."):
             continue
-        path = f"{here}/{part}"
+        path = f"{current}/{part}"
         try:
             status = system.lstat(path)
             target = system.readlink(path) if status.st_mode & S_IFMT == S_IFLNK else None
@@ -211,21 +209,21 @@ def _check_way(root: str, folder: str, owners: tuple[int, ...]) -> None:  # noqa
             reason = fault_of(status, owners)
             if reason is not None:
                 raise OSError(None, f"{path} {reason}", path)
-            here = path
+            current = path
             continue
         links -= 1
-        away = target[:1] == "/" and not f"{target}/".startswith(f"{root}/")
-        if away or links < 0 or (owners and status.st_uid not in owners):
+        leaves_cache = target[:1] == "/" and not f"{target}/".startswith(f"{root}/")
+        if leaves_cache or links < 0 or (owners and status.st_uid not in owners):
             raise OSError(
                 system.error_number("ELOOP"), f"{path} is a link that leads out of the cache, to {target}", path
             )
         if target[:1] == "/":
-            here, target = root, target[len(root) :]
-        left += target.split("/")[::-1]
+            current, target = root, target[len(root) :]
+        parts += target.split("/")[::-1]
 
 
 def _check_real_path(root: str, folder: str) -> None:
-    """Do the same on Windows, where there are no owners, but links."""
+    """Do the same on Windows, where only links are checked because files have no owner ids."""
     paths = sys.modules["ntpath"]
     real, root = paths.realpath(folder), paths.realpath(root)
     if real != root and not real.startswith(root.rstrip("\\") + "\\"):

@@ -39,7 +39,7 @@ class Server:
             )
 
     def answers(self, expected: str, cause: Callable[[], None] = lambda: None) -> bool:
-        """Say whether the server gives this answer before patience ends; others, and none, are waited through.
+        """Return whether the server gives this answer before patience ends; others, and none, are waited through.
 
         `cause` is called now, and every two seconds: a reloader does not see what changed before its first look.
         """

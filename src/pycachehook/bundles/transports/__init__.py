@@ -1,7 +1,7 @@
-"""How bundles are carried: one small module for each kind of place, behind one interface.
+"""Transports of bundles: one small module for each kind of place, with the same interface.
 
-At a place there can be bundles for several interpreters, each under its variant (`manifest.Interpreter.variant`). A
-transport takes credentials by its library's own conventions; none are in our options, messages or records.
+One place can have bundles for several interpreters, each with the name of its variant (`manifest.Interpreter.variant`).
+A transport takes credentials from where its library looks for them; options, messages and records contain none.
 """
 
 from abc import ABC, abstractmethod
@@ -10,40 +10,40 @@ from collections.abc import Iterator
 from pycachehook.bundles.errors import BundleError, printable
 from pycachehook.bundles.manifest import Manifest
 
-PART = 1 << 20  # bytes that are passed on at once, about
+BLOCK_SIZE = 1 << 20  # approximate number of bytes per read
 
 
 class Transport(ABC):
-    """One place. Each method raises `BundleError`: `TransferError` where the same call may succeed later."""
+    """Access to one place. Every method raises `BundleError`: `TransferError` if the same call may succeed later."""
 
     @abstractmethod
     def manifest(self, variant: str) -> bytes:
-        """Return the manifest of the variant in one request, bounded; raises `NotFoundAtSourceError` if there is none."""
+        """Return the variant's manifest, bounded, by one request; raises `NotFoundAtSourceError`."""
 
     @abstractmethod
     def signature(self, manifest: bytes) -> bytes | None:
-        """Return the signature of a manifest that has just been read, bounded, or None if it is not signed."""
+        """Return the signature, bounded, of a manifest that has just been read, or None if it is not signed."""
 
     @abstractmethod
     def payload(self, manifest: Manifest, start: int) -> Iterator[bytes]:
-        """Yield the payload from the byte `start` on, which may be more than the manifest says: the caller counts.
+        """Yield the payload from the byte `start` on. The caller checks its length.
 
-        Raises `RangeIgnoredError` where only a transfer from the beginning is possible.
+        Raises `RangeIgnoredError` if only a transfer from the beginning is possible.
         """
 
     @abstractmethod
     def publish(self, manifest: Manifest, data: bytes, signature: bytes | None, payload: str) -> None:
-        """Publish the file `payload` with its manifest (`data` as bytes), so that others see all of it or nothing."""
+        """Publish the file `payload` with its manifest `data`, so that readers see all of the bundle or nothing."""
 
-    def digest(self, variant: str) -> str | None:  # noqa: ARG002 -- for those who can tell
-        """Return the archive's digest, where one request brings that but not the manifest; None elsewhere."""
+    def digest(self, variant: str) -> str | None:  # noqa: ARG002 -- used by subclasses
+        """Return the archive's digest if one request without the manifest gives it; otherwise None."""
         return None
 
 
 def open_transport(url: str, timeout: float) -> Transport:
-    """Return the transport for a place; `timeout` bounds, in seconds, how long its library waits for an answer."""
+    """Return the transport for a place; `timeout` limits, in seconds, the wait for an answer."""
     scheme, separator, _ = url.partition("://")
-    if not separator or len(scheme) == 1:  # a path, a Windows path with a drive included
+    if not separator or len(scheme) == 1:  # a path, possibly with a Windows drive
         from .files import FileTransport
 
         return FileTransport(url)
@@ -60,12 +60,12 @@ def open_transport(url: str, timeout: float) -> Transport:
 
         return OciTransport(url, timeout)
     raise BundleError(
-        f"{public(url)} is no place for bundles: known are paths, file://, https://, http://, s3://, gs://, az:// and oci://."
+        f"{public(url)} is not a place for bundles: use a path, file://, https://, http://, s3://, gs://, az:// or oci://."
     )
 
 
 def public(url: str) -> str:
-    """Return a place as it may be printed and recorded: without user, password and query."""
+    """Return a place in a form that may be printed and recorded: without user, password and query."""
     if "://" not in url:
         return printable(url, 1000)
     scheme, _, rest = url.partition("://")

@@ -1,4 +1,4 @@
-"""`file://` and paths: a directory, on this machine or on a file system that is shared."""
+"""`file://` URLs and paths: a directory on this machine or on a shared file system."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ from pycachehook.bundles.record import remove
 from pycachehook.bundles.signatures import LIMIT as SIGNATURE_LIMIT
 from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
-from . import PART, Transport
+from . import BLOCK_SIZE, Transport
 from .names import manifest_name, payload_name, signature_name, split_manifest
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -24,7 +24,7 @@ def path_of(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise BundleError(f"{url} is no file:// URL.") from None
+        raise BundleError(f"{url} is not a file:// URL.") from None
     if parts.netloc not in ("", "localhost"):
         raise BundleError(f"{url} names another host: a file:// URL begins with file:/// and a path.")
     path = unquote(parts.path)
@@ -45,7 +45,7 @@ def read_small(path: str, limit: int) -> bytes:
 
 
 def open_regular(path: str) -> int:
-    """Return a descriptor of a regular file, without waiting for a FIFO's writer; raises OSError or ValueError."""
+    """Return a descriptor for a regular file, without waiting at a FIFO; raises OSError or ValueError."""
     descriptor = os.open(path, _FLAGS)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -74,10 +74,10 @@ class FileTransport(Transport):
         try:
             with open(open_regular(path), "rb", buffering=0) as file:
                 file.seek(start)
-                while part := file.read(PART):
+                while part := file.read(BLOCK_SIZE):
                     yield part
         except FileNotFoundError:
-            raise NotFoundAtSourceError(f"{path} is not there.") from None
+            raise NotFoundAtSourceError(f"{path} does not exist.") from None
         except (OSError, ValueError) as error:
             raise _failure(path, error, "read") from None
 
@@ -99,12 +99,12 @@ class FileTransport(Transport):
         try:
             return read_small(path, limit)
         except FileNotFoundError:
-            raise NotFoundAtSourceError(f"{path} is not there.") from None
+            raise NotFoundAtSourceError(f"{path} does not exist.") from None
         except (OSError, ValueError) as error:
             raise _failure(path, error, "read") from None
 
     def _put(self, name: str, content: "bytes | IO[bytes]") -> str:
-        """Write a file whole, by rename, and return its path."""
+        """Write a file by rename, and return its path."""
         path = os.path.join(self._folder, name)
         temporary = os.path.join(self._folder, f"{TEMPORARY_PREFIX}{os.urandom(16).hex()}{TEMPORARY_SUFFIX}")
         try:
@@ -114,7 +114,7 @@ class FileTransport(Transport):
                 else:
                     import shutil
 
-                    shutil.copyfileobj(content, file, PART)
+                    shutil.copyfileobj(content, file, BLOCK_SIZE)
             os.replace(temporary, path)
         except BaseException:
             remove(temporary)

@@ -1,7 +1,7 @@
-"""Names of a bundle's three objects, where they are files or objects beside each other.
+"""The names of the three objects of a bundle, as files or objects beside each other.
 
-The manifest has the variant's name and is replaced by a push. The two others are named by digests, so an object of that
-name never changes, and who reads while somebody pushes gets all of one bundle.
+The manifest is named by the variant, and a push replaces it. The other two are named by digests, so an object with such
+a name never changes, and a reader gets one complete bundle during a push.
 """
 
 from pycachehook.bundles.manifest import Manifest
@@ -27,6 +27,6 @@ def payload_name(manifest: Manifest) -> str:
 
 
 def split_manifest(path: str) -> tuple[str, str | None]:
-    """Return the directory that `path` names, and the name of the manifest in it, if it names one."""
+    """Split `path` into a directory and the name of a manifest in it, or None if it names no manifest."""
     folder, _, name = path.rpartition("/")
     return (folder or ("/" if path.startswith("/") else "."), name) if name.endswith(MANIFEST_SUFFIX) else (path, None)

@@ -1,7 +1,7 @@
-"""`http(s)://`, `s3://`, `gs://`, `az://`: objects below one prefix, by the library obstore.
+"""`http(s)://`, `s3://`, `gs://`, `az://`: objects with a common prefix, by the library obstore.
 
-Credentials and endpoints are taken from where the library takes them: AWS_*, GOOGLE_* and AZURE_* variables, instance
-and workload identities.
+The library itself finds credentials and endpoints: AWS_*, GOOGLE_* and AZURE_* variables, instance and workload
+identities.
 """
 
 import os
@@ -22,11 +22,11 @@ from pycachehook.bundles.signatures import LIMIT as SIGNATURE_LIMIT
 from . import Transport, public
 from .names import manifest_name, payload_name, signature_name, split_manifest
 
-_RETRIES = 2  # by the library, of one request; `download` resumes beyond that
+_RETRIES = 2  # by the library, of one request; `download` resumes transfers
 
 
 class ObjectStoreTransport(Transport):
-    """A prefix with bundles below it, or one manifest."""
+    """A prefix of bundles, or one manifest."""
 
     def __init__(self, url: str, timeout: float) -> None:
         from datetime import timedelta
@@ -65,13 +65,15 @@ class ObjectStoreTransport(Transport):
         name = payload_name(manifest)
         options = {"range": {"offset": start}} if start else None
         try:
-            found = self._obstore.get(self._store, name, options=options)
-            size = found.meta["size"]
+            response = self._obstore.get(self._store, name, options=options)
+            size = response.meta["size"]
             if size != manifest.payload.size:
                 raise BundleError(
-                    f"{self._public}/{name} has {size} bytes, and its manifest says {manifest.payload.size}."
+                    f"{self._public}/{name} has {size} bytes, but its manifest says {manifest.payload.size}."
                 )
-            yield from map(bytes, found.stream(min_chunk_size=1))  # more would be lost with the connection
+            yield from map(
+                bytes, response.stream(min_chunk_size=1)
+            )  # larger chunks would be lost if the connection breaks
         except self._exceptions.BaseError as error:
             if start and isinstance(error, self._exceptions.NotSupportedError):
                 raise RangeIgnoredError(f"{self._public} does not send parts of an object.") from None
@@ -86,10 +88,10 @@ class ObjectStoreTransport(Transport):
 
     def _small(self, name: str, limit: int) -> bytes:
         try:
-            found = self._obstore.get(self._store, name)
+            response = self._obstore.get(self._store, name)
             data = b""
-            if found.meta["size"] <= limit:
-                for part in found.stream(min_chunk_size=1):
+            if response.meta["size"] <= limit:
+                for part in response.stream(min_chunk_size=1):
                     data += part
                     if len(data) > limit:
                         break
@@ -97,7 +99,7 @@ class ObjectStoreTransport(Transport):
                     return data
         except self._exceptions.BaseError as error:
             raise self._failure(name, error) from None
-        raise BundleError(f"{self._public}/{name} is larger than {limit} bytes, so it is not what it should be.")
+        raise BundleError(f"{self._public}/{name} is larger than {limit} bytes, so it is not a part of a bundle.")
 
     def _put(self, name: str, content: object) -> None:
         try:
@@ -108,19 +110,19 @@ class ObjectStoreTransport(Transport):
     def _failure(self, name: str, error: Exception) -> BundleError:
         where = f"{self._public}/{name}"
         if isinstance(error, (self._exceptions.NotFoundError, FileNotFoundError)):
-            return NotFoundAtSourceError(f"{where} is not there.")
+            return NotFoundAtSourceError(f"{where} does not exist.")
         if isinstance(error, (self._exceptions.PermissionDeniedError, self._exceptions.UnauthenticatedError)):
             return BundleError(f"{where} refuses access: its credentials are missing or wrong.")
         return TransferError(f"{where} failed: {_reason(error)}.")
 
 
 def _allows_http(scheme: str) -> bool:
-    """Say whether the library's own variable allows what our client options, which it takes instead, have to repeat."""
+    """Return whether the library's variable allows HTTP; client options override it and so must repeat it."""
     prefix = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}.get(scheme)
     return prefix is not None and os.environ.get(f"{prefix}_ALLOW_HTTP", "").lower() in ("true", "1", "yes", "on")
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of what the library says: the others are for its developers."""
+    """Return the first line of the library's message; the other lines are for its developers."""
     line = str(error).strip().partition("\n")[0]
     return printable(line.partition("Debug source")[0]).rstrip(" .:") or type(error).__name__

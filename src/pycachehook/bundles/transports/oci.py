@@ -1,12 +1,12 @@
-"""`oci://host/repository:tag`: an image in any OCI registry, by the library oras.
+"""`oci://host/repository:tag`: an image in an OCI registry, by the library oras.
 
-The tag is an image index with one manifest for each variant. Each has one layer, a tar file with the archive in it as
-`archive.pyca`, so that it can be pulled by `skopeo` and `oras`, and mounted where images can be. The layer is three
-Zstandard frames: the tar header, the payload as every transport carries it, and the tar's end; so the payload lies at a
-known offset in it. The bundle's manifest and its signature are annotations of the image manifest.
+The tag is an image index with one image manifest per variant. Each image has one layer, a tar file that contains the
+archive as `archive.pyca`, so that `skopeo` and `oras` can pull it and Kubernetes can mount it. The layer consists of
+three Zstandard frames: the tar header, the payload as in every transport, and the end of the tar file. Therefore the
+payload is at a known offset. The bundle's manifest and its signature are annotations of the image manifest.
 
-Credentials are those of `docker login`, or in `REGISTRY_AUTH_FILE`. A registry on the loopback interface is spoken to
-without TLS, as docker does.
+Credentials are those of `docker login`, or in `REGISTRY_AUTH_FILE`. A registry on the loopback interface is accessed
+without TLS, as by docker.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pycachehook.bundles.errors import BundleError, NotFoundAtSourceError, RangeIgnoredError, TransferError
 from pycachehook.bundles.manifest import LIMIT, Manifest
 
-from . import PART, Transport
+from . import BLOCK_SIZE, Transport
 from .oci_index import quick_index
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class OciTransport(Transport):
     def digest(self, variant: str) -> str | None:
         if self._index is None:
             self._index = quick_index(self._url, _ACCEPTED, self._timeout)
-        found = self._entry(variant)["annotations"].get(PREFIX + "sha256")
-        return found if isinstance(found, str) else None
+        digest = self._entry(variant)["annotations"].get(PREFIX + "sha256")
+        return digest if isinstance(digest, str) else None
 
     def manifest(self, variant: str) -> bytes:
         digest = _text(self._entry(variant), "digest")
@@ -62,11 +62,11 @@ class OciTransport(Transport):
         import hashlib
 
         if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
-            raise BundleError(f"The image manifest in {self._client.public} is damaged: its digest is another one.")
+            raise BundleError(f"The image manifest in {self._client.public} is damaged: its digest is wrong.")
         self._image = _annotated(_parse(data))
         return _text(self._image["annotations"], PREFIX + "manifest").encode("utf-8", "surrogatepass")
 
-    def signature(self, manifest: bytes) -> bytes | None:  # noqa: ARG002 -- it came with the manifest
+    def signature(self, manifest: bytes) -> bytes | None:  # noqa: ARG002 -- received with the manifest
         text = self._image["annotations"].get(PREFIX + "signature")
         return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else None
 
@@ -75,7 +75,7 @@ class OciTransport(Transport):
         layer = layers[0] if isinstance(layers, list) and layers and isinstance(layers[0], dict) else {}
         digest = _text(layer, "digest")
         skip = len(_header(manifest)) + start
-        left = manifest.payload.size - start
+        remaining = manifest.payload.size - start
         response = self._client.get("blobs/" + digest, start=skip)
         with response:
             if response.status_code == _OK and start:
@@ -83,12 +83,12 @@ class OciTransport(Transport):
             if response.status_code not in (_OK, _PARTIAL):
                 raise self._client.failure(response)
             skip = 0 if response.status_code == _PARTIAL else skip
-            for part in self._client.parts(response, PART):
-                wanted = part[skip : skip + left]
+            for part in self._client.parts(response, BLOCK_SIZE):
+                needed = part[skip : skip + remaining]
                 skip = max(0, skip - len(part))
-                left -= len(wanted)
-                yield wanted
-                if not left:
+                remaining -= len(needed)
+                yield needed
+                if not remaining:
                     return
         raise TransferError(f"{self._client.public} ended before the end of the layer.")
 
@@ -98,7 +98,7 @@ class OciTransport(Transport):
         layer = payload + ".layer"
         with open(payload, "rb") as source, open(layer, "x+b") as target:
             target.write(_header(manifest))
-            while part := source.read(PART):
+            while part := source.read(BLOCK_SIZE):
                 target.write(part)
             target.write(_end(manifest))
         config = _canonical(_config(manifest, payload))
@@ -129,8 +129,8 @@ class OciTransport(Transport):
             "platform": _platform(manifest),
             "annotations": {PREFIX + "variant": variant, PREFIX + "sha256": manifest.archive.sha256},
         }
-        others = [each for each in self._entries_or_none() if each["annotations"].get(PREFIX + "variant") != variant]
-        entries = sorted([*others, entry], key=lambda each: str(each["annotations"].get(PREFIX + "variant")))
+        others = [other for other in self._entries_or_none() if other["annotations"].get(PREFIX + "variant") != variant]
+        entries = sorted([*others, entry], key=lambda item: str(item["annotations"].get(PREFIX + "variant")))
         index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}
         self._client.put_manifest(self._client.reference, _canonical(index), INDEX_TYPE)
 
@@ -146,12 +146,12 @@ class OciTransport(Transport):
         listed = self._index.get("manifests")
         if not isinstance(listed, list):
             raise BundleError(f"{self._client.public} is no index of bundles.")
-        return [_annotated(each) for each in listed if isinstance(each, dict)]
+        return [_annotated(item) for item in listed if isinstance(item, dict)]
 
     def _entry(self, variant: str) -> dict[str, Any]:
-        for each in self._entries():
-            if each["annotations"].get(PREFIX + "variant") == variant:
-                return each
+        for entry in self._entries():
+            if entry["annotations"].get(PREFIX + "variant") == variant:
+                return entry
         raise NotFoundAtSourceError(f"{self._client.public} has no bundle for {variant}.")
 
 
@@ -210,13 +210,13 @@ def _end(manifest: Manifest) -> bytes:
 
 
 def _raw_frame(data: bytes) -> bytes:
-    """Return one Zstandard frame (RFC 8878) that holds `data` as it is: its size is the same with every library."""
+    """Return a Zstandard frame (RFC 8878) with uncompressed `data`, whose size does not depend on the library."""
     block = (len(data) << 3 | 1).to_bytes(3, "little")  # the last block, of type raw
     return b"\x28\xb5\x2f\xfd" + b"\xa0" + len(data).to_bytes(4, "little") + block + data
 
 
 def _config(manifest: Manifest, payload: str) -> dict[str, Any]:
-    """Return the configuration of an image with this one layer, which it names by the digest of the tar file."""
+    """Return the configuration of an image with this layer, which is identified by the digest of the tar file."""
     import hashlib
 
     from pycachehook.bundles.compression import decompress

@@ -1,7 +1,7 @@
-"""The requests of the OCI distribution protocol that bundles need, on oras's client.
+"""The requests of the OCI distribution protocol that bundles need, based on oras's client.
 
-Of oras: parsing of names, credentials and their helpers, tokens. Its own transfer functions hold whole blobs in memory
-and wait minutes between attempts, so each request here is one attempt, bounded, and streamed.
+oras parses names and handles credentials, their helpers, and tokens. Its own transfer functions hold whole blobs in
+memory and wait minutes between attempts, so each request here is a single, bounded, streamed attempt.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from pycachehook.bundles.errors import (
     printable,
 )
 
-from . import PART, public
+from . import BLOCK_SIZE, public
 
 _CONNECT = 10.0  # seconds
 _REDIRECTS = 5
@@ -37,7 +37,7 @@ class Client:
             from oras import auth, container, provider
         except ImportError:
             raise missing_library("oras") from None
-        logging.getLogger("oras").setLevel(logging.CRITICAL + 1)  # what it would print is in our one sentence
+        logging.getLogger("oras").setLevel(logging.CRITICAL + 1)  # its messages are contained in the errors raised here
         self._requests: Any = requests
         self._auth: Any = auth
         name = url.removeprefix("oci://")
@@ -45,10 +45,12 @@ class Client:
         try:
             self._container: Any = container.Container(name)
         except ValueError:
-            raise BundleError(f"{self.public} is no place in a registry, such as oci://host/repository:tag.") from None
+            raise BundleError(
+                f"{self.public} is not a place in a registry, such as oci://host/repository:tag."
+            ) from None
         host = str(self._container.registry)
         if "@" in host or not name.startswith(host + "/"):
-            raise BundleError(f"{self.public} is no place in a registry, such as oci://host/repository:tag.")
+            raise BundleError(f"{self.public} is not a place in a registry, such as oci://host/repository:tag.")
         self.reference = str(self._container.digest or self._container.tag)
         insecure = _is_loopback(host)
         self._registry: Any = provider.Registry(insecure=insecure)
@@ -60,14 +62,14 @@ class Client:
         self._header: dict[str, str] = {}
 
     def get(self, path: str, start: int = 0, accept: str = "*/*") -> Any:
-        """Return the response to a GET whose body has not been read, from the byte `start` on if the server can."""
+        """Return the response to a GET with an unread body, from the byte `start` on if the server supports that."""
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
         return self._request("GET", self._base + path, headers)
 
     def read(self, path: str, limit: int, accept: str) -> bytes:
-        """Return the body of an answer, which has at most `limit` bytes."""
+        """Return the body of an answer of at most `limit` bytes."""
         data = b""
         with self.get(path, accept=accept) as response:
             if response.status_code != _OK:
@@ -75,21 +77,21 @@ class Client:
             for part in self.parts(response, 1 << 16):
                 data += part
                 if len(data) > limit:
-                    raise BundleError(f"{self.public} sends more than {limit} bytes, so it is not what it should be.")
+                    raise BundleError(f"{self.public} sends more than {limit} bytes, so it is not a part of a bundle.")
         return data
 
     def parts(self, response: Any, size: int) -> Iterator[bytes]:
-        """Yield the body."""
+        """Yield the body in parts."""
         try:
             yield from response.iter_content(size)
         except self._requests.RequestException as error:
             raise self._broken(error) from None
 
     def upload(self, path: str) -> dict[str, Any]:
-        """Upload a file as a blob, unless it is there, and return its digest and size."""
+        """Upload a file as a blob, unless the registry has it, and return its digest and size."""
         digest, size = hashlib.sha256(), 0
         with open(path, "rb") as file:
-            while part := file.read(PART):
+            while part := file.read(BLOCK_SIZE):
                 digest.update(part)
                 size += len(part)
             described: dict[str, Any] = {"digest": "sha256:" + digest.hexdigest(), "size": size}
@@ -99,17 +101,17 @@ class Client:
             with self._request("POST", self._base + "blobs/uploads/", {"Content-Length": "0"}) as response:
                 if response.status_code != _ACCEPTED:
                     raise self.failure(response)
-                place = self._requests.compat.urljoin(response.url, response.headers.get("Location", ""))
-            place += ("&" if urlsplit(place).query else "?") + "digest=" + described["digest"]
+                location = self._requests.compat.urljoin(response.url, response.headers.get("Location", ""))
+            location += ("&" if urlsplit(location).query else "?") + "digest=" + described["digest"]
             file.seek(0)
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-            with self._request("PUT", place, headers, file) as response:
+            with self._request("PUT", location, headers, file) as response:
                 if response.status_code != _CREATED:
                     raise self.failure(response)
         return described
 
     def upload_bytes(self, data: bytes, path: str) -> dict[str, Any]:
-        """Upload bytes as a blob, by way of the new file `path`."""
+        """Upload bytes as a blob, through the new file `path`."""
         with open(path, "xb") as file:
             file.write(data)
         return self.upload(path)
@@ -123,18 +125,18 @@ class Client:
                 raise self.failure(response)
 
     def failure(self, response: Any) -> BundleError:
-        """Return the error for an answer's status."""
+        """Return the error for the status of an answer."""
         status = response.status_code
         if status == _NOT_FOUND:
-            return NotFoundAtSourceError(f"{self.public} is not there.")
+            return NotFoundAtSourceError(f"{self.public} does not exist.")
         if status in (_UNAUTHORIZED, _FORBIDDEN):
             return BundleError(f"{self.public} refuses access: its credentials are missing or wrong.")
         kind = TransferError if status >= _SERVER else BundleError
         return kind(f"{self.public} answers with status {status}.")
 
     def _request(self, method: str, url: str, headers: dict[str, str], data: Any = None) -> Any:
-        """Make one request, and once more with credentials if the registry asks for them."""
-        own = urlsplit(url).netloc == urlsplit(self._base).netloc  # else the credentials are not for that host
+        """Make one request, and repeat it with credentials if the registry asks for them."""
+        own = urlsplit(url).netloc == urlsplit(self._base).netloc  # other hosts must not get the credentials
         response = self._send(method, url, {**headers, **(self._header if own else {})}, data)
         if response.status_code != _UNAUTHORIZED or not own:
             return response
@@ -153,7 +155,7 @@ class Client:
             raise self._broken(error) from None
 
     def _credentials(self, response: Any) -> dict[str, str]:
-        """Return the header that answers the registry's challenge; raises `BundleError` if there are no credentials."""
+        """Return the header that answers the registry's challenge; raises `BundleError` without credentials."""
         challenge = response.headers.get("Www-Authenticate", "")
         basic = challenge.lower().startswith("basic")
         backend = self._auth.get_auth_backend("basic" if basic else "token", self._session, self._insecure)
@@ -168,9 +170,9 @@ class Client:
             headers, answered = backend.authenticate_request(response, {}, refresh=True)
         except BundleError:
             raise
-        except Exception as error:  # noqa: BLE001 -- a helper that fails, an unreadable configuration, a broken token server
+        except Exception as error:  # noqa: BLE001 -- credential helpers and token servers may fail in any way
             raise BundleError(
-                f"{self.public} wants credentials, and they cannot be had: {type(error).__name__}."
+                f"{self.public} needs credentials, and none can be obtained: {type(error).__name__}."
             ) from None
         if not answered or "Authorization" not in headers:
             raise self.failure(response)

@@ -1,8 +1,8 @@
-"""The index of a tag in a registry, in one request by obstore: enough to know that nothing has changed.
+"""A quick request for a tag's index by obstore, which shows whether anything has changed.
 
-To import oras, and requests with it, costs ten times what the request does. So this is tried first where there is an
-archive in place already; whatever it cannot decide (a registry that wants tokens, credential helpers, an unusual name) is
-left to oras.
+Importing oras, and requests with it, takes ten times as long as the request. Therefore this request is made first if an
+archive exists already. Whatever it cannot handle (a registry that requires tokens, credential helpers, an unusual name)
+is left to oras.
 """
 
 import json
@@ -13,11 +13,11 @@ from typing import Any
 from pycachehook.bundles.manifest import LIMIT
 
 _NAME = re.compile(r"oci://([\w.-]+(?::\d+)?)/([a-z0-9]+(?:[._/-]+[a-z0-9]+)*):(\w[\w.-]{0,127})", re.ASCII)
-_OTHER_HOSTS = ("docker.io", "index.docker.io")  # names that stand for another host's
+_OTHER_HOSTS = ("docker.io", "index.docker.io")  # names that refer to another host
 
 
 def quick_index(url: str, accept: str, timeout: float) -> dict[str, Any] | None:
-    """Return the index that `url` names, None where one plain request does not bring it; never raises."""
+    """Return the index at `url`, or None if one plain request does not get it; never raises."""
     match = _NAME.fullmatch(url)
     if match is None or match[1] in _OTHER_HOSTS or not ("." in match[1] or ":" in match[1] or match[1] == "localhost"):
         return None
@@ -42,34 +42,34 @@ def quick_index(url: str, accept: str, timeout: float) -> dict[str, Any] | None:
         }
         base = f"{'http' if insecure else 'https'}://{host}/v2/{repository}/manifests"
         store = HTTPStore.from_url(base, client_options=client, retry_config={"max_retries": 0})
-        found = obstore.get(store, tag)
-        if found.meta["size"] > LIMIT:
+        response = obstore.get(store, tag)
+        if response.meta["size"] > LIMIT:
             return None
-        document = json.loads(bytes(found.bytes())[: LIMIT + 1])
-    except Exception:  # noqa: BLE001 -- whatever it is, oras has the last word
+        document = json.loads(bytes(response.bytes())[: LIMIT + 1])
+    except Exception:  # noqa: BLE001 -- after any failure oras makes the request
         return None
     return document if isinstance(document, dict) else None
 
 
 def is_loopback_name(host: str) -> bool:
-    """Say whether a host is this machine, by its name alone: with those registries there is no TLS."""
+    """Return whether the name of a host is that of this machine, whose registries are accessed without TLS."""
     return host == "localhost" or re.fullmatch(r"127(\.\d{1,3}){3}", host, re.ASCII) is not None
 
 
 def _login(host: str) -> str | None:
-    """Return what `docker login` has stored for a registry in a file, None if there is nothing in plain text."""
+    """Return the credentials that `docker login` has stored for a registry in plain text, or None."""
     home = os.path.expanduser("~")
     folders = [os.environ.get("DOCKER_CONFIG", ""), os.path.join(home, ".docker") if os.path.isabs(home) else ""]
     places = [
         os.environ.get("REGISTRY_AUTH_FILE", ""),
-        *(os.path.join(each, "config.json") for each in folders if each),
+        *(os.path.join(folder, "config.json") for folder in folders if folder),
     ]
     for place in filter(None, places):
         try:
             with open(place, "rb") as file:
-                found = json.loads(file.read(LIMIT))["auths"][host]["auth"]
+                credentials = json.loads(file.read(LIMIT))["auths"][host]["auth"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if isinstance(found, str) and found:
-            return found
+        if isinstance(credentials, str) and credentials:
+            return credentials
     return None
