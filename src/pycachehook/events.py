@@ -34,11 +34,11 @@ FAULT = "fault"
 EVENTS = (HIT, MISS, COMPILED, STORED, FAULT)
 
 
-class Miss(Exception):  # noqa: N818 -- the word of the field: no error, but a place's answer
-    """A place's answer when it has no valid entry: `reason` is one of `REASONS`, `detail` a few words more.
+class Miss(Exception):  # noqa: N818 -- a normal outcome, not an error
+    """Raised by a place without a valid entry: `reason` is one of `REASONS`, `detail` explains it in a few words.
 
-    `source` are the bytes of the source and its status, if they have been read; `location` is where the entry would
-    lie, if that has been computed from them. Who compiles the source then needs neither a second time.
+    `source` are the bytes of the source and its status, if they have been read; `location` is the path of the entry, if
+    it was computed from them. Compiling the source then needs neither a second time.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

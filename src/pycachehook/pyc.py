@@ -46,7 +46,7 @@ SEAL_MAGIC = SEAL_NAME + b"2"
 SEAL_SIZE = 28
 CHECK_KEY = int.from_bytes(b"PYCHOOKS", "little")
 WARNED = 1  # the seal's flag: compiling the source emitted warnings
-READ_SIZE = 1 << 17  # bytes of a source to read at once, without asking how many there are: few have more
+READ_SIZE = 1 << 17  # bytes of a source to read at once, without asking for its size: few sources are larger
 
 TIMESTAMP = "timestamp"
 UNCHECKED_HASH = "unchecked-hash"
@@ -132,19 +132,19 @@ def load(data: bytes, path: str) -> "tuple[int, bytes, bytes | None, CodeType]":
     return flags, data[8:16], check, code if code.co_filename == path else set_filename(code, path)
 
 
-def compare(stamp: bytes, found: bytes) -> None:
-    """Raise Miss if what an entry has of its source is not what was found."""
-    if stamp != found:
-        raise Miss(STALE_SOURCE, f"entry has {stamp.hex()}, source has {found.hex()}")
+def compare(recorded: bytes, actual: bytes) -> None:
+    """Raise Miss unless the stamp recorded in an entry equals that of the source."""
+    if recorded != actual:
+        raise Miss(STALE_SOURCE, f"entry has {recorded.hex()}, source has {actual.hex()}")
 
 
 def check_source(
     path: str, stamp: bytes, check: bytes | None, source: bytes | None = None, *, hooked: bool = False
 ) -> None:
-    """Raise Miss unless the source at `path` has the hash `stamp` and, where there is one, the second hash `check`.
+    """Raise Miss unless the source at `path` has the hash `stamp` and the second hash `check`, if there is one.
 
-    `source` are its bytes, if they have been read already; `hooked` reads them by `io.open_code`. What has been read
-    in vain is in the Miss, as its `source`. Raises OSError.
+    `source` holds its bytes if they have been read already; `hooked` reads them through `io.open_code`. A Miss contains
+    the bytes that were read, as its `source`. Raises OSError.
     """
     status = None
     if source is None and hooked:
@@ -171,7 +171,7 @@ def check_source(
     try:
         compare(stamp, siphash(KEY, source))
         if check is not None and siphash(CHECK_KEY, source) != check:
-            raise Miss(STALE_SOURCE, "another source with the same source_hash")
+            raise Miss(STALE_SOURCE, "the source is another one with the same source_hash")
     except Miss as miss:
         if status is not None:
             miss.source = source, status

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
-DAY = 86400.0  # seconds: how long an entry's mtime, which says when it was last used, may lag behind
-MAX_ENTRY_SIZE = 1 << 27  # bytes: an entry that claims to be larger is refused unread
+DAY = 86400.0  # seconds by which an entry's mtime, which records the last use, may lag behind
+MAX_ENTRY_SIZE = 1 << 27  # bytes: a larger entry is refused before it is read
 
 
 class InTree:
@@ -38,7 +38,7 @@ class InTree:
         self, layout: Layout, timestamps: "Callable[[str], bool] | None" = None, *, open_code: bool = False
     ) -> None:
         self._layout = layout
-        self._timestamps = timestamps  # whether a timestamp pyc is read for the source at a path; None: for every one
+        self._timestamps = timestamps  # whether a timestamp pyc is accepted for a path; None: always
         self._hooked = open_code
         self._read = read_code_file if open_code else read_file
 
@@ -106,7 +106,7 @@ class Store:
         self.prefetched: tuple[str, bytes, stat_result] | None = None
         self.open_code = open_code
         self._read = read_code_file if open_code else read_file
-        self._checked = mode != pyc.UNCHECKED_HASH  # an entry of that mode proves too little for the other two
+        self._checked = mode != pyc.UNCHECKED_HASH  # the other modes compare the source with such an entry
         self._yesterday = system.time() - DAY
         self._layout = layout
         self._root = directory.path
@@ -167,7 +167,7 @@ class Store:
     ) -> "CodeType":
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError for the source.
 
-        `location` is what `path` gives for it, and `source` are its bytes, where these are known already.
+        `location` is the result of `path(path)` and `source` are the source's bytes, if the caller knows them already.
         """
         if self.directory.status == DISABLED:
             raise Miss(UNTRUSTED, self.directory.reason or "")
@@ -211,7 +211,7 @@ class Store:
 
 
 def miss_for(error: "OSError | MemoryError") -> Miss:
-    """Return the miss that an entry which cannot be read is; raises an exception of the program's again."""
+    """Return the miss for an entry that cannot be read; raises `error` again if it is an exception of the program."""
     if is_foreign(error):
         raise error
     if isinstance(error, MemoryError):

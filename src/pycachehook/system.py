@@ -141,7 +141,7 @@ system = System()
 
 _flag = vars(system.os_module).get
 _NO_LINKS: int = _flag("O_NOFOLLOW", 0)
-# A FIFO must not be waited for, and a link not be followed out of the cache.
+# O_NONBLOCK: opening a FIFO must not block. O_NOFOLLOW: an entry must not be a link out of the cache.
 READ_FLAGS: int = _flag("O_RDONLY", 0) | _flag("O_BINARY", 0) | _flag("O_NOINHERIT", 0) | _flag("O_NONBLOCK", 0)
 ENTRY_FLAGS: int = READ_FLAGS | _NO_LINKS
 S_IFMT, S_IFDIR, S_IFREG, S_IFLNK = 0o170000, 0o040000, 0o100000, 0o120000  # of `st_mode`, as in `stat`
@@ -164,8 +164,8 @@ def is_foreign(error: BaseException) -> bool:
 
 
 def read_file(path: str, flags: int, limit: int | None = None) -> "tuple[bytes, stat_result]":
-    """Return a file's bytes and its status; raises OSError, also for what is no regular file or exceeds `limit` bytes."""
-    # The descriptor goes into the list inside one instruction: an exception of a signal handler cannot lose it.
+    """Return a file's bytes and status; raises OSError, also if it is no regular file or exceeds `limit` bytes."""
+    # `map` opens and `extend` stores the descriptor in one instruction: no signal handler can raise between the two.
     opened: list[int] = []
     try:
         opened.extend(map(system.open, (path,), (flags,)))
@@ -174,7 +174,7 @@ def read_file(path: str, flags: int, limit: int | None = None) -> "tuple[bytes, 
             raise OSError(None, "not a regular file", path)
         if limit is not None and status.st_size > limit:
             raise OSError(None, f"{status.st_size} bytes are too many", path)
-        size = status.st_size + 1  # one more than there should be, so that one read also finds the end
+        size = status.st_size + 1  # one byte more, so that the same read also detects the end of the file
         data = system.read(opened[0], size)
         if len(data) != status.st_size:
             data = rest_of_file(opened[0], data)
@@ -185,7 +185,7 @@ def read_file(path: str, flags: int, limit: int | None = None) -> "tuple[bytes, 
 
 
 def read_code_file(path: str, _flags: int, limit: int | None = None) -> "tuple[bytes, stat_result]":
-    """As `read_file`, through `io.open_code`, so that an embedder's hook (PEP 578) sees and decides what is read."""
+    """Do as `read_file`, but through `io.open_code`, so that an embedder's hook (PEP 578) can inspect and refuse."""
     status = system.lstat(path) if _flags & _NO_LINKS else system.stat(path)
     if status.st_mode & S_IFMT != S_IFREG:
         raise OSError(None, "not a regular file", path)
@@ -196,7 +196,7 @@ def read_code_file(path: str, _flags: int, limit: int | None = None) -> "tuple[b
 
 
 def rest_of_file(descriptor: int, data: bytes) -> bytes:
-    """Return `data`, which has been read from an open file, with what follows it up to the end."""
+    """Return `data`, which was read from an open file, with the rest of the file appended."""
     parts = [data]
     while parts[-1]:
         parts.append(system.read(descriptor, 1 << 20))

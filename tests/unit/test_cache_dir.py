@@ -423,7 +423,7 @@ def test_directory_of_other_data(names: list[str], named: str, allow_shared: boo
 def test_look_into_a_directory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check of a large unmarked cache does not examine all of its files."""
     fill(tmp_path / "cache", [f"{name}/m.{TAG}.pyc" for name in range(30)])
-    monkeypatch.setattr("pycachehook.cache_dir._NAMES_LOOKED_AT", 40)
+    monkeypatch.setattr("pycachehook.cache_dir._NAMES_EXAMINED", 40)
     listed: list[str] = []
     listdir = os.listdir
 

@@ -105,7 +105,7 @@ def test_the_file_of_another_version(
     monkeypatch.setattr(sys, "version_info", VersionInfo(*after))
     (problem,) = activation_problems(purelib)
     names = [START, PTH] if after >= ALONE else [PTH, START]
-    assert f"needs {names[0]}, and {names[1]} is there" in problem
+    assert f"needs {names[0]}, but {names[1]} is there" in problem
     (purelib / names[0]).touch()
     (problem,) = activation_problems(purelib)
     assert f"does not need {names[1]}" in problem

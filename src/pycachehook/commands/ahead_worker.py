@@ -1,9 +1,9 @@
-"""A process that the option `compile_ahead` starts: it compiles what the modules of a cold start import.
+"""The process started by the option `compile_ahead`, which compiles what the modules of a cold start import.
 
-No module's body runs here. What a module imports is read from its text: the import statements at its top level,
-and those in the blocks of `try`, `if` and `with` there. They are located as the program locates them, on its
-`sys.path`, and compiled and stored as a miss in the program would be, under the same locks. A source that somebody is
-compiling now is passed over, and its imports are followed later.
+It executes no module. The imports of a module are read from its text: the import statements at its top level, and those
+in `try`, `if` and `with` blocks there. The modules are searched for on the program's `sys.path`, and compiled and
+stored as for a miss in the program, under the same locks. A source that another process is compiling is skipped, and
+its imports are followed later.
 """
 
 import _imp
@@ -35,13 +35,13 @@ _STATEMENT = re.compile(
     rb"|import[ \t]+(?P<modules>[^\n#;]+))"
 )
 _NAME = re.compile(rb"(?:^|,)\s*([.\w]+)")
-# Blocks at the top level that do not run at an import, or rare_keys: an `except` holds what stands in for a module.
+# Blocks at the top level that do not run at an import, or seldom: an `except` holds what stands in for a module.
 _NOT_RUN = re.compile(rb"async\b|def\b|class\b|@|except\b|if\b.*(?:TYPE_CHECKING|__name__|win32|emscripten|\bnt\b)")
 _CHECKED_EVERY = 0.005  # seconds between two looks at what has come from the program
 
 
 def serve() -> None:
-    """Work for the program that has started this process until it ends, or has sent nothing new for a while."""
+    """Work for the program that started this process, until it ends or has sent nothing new for a while."""
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what a program lets its children inherit is not for this one
     sys.dont_write_bytecode = False  # was set for this package's own modules
     warnings.simplefilter("error")  # what warns is left to the program, which shows the warning
@@ -74,7 +74,7 @@ def _read_settings() -> bytes:
 
 
 class _Program:
-    """The process that this one works for: its names come by standard input, `lives` says whether to go on."""
+    """The process that this one works for: module names arrive on standard input; `lives` is whether to continue."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -85,7 +85,7 @@ class _Program:
             self._watched.append(os.pidfd_open(pid))
 
     def received(self, patience: float) -> list[str]:
-        """Return the names of modules that have come, waiting at most `patience` seconds for some."""
+        """Return the names of modules that have arrived, waiting at most `patience` seconds for some."""
         ready = select.select(self._watched, [], [], patience)[0]
         if len(self._watched) > 1:
             self.lives = self._watched[1] not in ready
@@ -104,10 +104,11 @@ class _Program:
 
 
 class Worker:
-    """Follows imports from the modules that the program has compiled; `todo` holds what is left, the next one last.
+    """The traversal of imports from the modules that the program has compiled; `todo` is a stack of modules.
 
-    What a module imports last is compiled first: the program imports from the other end, and whoever compiled the
-    next module it needs would have it wait. Several workers begin at different modules for the same reason.
+    The last import of a module is compiled first, because the program starts with the first one, and would have to wait
+    for a worker that compiles the module it needs next. Several workers start with different modules for the same
+    reason.
     """
 
     def __init__(self, values: dict[str, Any], statistics: str, *, private: bool, number: int = 0) -> None:
@@ -124,11 +125,11 @@ class Worker:
         self.todo: list[tuple[str, bool]] = []  # names, and whether the program itself has compiled that module
 
     def add(self, names: list[str]) -> None:
-        """Take modules that the program has compiled: what they import is wanted next."""
+        """Add modules that the program has compiled, whose imports are needed next."""
         self.todo += [(name, True) for name in names]
 
     def step(self) -> None:
-        """Compile one module, if it needs to be, and note what it imports."""
+        """Compile one module if necessary, and add its imports."""
         name, compiled = self.todo.pop()
         if not compiled and name in self._seen:
             return
@@ -149,7 +150,7 @@ class Worker:
             self.todo += [(each, False) for each in wanted[-shift:] + wanted[:-shift]]
 
     def _compile(self, name: str, loader: CachingLoader) -> bool:
-        """Have the module's entry in the cache, and say whether to follow what it imports."""
+        """Make sure that the module has an entry in the cache, and return whether to follow its imports."""
         policy = self._policies.of(loader.path)
         if policy is None or policy.store is None:
             return False
@@ -168,7 +169,7 @@ class Worker:
         return True
 
     def _locate(self, name: str) -> Any:
-        """Return the module's spec, with all its parents noted to be compiled; None where there is none for us."""
+        """Return the module's spec and add its parents; None if it is not cached by pycachehook."""
         if name in self._specs:
             return self._specs[name]
         self._specs[name] = None
@@ -187,9 +188,9 @@ class Worker:
 
 
 def imported(source: bytes, package: str) -> Iterator[str]:
-    """Give the full names of the modules that a source may import when its body runs, parents first.
+    """Return the full names of the modules that a source may import when it is executed, parents first.
 
-    For `from a import b` that is `a` and, in case it is a module, `a.b`. `package` is what relative names belong to.
+    For `from a import b` these are `a` and, because it may be a module, `a.b`. `package` is the base of relative names.
     """
     position = source.find(b"import")
     while position >= 0:
@@ -210,7 +211,7 @@ def imported(source: bytes, package: str) -> Iterator[str]:
 
 
 def _block_runs(source: bytes, start: int) -> bool:
-    """Return whether the block at the top level that the line at `start` is in runs at an import."""
+    """Return whether an import executes the top-level block that contains the line at `start`."""
     while start > 0:
         start = source.rfind(b"\n", 0, start - 1) + 1
         if source[start] not in b" \t\r\n#)":

@@ -49,9 +49,9 @@ class Finding:
 
 @dataclass
 class Examination:
-    """What is wrong, and in `notes` what is not wrong but could be better, or will be put right by itself.
+    """The problems, and in `notes` what could be better, or will be corrected without any action.
 
-    `archives` are the paths of the archives that a start looks in.
+    `archives` are the paths of the archives that a start reads.
     """
 
     findings: list[Finding] = field(default_factory=list)

@@ -77,7 +77,7 @@ def state_of_a_start(values: Mapping[str, Any]) -> tuple[str, str | None]:
 
 
 def why_nothing_is_stored(directory: CacheDir) -> str | None:
-    """Return why nothing can be stored in a directory that may be written to: what is in the way of our own files."""
+    """Return what prevents pycachehook's own files in a writable cache directory, as a sentence, or None."""
     if directory.status != WRITABLE:
         return None
     for name in (OWN_DIR, f"{OWN_DIR}/locks", f"{OWN_DIR}/{SHARED_DIR}"):

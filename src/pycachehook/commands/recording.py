@@ -1,4 +1,4 @@
-"""What `run --record` writes: the sources that a program imports, in the order in which their bodies began to run."""
+"""The record of a start, `run --record`: the sources of the imported modules, in the order of their execution."""
 
 import atexit
 import os
@@ -10,15 +10,15 @@ from pycachehook.errors import ConfigError
 from pycachehook.system import READ_FLAGS, read_file
 from pycachehook.terminal import visible
 
-_LARGEST = 1 << 24  # bytes: a record of a hundred thousand modules is smaller
-_MODE = 0o666  # less umask, as of any other file that a user asks for
+_LARGEST = 1 << 24  # bytes; a record of a hundred thousand modules is smaller
+_MODE = 0o666  # less the umask, as for any file that a user creates
 
 
 def record_at_exit(path: str) -> None:
-    """Write the sources of all that is imported to the file `path` when this process exits, one a line.
+    """Write the sources of all imported modules to the file `path` at exit, one per line.
 
-    First come those of modules that were there before, then the others in the order in which their bodies began to run.
-    Raises ConfigError if something else than an earlier record is at `path`.
+    Modules that were imported before this call come first, then the others in the order in which their execution
+    started. Raises ConfigError if `path` exists and is not an earlier record.
     """
     path = os.path.abspath(path)
     why = _why_not_replaced(path)
@@ -27,7 +27,7 @@ def record_at_exit(path: str) -> None:
     began: dict[str, None] = {}
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "exec":  # which is what runs a module's body, too
+        if event == "exec":  # also raised when a module's body is executed
             began.setdefault(getattr(arguments[0], "co_filename", ""))
 
     sys.addaudithook(note)  # PEP 578
@@ -35,12 +35,12 @@ def record_at_exit(path: str) -> None:
 
 
 def lines(data: bytes) -> list[str]:
-    """Return the sources that a record with these bytes names; a name may hold anything but a line feed."""
+    """Return the sources in a record with these bytes; a name may contain anything but a line feed."""
     return [line for line in data.decode("utf-8", "surrogateescape").split("\n") if line]
 
 
 def _why_not_replaced(path: str) -> str | None:
-    """Return why what is at `path` must not be replaced, in a few words; None for an empty file, a record, or nothing."""
+    """Return in a few words why `path` must not be replaced; None for an empty file, a record, or nothing."""
     try:
         mode = os.lstat(path).st_mode
         if not stat.S_ISREG(mode):
@@ -49,7 +49,7 @@ def _why_not_replaced(path: str) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        # What keeps the file from being written, such as a directory that is missing, is told at the end.
+        # Errors that prevent the writing, such as a missing directory, are reported at the end.
         return None if isinstance(error, NotADirectoryError) else f"cannot be read ({error.strerror or error})"
     return None if all(os.path.isabs(name) and name.endswith(".py") for name in named) else "is no record"
 
@@ -63,7 +63,7 @@ def _record(path: str, began: dict[str, None]) -> None:
         *(source for source in sources if source not in began),
         *(source for source in began if source in sources),
     ]
-    why = _why_not_replaced(path)  # the program may have put something there
+    why = _why_not_replaced(path)  # the program may have created something there
     try:
         if why is None:
             _write(path, "".join(f"{source}\n" for source in ordered).encode("utf-8", "surrogateescape"))
@@ -71,11 +71,11 @@ def _record(path: str, began: dict[str, None]) -> None:
         why = f"cannot be written: {error.strerror}"
     if why is not None:
         warning = f"pycachehook: warning: the profile {visible(path)} {why}."
-        print(warning, file=sys.stderr)  # noqa: T201 -- at the end of the program that runs, without `cli`
+        print(warning, file=sys.stderr)  # noqa: T201 -- runs at the exit of the program, without `cli`
 
 
 def _write(path: str, data: bytes) -> None:
-    """Write the file by rename: no link is followed, and nobody reads half a record. Raises OSError."""
+    """Write the file by rename, so that no link is followed and no reader sees half a record. Raises OSError."""
     temporary = f"{path}.{os.getpid()}.tmp"
     file = open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, _MODE))  # noqa: SIM115 -- closed below
     try:
@@ -88,7 +88,7 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _spec_of(module: object) -> object:
-    """Return the module's spec, or None, without a question to the module itself: a lazy one would run its body now."""
+    """Return the module's spec or None, without attribute access that would execute a lazily loaded module."""
     try:
         return object.__getattribute__(module, "__spec__")
     except AttributeError:

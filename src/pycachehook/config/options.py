@@ -29,7 +29,7 @@ OPEN_CODE = ("auto", "always", "never")
 
 _DAY = 86400.0
 _MOST_PROCESSES = 64
-_LONGEST_SHOWN = 200  # characters of a wrong value, in a message
+_LONGEST_SHOWN = 200  # characters of a wrong value shown in a message
 
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
@@ -95,7 +95,7 @@ class Options:
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it: its `repr`, of which a long one is cut short."""
+    """Return the `repr` of a value for a message, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text)} characters)"
 

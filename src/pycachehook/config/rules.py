@@ -35,7 +35,7 @@ def _from_toml(name: str, text: str, origin: str) -> object:
 
     try:
         document = tomllib.loads(f"rules = {text}")
-    except (ValueError, RecursionError) as error:  # ValueError also for an integer of too many digits
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer with too many digits
         why = str(error)
     else:
         if len(document) == 1:

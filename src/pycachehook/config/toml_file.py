@@ -12,7 +12,7 @@ from pycachehook.trust import fault_of, trusted_owners, why_untrusted
 # O_NONBLOCK: opening a FIFO must not block.
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _READ_SIZE = 1 << 16
-_LARGEST = 1 << 24  # bytes: a file that claims to be larger is refused unread
+_LARGEST = 1 << 24  # bytes: a larger file is refused before it is read
 
 
 def read_config_file(path: object, *, allow_shared: bool = False) -> tuple[str, dict[str, object]]:
@@ -33,8 +33,8 @@ def read_config_file(path: object, *, allow_shared: bool = False) -> tuple[str, 
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"The configuration file {name} cannot be read: {reason}.") from None
     try:
-        document = tomllib.loads(data.decode("utf-8-sig"))  # editors of Windows put a byte order mark in front
-    except (ValueError, RecursionError) as error:  # ValueError also for an integer of too many digits
+        document = tomllib.loads(data.decode("utf-8-sig"))  # editors on Windows add a byte order mark
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer with too many digits
         raise ConfigError(f"The configuration file {name} is not valid TOML: {error}.") from None
     table = document.get("tool", {})
     table = table.get("pycachehook") if isinstance(table, dict) else None

@@ -1,10 +1,10 @@
-"""Starts the processes of the option `compile_ahead`, and tells them what this process has had to compile.
+"""The option `compile_ahead`: starts its processes, and sends them the names of the modules compiled here.
 
-A cold start compiles and runs one module after the other, on one processor. The processes started here compile, on
-the others, what the modules met so far import, and store it; this process then finds the entries. They run
-`commands.ahead_worker`. They start only after some misses, and end with this process at the latest.
+A cold start compiles and executes one module after the other, on one processor. The processes started here run
+`commands.ahead_worker`. On the other processors they compile and store the imports of the modules seen so far, so that
+this process finds their entries. They start only after some misses, and end with this process at the latest.
 
-Loaded where the option is set.
+Loaded only if the option is set.
 """
 
 import sys
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pycachehook.events import Event, Stats
 
-MISSES_BEFORE_START = 20  # a start with fewer is over before another interpreter has begun
+MISSES_BEFORE_START = 20  # a start with fewer ends before another interpreter has started
 
 _WORKER = (
     "import sys; sys.path[:0] = [sys.argv.pop()]; from pycachehook.commands.ahead_worker import serve; "
@@ -32,7 +32,7 @@ _SHELL, _DETACH = "/bin/sh", '"$@" <&3 3<&- &'
 
 
 class _Calls:
-    """Functions as they were when this module was loaded, where `unittest.mock` and pyfakefs do not look for them."""
+    """Functions as they were when this module was loaded, out of reach of `unittest.mock` and pyfakefs."""
 
     def __init__(self) -> None:
         for name in ("pipe", "posix_spawn", "set_blocking", "waitpid"):
@@ -47,13 +47,13 @@ _calls = _Calls()
 
 
 def listen(stats: "Stats", values: "Mapping[str, Any]", *, private: bool, statistics: str) -> None:
-    """Have a `CompileAhead` listen to `stats`, in place of any before."""
+    """Attach a `CompileAhead` to `stats`, in place of an earlier one."""
     stats.listeners[:] = [listener for listener in stats.listeners if type(listener) is not CompileAhead]
     stats.listeners.append(CompileAhead(values, private=private, statistics=statistics))
 
 
 class CompileAhead:
-    """A listener of `Stats`: it starts the workers at the right miss, and sends the later ones to them."""
+    """A listener of `Stats` that starts the workers after some misses, and sends them the later ones."""
 
     def __init__(self, values: "Mapping[str, Any]", *, private: bool, statistics: str) -> None:
         self._processes: int = values["compile_ahead"]
@@ -63,7 +63,7 @@ class CompileAhead:
         self._started = False
 
     def __call__(self, event: "Event") -> None:
-        """Take note of an entry that this process has stored: where nothing is stored, nothing can be prepared."""
+        """Record an entry that this process has stored. Where nothing can be stored, no worker is useful."""
         if event.event != STORED:
             return
         self._missed.append(event.module)
@@ -74,7 +74,10 @@ class CompileAhead:
             for number in range(self._processes):
                 try:
                     self._start(number)
-                except (OSError, ValueError) as error:  # no shell, too many processes or descriptors: go on without
+                except (
+                    OSError,
+                    ValueError,
+                ) as error:  # no shell, too many processes or descriptors: continue without workers
                     if is_foreign(error):
                         raise
                     break
@@ -110,7 +113,7 @@ class CompileAhead:
     def _tell(self) -> None:
         data = "".join(f"{name}\n" for name in self._missed).encode("utf-8", "surrogatepass")
         self._missed.clear()
-        # The reading end stays open here, so that a worker that has ended costs no SIGPIPE; a full pipe is passed over.
+        # The reading end stays open here, so that an ended worker causes no SIGPIPE; a full pipe is skipped.
         for _, writing in self._pipes:
             try:
                 system.write(writing, data)
@@ -127,5 +130,5 @@ def _command() -> list[str]:
 
 
 def _environment() -> "dict[bytes, bytes]":
-    """Return the environment as it was at the start: it may say where the interpreter's libraries are."""
+    """Return the environment as it was at the start, which may contain the path of the interpreter's libraries."""
     return dict(system.os_module.environ)
