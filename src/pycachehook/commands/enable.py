@@ -209,7 +209,9 @@ def activation_problems(purelib: Path) -> list[str]:
     if version != __version__:
         problems.append(f"The activation files were written by version {version}, and this is {__version__}: {again}.")
     elif not any(purelib.glob(WHEELS)) and _image_path(purelib) is not None and not _image_is_usable(purelib):
-        problems.append(f"The start-up image in {purelib} is missing or belongs to another Python, so starts are slower: {again}.")
+        problems.append(
+            f"The start-up image in {purelib} is missing or belongs to another Python, so starts are slower: {again}."
+        )
     return problems
 
 
