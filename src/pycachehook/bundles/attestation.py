@@ -1,8 +1,9 @@
-"""`archive build --attest`: what an archive was built from, as an in-toto statement (https://in-toto.io/Statement/v1).
+"""`archive build --attest`: an in-toto statement (https://in-toto.io/Statement/v1) on what an archive was built from.
 
-The subject is the archive by its SHA-256 digest; the predicate is SLSA provenance, whose materials (`resolvedDependencies`)
-are the interpreter and each installed distribution, by its version and by the digest of its RECORD, which has the digests
-of its files. Nothing in it depends on when or where the archive was built. It is not signed: `minisign` and other tools do.
+The subject is the archive with its SHA-256 digest. The predicate is SLSA provenance. Its materials
+(`resolvedDependencies`) are the interpreter and each installed distribution, with its version and the digest of its
+RECORD, which contains the digests of its files. The statement does not depend on when or where the archive was built.
+It is not signed; `minisign` and other tools can sign it.
 """
 
 import hashlib
@@ -24,11 +25,11 @@ SUFFIX = ".intoto.json"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "https://pycachehook.github.io/pycachehook/how-to/bundles/#attestation"
 BUILDER = "https://github.com/pycachehook/pycachehook"
-_INSTALLED = ("purelib", "platlib")  # roots in which distributions are installed
+_INSTALLED = ("purelib", "platlib")  # roots with installed distributions
 
 
 def require_library() -> None:
-    """Raise `BundleError` if the extra `attest` is not installed: before anything is built."""
+    """Raise `BundleError` before anything is built if the extra `attest` is not installed."""
     _library()
 
 
@@ -61,7 +62,7 @@ def attest(path: str) -> str:
 
 
 def statement(archive: Archive, sha256: str) -> dict[str, Any]:
-    """Return the statement on an archive that has this digest, as plain data."""
+    """Return the statement on an archive with this digest, as plain data."""
     to_dict, provenance, descriptor, whole = _library()
     interpreter = this_interpreter()
     predicate = provenance()
@@ -92,7 +93,7 @@ def statement(archive: Archive, sha256: str) -> dict[str, Any]:
 
 
 def _materials(place: str) -> Iterator[tuple[str, str, str | None]]:
-    """Yield for each distribution in a directory its RECORD's name, its package URL, and the RECORD's SHA-256 digest."""
+    """Yield the name, the package URL and the SHA-256 digest of the RECORD of each distribution in a directory."""
     from importlib.metadata import PathDistribution
     from pathlib import Path
 
@@ -101,7 +102,7 @@ def _materials(place: str) -> Iterator[tuple[str, str, str | None]]:
         name, version = metadata["Name"], metadata["Version"]
         if not name or not version:
             continue
-        record = folder / "RECORD"  # Debian's packages have none
+        record = folder / "RECORD"  # Debian's packages have no RECORD
         digest = _sha256(str(record)) if record.is_file() else None
         yield f"{folder.name}/RECORD", f"pkg:pypi/{name.lower().replace('_', '-')}@{version}", digest
 

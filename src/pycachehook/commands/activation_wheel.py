@@ -1,8 +1,8 @@
-"""A wheel with the activation files: installed, it activates an environment; uninstalled, it does no more.
+"""A wheel with the activation files: installing it activates an environment, uninstalling it deactivates it.
 
-`pycachehook enable --wheel DIR` makes it. Named in a lock file or an index it survives what makes environments anew. It
-depends on the version of this package that made it, and has the start-up image for the interpreter that made it; the
-others start without one, a little slower.
+`pycachehook enable --wheel DIR` builds it. Listed in a lock file or an index, it stays in effect when an environment is
+created again. It depends on the version of this package that built it, and contains the start-up image for the
+interpreter that built it; other interpreters start without an image, a little more slowly.
 """
 
 import base64
@@ -26,7 +26,7 @@ from .enable import START_FILES_ALONE, STARTUP, WHEELS, build_image, files
 DISTRIBUTION = "pycachehook-activation"
 STEM = DISTRIBUTION.replace("-", "_")
 
-_TIME = (1980, 1, 1, 0, 0, 0)  # the same bytes for the same options
+_TIME = (1980, 1, 1, 0, 0, 0)  # the same options give the same bytes
 _MODE = (stat.S_IFREG | 0o644) << 16
 
 
@@ -36,7 +36,7 @@ def wheel_path(directory: Path) -> Path:
 
 
 def write_wheel(directory: Path, options: Options) -> Path:
-    """Write the wheel into `directory`, which is made, by rename; return its path. Raises OSError."""
+    """Write the wheel into `directory`, which is created if missing, by rename; return its path. Raises OSError."""
     path = wheel_path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(suffix=".tmp", prefix=f".{STEM}-", dir=directory)
@@ -53,7 +53,7 @@ def write_wheel(directory: Path, options: Options) -> Path:
 
 
 def is_installed(purelib: Path) -> bool:
-    """Return whether such a wheel is installed in the directory `purelib`."""
+    """Return whether an activation wheel is installed in the directory `purelib`."""
     return any(purelib.glob(WHEELS))
 
 
@@ -81,13 +81,13 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 
 def _contents(options: Options) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the bytes of each activation file, and of the image."""
+    """Yield name and bytes of each activation file, and of the image."""
     beside = Path(pycachehook.__file__).resolve().parent.parent  # as if the package were installed beside them
     for name, text in files(options, beside):
         yield name, text.encode()
     layout = Layout.current()
     if layout is not None:
-        # Checked by the sources, whatever the mode: what an installer has noted of them differs between environments.
+        # Validated by the sources in every mode, because an installer's record of them differs between environments.
         image = build_image({**options.values(), "invalidation_mode": pyc.CHECKED_HASH})
         yield f"__pycache__/{Path(layout.in_tree(f'{STARTUP}.py')).with_suffix('.image').name}", image
 

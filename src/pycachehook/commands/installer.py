@@ -1,11 +1,11 @@
-"""The command by which a package comes into an environment, as advice: those that uv makes have no pip."""
+"""The command that installs a package into an environment, as advice: environments made by uv have no pip."""
 
 import shlex
 from importlib.util import find_spec
 
 
 def install_command(requirement: str, python: str | None = None) -> str:
-    """Return a command that installs `requirement` into this environment, whose interpreter is named by `python`."""
+    """Return a command that installs `requirement` into this environment, whose interpreter is `python`."""
     quoted = shlex.quote(requirement)
     if find_spec("pip") is None:
         chosen = "" if python is None else f" --python {shlex.quote(python)}"
