@@ -88,29 +88,54 @@ _GLOBALS: "dict[str, Any]" = vars(_external)
 _CODES: "dict[str, Any]" = {
     name: getattr(step, "__code__", None) for name, step in (*_METHODS.items(), *_FUNCTIONS.items())
 }
-_OTHER_STEPS = tuple((step, step.__code__) for step in _METHODS.values() if hasattr(step, "__code__"))
-_GET_CODE, _GET_CODE_CODE = _METHODS["get_code"], _CODES["get_code"]
-_SOURCE_TO_CODE, _SOURCE_TO_CODE_CODE = _METHODS["source_to_code"], _CODES["source_to_code"]
-_GET_DATA, _PATH_STATS, _EXEC_MODULE = (_METHODS[name] for name in ("get_data", "path_stats", "exec_module"))
+_GET_CODE, _SOURCE_TO_CODE, _GET_DATA = (_METHODS[name] for name in ("get_code", "source_to_code", "get_data"))
+_PATH_STATS, _EXEC_MODULE = _METHODS["path_stats"], _METHODS["exec_module"]
 _SET_DATA, _CACHE_BYTECODE = _METHODS["set_data"], _METHODS["_cache_bytecode"]
-_CACHE_FROM_SOURCE, _COMPILE_BYTECODE = _FUNCTIONS["cache_from_source"], _FUNCTIONS["_compile_bytecode"]
-_IO = _FUNCTIONS["_io"]
-# A step that had been replaced before this module was loaded, or that this version of CPython does not have.
+_CREATE_MODULE, _GET_FILENAME = _METHODS["create_module"], _METHODS["get_filename"]
+_CACHE_FROM_SOURCE, _COMPILE_BYTECODE, _CLASSIFY, _VALIDATE_HASH, _VALIDATE_TIME, _TO_HASH_PYC, _TO_TIME_PYC = (
+    _FUNCTIONS[name]
+    for name in (
+        "cache_from_source",
+        "_compile_bytecode",
+        "_classify_pyc",
+        "_validate_hash_pyc",
+        "_validate_timestamp_pyc",
+        "_code_to_hash_pyc",
+        "_code_to_timestamp_pyc",
+    )
+)
+_IO, _OS, _IMP, _MARSHAL = (_FUNCTIONS[name] for name in ("_io", "_os", "_imp", "marshal"))
+_OPEN_CODE = getattr(_IO, "open_code", None)
+_BOOTSTRAP = getattr(_external, "_bootstrap", None)
+_CALL: "Any" = getattr(_BOOTSTRAP, "_call_with_frames_removed", None)
+_OTHER_STEPS = tuple(
+    (step, step.__code__)
+    for step in (*_METHODS.values(), _CACHE_FROM_SOURCE, _COMPILE_BYTECODE, _CALL)
+    if hasattr(step, "__code__")
+)
+# A step that somebody had replaced before this module was loaded, or that this CPython does not have.
 _UNKNOWN_STEP = next(
     (
         name
-        for name in (
-            "get_code",
-            "source_to_code",
-            "get_data",
-            "path_stats",
-            "set_data",
-            "exec_module",
-            "cache_from_source",
-        )
-        if not getattr(_CODES[name], "co_filename", "").startswith("<frozen importlib")
+        for name, step in (*_METHODS.items(), *_FUNCTIONS.items(), ("_call_with_frames_removed", _CALL))
+        if type(step) is not type(sys)
+        and not getattr(getattr(step, "__code__", None), "co_filename", "").startswith("<frozen importlib")
     ),
-    None if type(_compile) is type(len) and getattr(_compile, "__self__", None) is builtins else "compile",
+    next(
+        (
+            name
+            for name, module in (("_io", _IO), ("_imp", _IMP), ("marshal", _MARSHAL), ("_frozen_importlib", _BOOTSTRAP))
+            if module is not sys.modules.get(name)
+        ),
+        next(
+            (
+                name
+                for name, function, module in (("compile", _compile, builtins), ("open_code", _OPEN_CODE, _IO))
+                if type(function) is not type(len) or getattr(function, "__self__", None) is not module
+            ),
+            None,
+        ),
+    ),
 )
 get_ident = builtin_module("_thread").get_ident
 
@@ -183,6 +208,34 @@ def note_warnings(compilation: "Callable[..., CodeType]", *arguments: "Any") -> 
     return code, probe.seen
 
 
+def filters_decide() -> bool:
+    """Return whether warning filters make a difference to an import: some were given, or a warning may be an exception.
+
+    `python -W`, PYTHONWARNINGS and `-b` give some; a program that calls `warnings.filterwarnings("error")` adds one.
+    """
+    if sys.warnoptions:
+        return True
+    found = [getattr(sys.modules.get("warnings", _warnings), "filters", ())]
+    context = getattr(_warnings, "_warnings_context", None)  # 3.14: filters of a context come before these
+    found.append(getattr(context.get(None) if context is not None else None, "_filters", ()))
+    for filters in found:
+        for each in filters or ():
+            if type(each) is tuple and each[:1] == ("error",):
+                return True
+    return False
+
+
+@hidden_from_tracebacks
+def stock_source_to_code(data: bytes, path: str, fullname: str) -> "CodeType":
+    """Compile as CPython's own `source_to_code` does, whatever has been put in its place since it was looked at.
+
+    For code that will be stored: a tool that another thread installs and removes meanwhile has no part in it.
+    """
+    if sys.version_info >= (3, 15):
+        return _CALL(_compile, data, path, "exec", dont_inherit=True, optimize=-1, module=fullname)  # type: ignore[no-any-return]
+    return _CALL(_compile, data, path, "exec", dont_inherit=True, optimize=-1)  # type: ignore[no-any-return]
+
+
 @hidden_from_tracebacks
 def source_to_code(loader: "Any", data: bytes, path: str, fullname: str) -> "CodeType":
     """Compile as `loader` does, with the module's name from Python 3.15 on. Raises SyntaxError and the like."""
@@ -207,13 +260,24 @@ def replaced_step(loader: "Any") -> str | None:  # noqa: C901, PLR0911 -- one co
         and kind.get_data is _GET_DATA
         and SourceFileLoader.path_stats is _PATH_STATS
         and SourceFileLoader.exec_module is _EXEC_MODULE
+        and SourceFileLoader.create_module is _CREATE_MODULE
+        and kind.get_filename is _GET_FILENAME
         and kind.set_data is _SET_DATA
         and kind._cache_bytecode is _CACHE_BYTECODE
-        and _GET_CODE.__code__ is _GET_CODE_CODE
-        and _SOURCE_TO_CODE.__code__ is _SOURCE_TO_CODE_CODE
         and _external.cache_from_source is _CACHE_FROM_SOURCE
-        and _external._io is _IO
         and _external._compile_bytecode is _COMPILE_BYTECODE
+        and _external._classify_pyc is _CLASSIFY
+        and _external._validate_hash_pyc is _VALIDATE_HASH
+        and _external._validate_timestamp_pyc is _VALIDATE_TIME
+        and _external._code_to_hash_pyc is _TO_HASH_PYC
+        and _external._code_to_timestamp_pyc is _TO_TIME_PYC
+        and _external._io is _IO
+        and _IO.open_code is _OPEN_CODE
+        and _external._os is _OS
+        and _external._imp is _IMP
+        and _external.marshal is _MARSHAL
+        and _external._bootstrap is _BOOTSTRAP
+        and _BOOTSTRAP._call_with_frames_removed is _CALL
         and builtins.compile is _compile
         and len(loader.__dict__) == 2  # noqa: PLR2004 -- `name` and `path`
         and _same(_OTHER_STEPS)
@@ -225,13 +289,15 @@ def replaced_step(loader: "Any") -> str | None:  # noqa: C901, PLR0911 -- one co
     for name, method in _METHODS.items():
         if getattr(SourceFileLoader, name, None) is not method or getattr(method, "__code__", None) is not _CODES[name]:
             return name
-    for name in ("source_to_code", "get_data", "set_data", "_cache_bytecode"):
+    for name in ("source_to_code", "get_data", "set_data", "_cache_bytecode", "get_filename"):
         if getattr(kind, name) is not _METHODS[name]:
             return name
     for name, function in _FUNCTIONS.items():
         if getattr(_external, name, None) is not function or getattr(function, "__code__", None) is not _CODES[name]:
             return name
-    return "compile" if builtins.compile is not _compile or "compile" in vars(_external) else None
+    if builtins.compile is not _compile or "compile" in _GLOBALS:
+        return "compile"
+    return "open_code" if _IO.open_code is not _OPEN_CODE else "_call_with_frames_removed"
 
 
 def _same(steps: "tuple[tuple[Any, Any], ...]") -> bool:

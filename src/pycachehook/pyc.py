@@ -17,11 +17,10 @@ hashes together have 128 bits.
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
-import sys
 from _io import BytesIO
 from marshal import load as _marshal_load
 
-from ._compat import KEY, MAGIC_NUMBER, set_filename, siphash, source_hash
+from ._compat import KEY, MAGIC_NUMBER, filters_decide, set_filename, siphash, source_hash
 from .events import CORRUPT, OTHER_MODE, STALE_SOURCE, WRONG_MAGIC, Miss
 from .system import (
     BUILTINS,
@@ -104,7 +103,7 @@ def load(data: bytes, path: str) -> "tuple[int, bytes, bytes | None, CodeType]":
     `check` is the seal's second hash of the source, or None for an entry without a seal. Raises `Miss` with the defect:
     first whatever `read_header` reports, before the code is unmarshalled; then a body that is not a code object or that
     is followed by the remains of a seal. An entry whose source emits warnings when compiled is a miss if warning
-    filters were given (`sys.warnoptions`), because the filters must see the warnings.
+    filters were given or would raise, because the filters must see the warnings.
 
     The checks of `read_header` are repeated here for the reason given in `path_search.find_in_listings`.
     """
@@ -116,8 +115,8 @@ def load(data: bytes, path: str) -> "tuple[int, bytes, bytes | None, CodeType]":
     if sealed:
         if siphash(KEY, view[:-8]) != data[-8:]:
             raise Miss(CORRUPT, "seal")
-        if data[-20:-16] != _NO_WARNINGS and sys.warnoptions:
-            raise Miss(OTHER_MODE, "compiling the source emits warnings, and warning filters were given")
+        if data[-20:-16] != _NO_WARNINGS and filters_decide():
+            raise Miss(OTHER_MODE, "compiling the source emits warnings, and warning filters decide about them")
     try:
         code = _loads(view[HEADER_SIZE:])
     except Exception as error:  # marshal raises EOFError, ValueError, TypeError, MemoryError and more

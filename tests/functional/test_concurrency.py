@@ -80,10 +80,10 @@ def on_compiling(name, act):
     compiling = pycachehook.own_modules.load("on_miss.compiling")
     compile_it = compiling.source_to_code
 
-    def source_to_code(loader, data, path, *more):
+    def source_to_code(data, path, *more):
         if path == f"{ROOT}/{name}.py":
             act()
-        return compile_it(loader, data, path, *more)
+        return compile_it(data, path, *more)
 
     compiling.source_to_code = source_to_code
 

@@ -20,6 +20,8 @@ from conftest import PROJECT, clean_environment
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from conftest import Python
+
 HOOK = """
 import sys
 sys.path.insert(0, {tree!r})
@@ -272,6 +274,34 @@ except SyntaxError:
     assert said == ["fine", "SyntaxError", "fine", "SyntaxError"]
     ignored = sides.run("import warnings; warnings.simplefilter('ignore')" + program, layout=layout)
     assert ignored == "fine"
+
+
+@pytest.mark.parametrize("way", ["mirror", "shared", "checked-hash", "unchecked-hash"])
+def test_warnings_that_the_program_makes_errors(way: str, sides: Sides, python: Python, tmp_path: Path) -> None:
+    """`filterwarnings("error")` at run time decides the same whatever earlier processes, or an archive, have stored."""
+    (sides.tree / "warns.py").write_text("def f(x):\n    return x is 1\n")
+    options: dict[str, Any] = {"layout": way}
+    if way.endswith("hash"):
+        out = tmp_path / "tree.pyca"
+        build = ("-m", "pycachehook", "archive", "build", "--invalidation-mode", way, "--path", sides.tree, out)
+        python("-W", "ignore", *build)
+        options = {"archives": [str(out)]}
+    program = """
+import warnings
+{}
+try:
+    import warns
+    print("fine")
+except SyntaxError:
+    print("SyntaxError")
+"""
+    plain = program.format("")
+    assert sides.run(plain, **options) == "fine"
+    strict = program.format("warnings.filterwarnings('error')")
+    assert sides.all(strict, **options) == dict.fromkeys(("stock", "cold", "warm"), "SyntaxError")
+    nested = program.format("caught = warnings.catch_warnings(); caught.__enter__(); warnings.simplefilter('error')")
+    assert set(sides.all(nested, **options).values()) == {"SyntaxError"}
+    assert sides.run(plain, **options) == "fine"
 
 
 def test_an_exception_of_a_signal_handler_during_the_wait_for_a_lock(sides: Sides) -> None:

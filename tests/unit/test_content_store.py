@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import codecs
+import fcntl
 import hashlib
 import importlib._bootstrap_external as stock
 import json
@@ -24,14 +25,16 @@ import pycachehook
 import pycachehook.config.rules
 import pycachehook.on_miss.compiling
 from pycachehook import pyc
-from pycachehook._compat import source_hash, source_to_code
+from pycachehook._compat import source_hash, stock_source_to_code
 from pycachehook.cli.main import main
 from pycachehook.commands import explain
 from pycachehook.content_store import Names, declared_encodings
 from pycachehook.hook import loader as loader_for
 from pycachehook.loader import CachingLoader
+from pycachehook.on_miss import compiling, single_flight
 from pycachehook.paths import Layout
 from pycachehook.store import DAY
+from pycachehook.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,14 +162,14 @@ def test_edited_source(setting: Setting) -> None:
 
 
 def test_source_edited_while_it_is_compiled(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name of an entry belongs to the bytes that were compiled, even if the file has changed since."""
-    compile_it = source_to_code
+    """An entry goes by the very bytes that were compiled, whatever the file says by then."""
+    compile_it = stock_source_to_code
 
     def edited_meanwhile(*arguments: Any) -> object:
         setting.write("m.py", "answer = 43\n")
         return compile_it(*arguments)
 
-    monkeypatch.setattr(pycachehook.on_miss.compiling, "source_to_code", edited_meanwhile)
+    monkeypatch.setattr(compiling, "source_to_code", edited_meanwhile)
     assert setting.load() == 42
     monkeypatch.undo()
     assert setting.entries() == {setting.entry()}
@@ -356,16 +359,38 @@ def test_patched_compilation(
     assert setting.counted() == (1, {"absent": 1}, 1)
 
 
-def test_patched_while_it_compiles(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code is not stored if a tool has replaced a step before the compilation ends."""
-    compile_it = source_to_code
+def test_patched_while_it_waits(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that another thread replaces during the wait for a lock is called, and nothing is stored."""
+    folder = setting.cache / ".pycachehook" / "locks"
+    folder.mkdir(parents=True)
+    files = [(folder / f"{number:02x}").open("ab") for number in range(single_flight.LOCKS)]
+    for file in files:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+    def instead_of_sleeping(_: float) -> None:
+        on_class(monkeypatch, loader_for("m", "m.py"))
+        for file in files:
+            file.close()
+
+    monkeypatch.setattr(system, "sleep", instead_of_sleeping)
+    assert (setting.load(), setting.entries()) == ("other", set())
+    assert setting.counted() == (0, {"other-mode": 1}, 0)
+
+
+def test_patched_and_put_back_while_it_compiles(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that is replaced for a moment during a compilation has no part in the code that is stored."""
+    compile_it = stock_source_to_code
 
     def patched_meanwhile(*arguments: Any) -> object:
-        on_class(monkeypatch, arguments[0])
-        return compile_it(*arguments)
+        with monkeypatch.context() as patch:
+            on_class(patch, loader_for("m", "m.py"))
+            on_builtins(patch, loader_for("m", "m.py"))
+            return compile_it(*arguments)
 
-    monkeypatch.setattr(pycachehook.on_miss.compiling, "source_to_code", patched_meanwhile)
-    assert (setting.load(), setting.entries()) == ("other", set())
+    monkeypatch.setattr(compiling, "source_to_code", patched_meanwhile)
+    assert setting.load() == 42
+    monkeypatch.undo()
+    assert (setting.load(), setting.entries()) == (42, {setting.entry()})
 
 
 def test_patched_before_we_came(python: Python, cache: Path, tmp_path: Path) -> None:

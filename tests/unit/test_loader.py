@@ -270,7 +270,7 @@ def test_code_that_cannot_be_stored(setting: Setting, monkeypatch: pytest.Monkey
         code: CodeType = compile(data, path, "exec", dont_inherit=True)
         return code.replace(co_consts=(constant, *code.co_consts[1:]))
 
-    monkeypatch.setattr(compiling, "source_to_code", lambda loader, data, path, _: source_to_code(loader, data, path))
+    monkeypatch.setattr(compiling, "source_to_code", lambda data, path, _: source_to_code(None, data, path))
     assert setting.load() is constant
     assert setting.counted() == ({}, {"absent": 1}, 0)
     assert not setting.entry.exists()

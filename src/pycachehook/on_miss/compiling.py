@@ -4,8 +4,10 @@ Loaded by `own_modules` at the first miss, not at start-up; imports modules of t
 """
 
 from pycachehook import pyc
-from pycachehook._compat import KEY, hidden_from_tracebacks, note_warnings, replaced_step, siphash, source_to_code
-from pycachehook.events import LOCK_TIMEOUT
+from pycachehook._compat import KEY, hidden_from_tracebacks, note_warnings, replaced_step, siphash
+from pycachehook._compat import source_to_code as source_to_code_of
+from pycachehook._compat import stock_source_to_code as source_to_code
+from pycachehook.events import LOCK_TIMEOUT, OTHER_MODE
 from pycachehook.on_miss.single_flight import SingleFlight
 from pycachehook.on_miss.writer import write_entry
 from pycachehook.pyc import CHECKED_HASH, HASH_BASED
@@ -58,20 +60,26 @@ def compile_and_store(
         if is_foreign(error):
             raise
         source = None
-    if source is None:  # raises what the stock loader raises
-        code = source_to_code(loader, loader.get_data(path), path, fullname)
+    if source is None:  # what is raised is what the stock loader raises
+        code = source_to_code(loader.get_data(path), path, fullname)
         stats.miss(reason, fullname, path, stored=False)
         return code
     location = store.location(path, source.data)
     with SingleFlight(store.directory, location, stats) as flight:
-        code_from_store = store.find_again(path, location, source.data)
-        if code_from_store is not None:
+        replaced = replaced_step(loader) is not None  # by another thread, while this one waited
+        found = None if replaced else store.find_again(path, location, source.data)
+        if found is not None:
             stats.hit(store.name, fullname, path)
-            return code_from_store
-        code, warned = note_warnings(source_to_code, loader, source.data, path, fullname)
-        may_write = flight.may_write and replaced_step(loader) is None and store.refusal(source.data) is None
-        stored = may_write and put(store, source, location, code, stats, warned=warned)
-    stats.miss(LOCK_TIMEOUT if flight.timed_out else reason, fullname, path, stored=stored)
+            return found
+        stored = False
+        if replaced:
+            code = source_to_code_of(loader, loader.get_data(path), path, fullname)
+        else:
+            code, warned = note_warnings(source_to_code, source.data, path, fullname)
+            if flight.may_write and store.refusal(source.data) is None:
+                stored = put(store, source, location, code, stats, warned=warned)
+    why = OTHER_MODE if replaced else LOCK_TIMEOUT if flight.timed_out else reason
+    stats.miss(why, fullname, path, stored=stored)
     return code
 
 

@@ -1,0 +1,54 @@
+"""Tools that replace a step of the stock loader have their own outcome, and processes without them the plain one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import loader_tools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from conftest import Python
+
+NAMES = ("first", "second", "third")
+WAYS: dict[str, dict[str, Any]] = {
+    "mirror": {},
+    "shared": {"layout": "shared"},
+    "unchecked-hash": {"invalidation_mode": "unchecked-hash"},
+    "timestamp": {"invalidation_mode": "timestamp"},
+    "checked archive": {"archives": "checked-hash"},
+    "unchecked archive": {"archives": "unchecked-hash"},
+    "gc": {"gc": "freeze"},
+}
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=() if way in {"mirror", "checked archive"} else pytest.mark.full) for way in WAYS]
+)
+def test_replaced_steps(way: str, python: Python, tree: Callable[[Mapping[str, str]], Path], cache: Path) -> None:
+    """Whatever step is replaced, before the hook is there, after that or for a while: nothing of ours has a part in it."""
+    sources = {f"{name}.py": "value = 'plain'\n" for name in NAMES}
+    root, options = tree({**sources, "other.txt": "value = 'tool'\n"}), dict(WAYS[way])
+    if "archives" in options:
+        out = cache.parent / "tree.pyca"
+        python("-m", "pycachehook", "archive", "build", "--invalidation-mode", options["archives"], "--path", root, out)
+        options["archives"] = [str(out)]
+    said = json.loads(python(loader_tools.__file__, root, cache, json.dumps(options)).stdout)
+    assert set(said) == set(loader_tools.TOOLS)
+    no_effect = {"path_stats", "set_data", "_cache_bytecode", "cache_from_source"}
+    for tool, rows in said.items():  # on a stock interpreter
+        looks_on = tool in no_effect or tool.endswith("looked on")
+        assert rows[0][1] == ["plain" if looks_on else "tool"] * 2, tool
+    wrong: list[Any] = []
+    for tool, rows in said.items():
+        for case, expected, cold, stored, plain, warm, again in rows:
+            what: Any = (expected, [], ["plain"] * 2, expected, ["plain"] * 2)
+            if (cold, stored, plain, warm, again) != what:
+                wrong.append((tool, case, what, (cold, stored, plain, warm, again)))
+    assert wrong == []
