@@ -21,6 +21,7 @@ from .paths import SHARED, Layout, absolute, default_cache_dir, installed_predic
 from .pyc import UNCHECKED_HASH
 from .store import InTree, Store
 from .system import BUILTINS, system
+from .trust import serves_another_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -360,8 +361,12 @@ def _environment_has_options() -> bool:
 
 
 def _listening(name: str) -> str:
-    """Return the value of `PYCACHEHOOK_<name>`, which names a target for output; "" under -E and -I."""
-    return "" if sys.flags.ignore_environment else os.environ.get(f"PYCACHEHOOK_{name}", "")
+    """Return the value of `PYCACHEHOOK_<name>`, which names a target for output; "" under -E and -I.
+
+    Also "" if another user may have set the variable: it would decide which files this process writes to.
+    """
+    target = "" if sys.flags.ignore_environment else os.environ.get(f"PYCACHEHOOK_{name}", "")
+    return "" if target and serves_another_user() else target
 
 
 def _listen(stats: Stats) -> None:

@@ -34,9 +34,10 @@ def open_log(target: str) -> "Callable[[str], None]":
     """Return a function that appends one line of text to the file `target`, or to standard error for "stderr".
 
     A line that cannot be written is dropped, because a full disk must not break an import. All lines are dropped if
-    `target` is not a regular file, or is relative to a current directory that has been removed.
+    `target` is not a regular file, or is relative to a current directory that has been removed; or if standard error was
+    closed when Python was started, because a file of the program may have its number then.
     """
-    path = target if target == STDERR else _absolute(target)
+    path = _absolute(target) if target != STDERR else target if sys.__stderr__ is not None else ""
 
     def log(text: str) -> None:
         _append(path, f"pycachehook[{system.getpid()}]: {visible(text)}\n")

@@ -117,6 +117,13 @@ def trusted_owners() -> tuple[int, ...]:
     return owners
 
 
+def serves_another_user() -> bool:
+    """Return whether this process may have rights that the user who started it does not have."""
+    if system.getuid is None:
+        return False
+    return bool(system.getuid() != system.geteuid() or system.getgid() != system.getegid())
+
+
 def fault_of(status: "os.stat_result", owners: tuple[int, ...]) -> str | None:
     """Return why a file or directory with this `status` must not be trusted, or None.
 

@@ -249,11 +249,13 @@ def environment(make_environment: Callable[..., Python]) -> Python:
 )
 @pytest.mark.parametrize("source", ["variables", "file"])
 def test_environment_of_another_user(identity: list[str], obeyed: bool, source: str, tmp_path: Path) -> None:
-    """Where the real and the effective user differ, the environment neither names archives nor allows shared caches."""
+    """Where the real and the effective user differ, the environment names no archives and no files to write, and allows no shared caches."""
     variables = {
         "PYCACHEHOOK_ALLOW_SHARED": "1",
         "PYCACHEHOOK_ARCHIVES": "/no/such.pyca",
         "PYCACHEHOOK_LAYOUT": "shared",
+        "PYCACHEHOOK_STATS": str(tmp_path / "stats"),
+        "PYCACHEHOOK_LOG": str(tmp_path / "log"),
     }
     if source == "file":
         config = tmp_path / "options.toml"
@@ -264,12 +266,15 @@ def test_environment_of_another_user(identity: list[str], obeyed: bool, source: 
         variables = {"PYCACHEHOOK_CONFIG": str(config)}
     program = (
         "import json, pycachehook; "
-        f"hook = pycachehook.install({str(tmp_path / 'cache')!r}); print(json.dumps(sorted(hook.options.chosen())))"
+        f"hook = pycachehook.install({str(tmp_path / 'cache')!r}); print(json.dumps(sorted(hook.options.chosen()))); "
+        "import colorsys"
     )
     command = ["setpriv", *identity, sys.executable, "-c", program]
     process = subprocess.run(command, env=clean_environment(**variables), capture_output=True, text=True, check=True)
     expected = ["allow_shared", "archives", "cache_dir", "layout"] if obeyed else ["cache_dir", "layout"]
     assert json.loads(process.stdout) == expected
+    written = [each.name for each in tmp_path.iterdir() if each.name in ("log", "stats")]
+    assert sorted(written) == (["log", "stats"] if obeyed and source == "variables" else [])
 
 
 def test_guarded_import_statement_sees_nothing_of_ours(python: Python, root: Path, cache: Path) -> None:

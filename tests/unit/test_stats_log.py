@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import clean_environment
 from pycachehook.events import Stats
 from pycachehook.stats_log import line, open_log
 
@@ -197,3 +199,19 @@ def test_nothing_is_imported_for_it(python: Python, tmp_path: Path) -> None:
     done = python("-c", COUNT_AND_EXIT, "stats", cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("", "")
     assert json.loads((tmp_path / "stats").read_text(encoding="utf-8"))["hits"] == 1
+
+
+def test_closed_standard_error(python: Python, tmp_path: Path) -> None:
+    """Where standard error was closed at the start, its number may be a file's of the program: nothing is written there."""
+    program = (
+        "import os\n"
+        "file = open('program', 'w')\n"
+        "assert file.fileno() == 2\n"
+        "from pycachehook.stats_log import open_log\n"
+        "open_log('stderr')('one')\n"
+    )
+    (tmp_path / "main.py").write_text(program, encoding="utf-8")
+    command = 'exec "$0" main.py 2>&-'
+    environment = clean_environment(**python.environment)
+    subprocess.run(["sh", "-c", command, python.executable], cwd=tmp_path, check=True, env=environment)
+    assert (tmp_path / "program").read_bytes() == b""

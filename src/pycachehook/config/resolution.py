@@ -9,7 +9,7 @@ import sys
 from pycachehook.errors import ConfigError
 from pycachehook.paths import SHARED, absolute, default_cache_dir
 from pycachehook.pyc import CHECKED_HASH
-from pycachehook.system import system
+from pycachehook.trust import serves_another_user
 
 from .options import (
     ALIASES,
@@ -81,7 +81,7 @@ def resolve(
     if config or named_by_environment:
         trusting = any("allow_shared" in layer and layer["allow_shared"].value for layer in [*stronger, *weaker])
         layer = _from_file(config or named_by_environment, allow_shared=trusting)
-        if not config and _serves_another_user():
+        if not config and serves_another_user():
             layer = {name: option for name, option in layer.items() if name not in NOT_FROM_ANOTHER_USER}
         stronger.append(layer)
     chosen: dict[str, Option] = {}
@@ -157,7 +157,7 @@ def _from_environment() -> dict[str, Option]:
     if sys.flags.ignore_environment:
         return {}
     names = [*OPTIONS, *ALIASES]
-    if _serves_another_user():
+    if serves_another_user():
         names = [name for name in names if name not in NOT_FROM_ANOTHER_USER]
     variables = ((name, ENVIRONMENT_PREFIX + name.upper()) for name in names)
     return _parsed((name, os.environ[variable], variable) for name, variable in variables if os.environ.get(variable))
@@ -180,10 +180,3 @@ def _parsed(given: "Iterable[tuple[str, object, str]]") -> dict[str, Option]:
         else:
             by_name[name] = Option(parse(name, value, origin), origin)
     return {**by_alias, **by_name}
-
-
-def _serves_another_user() -> bool:
-    """Return whether this process may have rights that the user who started it does not have."""
-    if system.getuid is None:
-        return False
-    return bool(system.getuid() != system.geteuid() or system.getgid() != system.getegid())
