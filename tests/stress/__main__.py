@@ -14,13 +14,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import disk
+from . import archives, disk
 from .aftermath import final_pass, left_overs, litter_in_tree
 from .editor import ship_all
-from .faulter import KINDS, available
+from .faulter import KINDS, available, is_for
 from .report import Figures, failures, table
 from .settings import Settings
-from .subjects import SUBJECTS
+from .subjects import ARCHIVE, SUBJECTS
 from .supervisor import Supervisor
 from .tree import Tree
 
@@ -54,9 +54,13 @@ def _run(parsed: argparse.Namespace, directory: str, *, own_mounts: bool) -> Fig
     tree = Tree(settings.tree, settings.seed)
     tree.write()
     ship_all(tree)
+    if parsed.subject == ARCHIVE:
+        archives.build(settings)
+        archives.wait()
     prefix = disk.unprivileged()
     needs = dict(available(mounted=mounted, root=disk.is_root(), unprivileged=prefix is not None))
-    wanted = () if parsed.subject == "stock" else [name for name in KINDS if name not in parsed.without]
+    fitting = () if parsed.subject == "stock" else [name for name in KINDS if is_for(name, parsed.subject)]
+    wanted = [name for name in fitting if name not in parsed.without]
     kinds = [name for name in wanted if not needs[name]]
     supervisor = Supervisor(settings, parsed.workers, kinds, prefix or (), parsed.patience)
     began = time.monotonic()

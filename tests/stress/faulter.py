@@ -13,12 +13,17 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
-from . import faults, obstructions
+from pycachehook.content_store import Names
+from pycachehook.paths import Layout
+
+from . import archives, faults, obstructions
 from .board import FAULTS, Board
 from .obstructions import Area
 from .settings import Settings
+from .subjects import ARCHIVE, SHARED
 from .tree import Tree
 
 PER_SECOND = 60.0  # attempts
@@ -33,13 +38,19 @@ UNPRIVILEGED = "a user without special rights, or setpriv(1) to take them away"
 
 
 class Kind(NamedTuple):
-    """One way to break the cache: how often in relation to the others, and what it needs, or ""."""
+    """One way to break the cache: how often in relation to the others, and what it needs, or "".
+
+    `subject` is the only one that it is for, if there is one; `spares` is one that it is not for.
+    """
 
     weight: float
     entry: faults.Fault | None = None
     obstruct: obstructions.Obstruction | None = None
     remove: obstructions.Removal | None = None
+    damage: archives.Damage | None = None
     needs: str = ""
+    subject: str = ""
+    spares: str = ""
 
 
 KINDS = {
@@ -48,7 +59,7 @@ KINDS = {
     "blocks zeroed": Kind(5, faults.zero),
     "bytes appended": Kind(3, faults.append),
     "garbage": Kind(5, faults.garbage),
-    "another module's entry": Kind(5, faults.swap),
+    "another module's entry": Kind(5, faults.swap, spares=SHARED),  # a name there says what is in the entry
     "an old entry": Kind(5, faults.restore),
     "pyc of py_compile": Kind(5, faults.foreign),
     "entry removed": Kind(5, faults.remove),
@@ -72,6 +83,10 @@ KINDS = {
     "directory removed": Kind(3, remove=obstructions.removed_directory),
     "locks removed": Kind(1, remove=obstructions.removed_locks),
     "cache removed": Kind(0.4, remove=obstructions.removed_cache),
+    "archive's byte flipped": Kind(2, damage=archives.flip, subject=ARCHIVE),
+    "archive cut off": Kind(0.1, damage=archives.cut_off, subject=ARCHIVE),
+    "archive removed": Kind(0.1, damage=archives.remove, subject=ARCHIVE),
+    "archive built anew": Kind(0.3, damage=archives.build, subject=ARCHIVE),
 }
 
 
@@ -102,10 +117,13 @@ class Faulter:
                 time.sleep(self._drawn.expovariate(PER_SECOND))
         finally:
             self._undo_until(float("inf"))
+            archives.wait()
 
     def _inject(self, kind: Kind) -> bool:
         if kind.entry is not None:
             return self._break(kind.entry)
+        if kind.damage is not None:
+            return kind.damage(self._settings, self._drawn)
         area = Area(self._settings, self._place(self._drawn.randrange(len(self._modules))), self._drawn)
         if kind.remove is not None:
             return kind.remove(area)
@@ -138,7 +156,11 @@ class Faulter:
             self._past[self._drawn.randrange(PAST)] = (path, data)
 
     def _place(self, number: int) -> str:
-        return importlib.util.cache_from_source(self._modules[number].path)
+        path = self._modules[number].path
+        if self._settings.subject != SHARED:
+            return importlib.util.cache_from_source(path)
+        layout = Layout(sys.implementation.cache_tag, sys.flags.optimize)
+        return Names(layout).entry(self._settings.cache, Path(path).read_bytes())
 
     def _later(self, when: float, what: Callable[[], None]) -> None:
         heapq.heappush(self._undo, (when, next(self._order), what))
@@ -158,6 +180,12 @@ class Faulter:
         if blocked is not None:
             with open(self._settings.windows, "a", encoding="utf-8") as file:
                 file.write(json.dumps([blocked, began, time.time_ns()]) + "\n")
+
+
+def is_for(name: str, subject: str) -> bool:
+    """Say whether a kind of fault is one for this subject."""
+    kind = KINDS[name]
+    return kind.subject in {"", subject} and kind.spares != subject
 
 
 def available(*, mounted: bool, root: bool, unprivileged: bool) -> Iterator[tuple[str, str]]:

@@ -45,6 +45,11 @@ class Settings(NamedTuple):
         return f"{self.disk}/cache"
 
     @property
+    def archive(self) -> str:
+        """The archive in front of the cache, if the subject has one."""
+        return f"{self.directory}/archives/tree.pyca"
+
+    @property
     def windows(self) -> str:
         """A file with one JSON line for every time that a part of the cache could not be written to."""
         return f"{self.directory}/windows.jsonl"

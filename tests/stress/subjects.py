@@ -15,6 +15,16 @@ from .settings import Settings
 Counters = dict[str, int]
 
 
+SHARED, ARCHIVE = "shared", "archive"
+
+
+def options_of(settings: Settings) -> dict[str, Any]:
+    """Return the options of the hook that the subject of a run is about."""
+    if settings.subject == SHARED:
+        return {"layout": "shared"}
+    return {"archives": [settings.archive]} if settings.subject == ARCHIVE else {}
+
+
 class Subject:
     """A way to import; `install` is called at the start, and now and then again."""
 
@@ -50,7 +60,8 @@ class Hooked(Subject):
         """Install the hook with these options."""
         import pycachehook
 
-        hook = pycachehook.install(self.settings.cache, lock_timeout=self.settings.lock_timeout, **options)
+        more = options_of(self.settings)
+        hook = pycachehook.install(self.settings.cache, lock_timeout=self.settings.lock_timeout, **more, **options)
         if hook not in self._hooks:
             self._hooks.append(hook)
 
@@ -140,6 +151,8 @@ class Littering(_Saboteur):
 
 SUBJECTS: dict[str, Callable[[Settings, random.Random], Subject]] = {
     "hook": Hooked,
+    SHARED: Hooked,
+    ARCHIVE: Hooked,
     "plain": Plain,
     "stock": Stock,
     "raising": Raising,
