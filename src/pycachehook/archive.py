@@ -9,7 +9,7 @@ import sys
 from ._compat import MAGIC_NUMBER, imp_attribute, siphash, standard_module
 from .archive_format import INDEX_KEY, TAIL_SIZE, hash_of_names, named_roots, read_tail, suffix_of
 from .cache_dir import fault_of, trusted_owners, why_untrusted
-from .events import ABSENT, ARCHIVE, CORRUPT, Miss
+from .events import ABSENT, ARCHIVE, CHECK, CORRUPT, READ, UNMARSHAL, Miss, Outcome
 from .paths import normalized
 from .pyc import UNCHECKED_HASH, check_source, is_sealed
 from .pyc import load as load_pyc
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import CodeType
     from typing import Any
+
+    from .events import Stopwatch
 
     Record = tuple[int, int, bool] | str | bool
     Listing = dict[str, Record | "Archive"]
@@ -92,6 +94,7 @@ class Archive:
     )
 
     name = ARCHIVE
+    found = Outcome(ARCHIVE)
     may_write = False
     usable = True
 
@@ -195,7 +198,13 @@ class Archive:
                 return f"{self.path_name}/{root.name}/{inside.removesuffix('.py')}{self.member_suffix}"
         return self.path_name
 
-    def find(self, path: str, _location: str | None = None, source: bytes | None = None) -> "CodeType":
+    def find(
+        self,
+        path: str,
+        _location: str | None = None,
+        source: bytes | None = None,
+        watch: "Stopwatch | None" = None,
+    ) -> "CodeType":
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read.
 
         `source` are its bytes, if they have been read already.
@@ -205,19 +214,27 @@ class Archive:
         record = None if listing is None else listing.get(name[:-3])
         if type(record) is not tuple or record[2] or name[-3:] != ".py":
             raise Miss(ABSENT, self._why_absent(path))
-        return self.load(record[0], record[1], path, source)
+        return self.load(record[0], record[1], path, source, watch)
 
-    def load(self, offset: int, size: int, path: str, source: bytes | None = None) -> "CodeType":
+    def load(
+        self, offset: int, size: int, path: str, source: bytes | None = None, watch: "Stopwatch | None" = None
+    ) -> "CodeType":
         """Return the code of the entry that is there, for the source at `path`; raises Miss or OSError as `find` does."""
         if offset >> WINDOW_BITS not in self._mapped:
             self._map_window(offset)
         data = bytes(self._view[offset : offset + size])  # a copy, of which parts are compared faster
         if not is_sealed(data):
             raise Miss(CORRUPT, "seal")
+        if watch is not None:
+            watch(READ)
         _, stamp, check, code = load_pyc(data, path)
+        if watch is not None:
+            watch(UNMARSHAL)
         validation = imp_attribute("check_hash_based_pycs")
         if (self.mode != UNCHECKED_HASH and validation != "never") or validation == "always":
             check_source(path, stamp, check, source)
+            if watch is not None:
+                watch(CHECK)
         return code
 
     def _map_window(self, offset: int) -> None:
@@ -248,21 +265,14 @@ class Archive:
 class Listings(dict):  # type: ignore[type-arg]  # a dict[str, Listing | None]; the subscript would cost time
     """The listings that archives have of directories, each read once; None for a directory without a listing.
 
-    With `for_finder`, directories of archives that check their sources have no listing, because they must be searched
-    on disk. `loader` and `policies` make the loader of a module, unless the module's last name is in `excluded_names`.
-    `prefix` and `suffix` are those of a `Store`, from which the path of an entry is composed.
+    For the finder they know nothing of directories that are to be looked at, since the archive checks sources.
     """
 
-    __slots__ = ("archives", "excluded_names", "for_finder", "loader", "policies", "prefix", "suffix")
+    __slots__ = ("archives", "for_finder")
 
     def __init__(self, archives: "Iterable[Archive]", *, for_finder: bool = False) -> None:
         self.archives = tuple(archives)
         self.for_finder = for_finder
-        self.loader: Any = None
-        self.policies: Any = None
-        self.excluded_names: tuple[str, ...] = ()
-        self.prefix = ""
-        self.suffix: str | None = None
 
     def __missing__(self, directory: str) -> "Listing | None":
         listing = None

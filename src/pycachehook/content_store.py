@@ -19,7 +19,7 @@ from ._compat import (
     records_columns,
 )
 from .cache_dir import DISABLED, CacheDir, fault_of
-from .events import CORRUPT, OTHER_MODE, UNTRUSTED, Miss, Stats
+from .events import CORRUPT, OTHER_MODE, READ, UNMARSHAL, UNTRUSTED, Miss, Stats
 from .paths import Layout
 from .store import MAX_ENTRY_SIZE, Store, miss_for
 from .system import BUILTINS, ENTRY_FLAGS, READ_FLAGS
@@ -27,6 +27,8 @@ from .system import BUILTINS, ENTRY_FLAGS, READ_FLAGS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
+
+    from .events import Stopwatch
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
@@ -42,9 +44,10 @@ class Names:
     `columns` is whether code records columns, which `-X no_debug_ranges` prevents; None: as in this interpreter.
     """
 
-    __slots__ = ("_begun", "_layout")
+    __slots__ = ("_begun", "_layout", "made_of")
 
-    def __init__(self, layout: Layout, *, columns: bool | None = None) -> None:
+    def __init__(self, layout: Layout, columns: bool | None = None) -> None:  # noqa: FBT001
+        self.made_of = layout, columns
         self._layout = layout
         columns = records_columns() if columns is None else columns
         prefix = repr((NAME_FORMAT, layout.cache_tag, MAGIC_NUMBER, layout.optimization, columns)).encode()
@@ -97,31 +100,54 @@ class SharedStore(Store):
                 return f"its encoding {name!r} is not one of Python's own"
         return None
 
-    def find(self, path: str, _location: str | None = None, source: bytes | None = None) -> "CodeType":
+    def find(
+        self,
+        path: str,
+        _location: str | None = None,
+        source: bytes | None = None,
+        watch: "Stopwatch | None" = None,
+    ) -> "CodeType":
         """Return the code of the entry for the source at `path`; raises Miss, or OSError for the source.
 
         `source` holds its bytes if they have been read already.
         """
         if self.directory.status == DISABLED:
             raise Miss(UNTRUSTED, self.directory.reason or "")
+        read = None
         if source is None:
-            source = self._read(path, READ_FLAGS)[0]
-        entry = self._names.entry(self._root, source)
+            source, _ = read = self._read(path, READ_FLAGS)
+        location = self.location(path, source)
         try:
-            data, status = self._read(entry, ENTRY_FLAGS, MAX_ENTRY_SIZE)
+            return self._find(path, location, watch)
+        except Miss as miss:
+            miss.source, miss.location = read, location
+            raise
+
+    def _find_at(self, location: str, path: str, _source: bytes) -> "CodeType":
+        if self.directory.status == DISABLED:
+            raise Miss(UNTRUSTED, self.directory.reason or "")
+        return self._find(path, location, None)
+
+    def _find(self, path: str, location: str, watch: "Stopwatch | None") -> "CodeType":
+        try:
+            data, status = self._read(location, ENTRY_FLAGS, MAX_ENTRY_SIZE)
         except (OSError, MemoryError) as error:
             raise miss_for(error) from None
+        if watch is not None:
+            watch(READ)
         fault = fault_of(status, self._owners)
         if fault is not None:
-            raise Miss(UNTRUSTED, f"{entry} {fault}")
+            raise Miss(UNTRUSTED, f"{location} {fault}")
         if not pyc.is_sealed(data):
             pyc.read_header(data)  # may raise a more specific miss
             raise Miss(CORRUPT, "no seal")
         flags, _, _, code = pyc.load(data, path)
         if flags != _FLAGS:
             raise Miss(OTHER_MODE, "a shared entry is checked-hash")
+        if watch is not None:
+            watch(UNMARSHAL)
         if status.st_mtime < self._yesterday:
-            self._note_use(entry)
+            self._note_use(location)
         if self._stats is not None:
             self._stats.shared_bytes += len(data)
         return code

@@ -3,6 +3,8 @@
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
+from .system import system
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +35,8 @@ FAULT = "fault"
 
 EVENTS = (HIT, MISS, COMPILED, STORED, FAULT)
 
+READ, UNMARSHAL, CHECK, WAIT, COMPILE, WRITE = PHASES = ("read", "unmarshal", "check", "wait", "compile", "write")
+
 
 class Miss(Exception):  # noqa: N818 -- a normal outcome, not an error
     """Raised by a place without a valid entry: `reason` is one of `REASONS`, `detail` explains it in a few words.
@@ -49,13 +53,55 @@ class Miss(Exception):  # noqa: N818 -- a normal outcome, not an error
         self.location: str | None = None
 
 
+class Outcome:
+    """What a lookup has come to.
+
+    `place` is where the code was found, one of `PLACES`. It is "" where there was none; `reason` and `detail` are then
+    those of the first place that held anything, or of what kept the compiled code from being stored, and `stored` says
+    whether it was. `source` and `location` are what the lookup has read and computed, see `Miss`.
+    """
+
+    __slots__ = ("detail", "location", "place", "reason", "source", "stored")
+
+    def __init__(
+        self,
+        place: str = "",
+        reason: str = "",
+        detail: str = "",
+        source: "tuple[bytes, stat_result] | None" = None,
+        location: str | None = None,
+    ) -> None:
+        self.place = place
+        self.reason = reason
+        self.detail = detail
+        self.source = source
+        self.location = location
+        self.stored = False
+
+
+class Stopwatch:
+    """Durations in nanoseconds by phase, for an `Event`: a call ends the phase that it names. Made for listeners alone."""
+
+    __slots__ = ("_began", "nanoseconds")
+
+    def __init__(self) -> None:
+        self.nanoseconds: dict[str, int] = {}
+        self._began = system.perf_counter_ns()
+
+    def __call__(self, phase: str) -> None:
+        """Count the time since the last call, or since this was made, to `phase`."""
+        now = system.perf_counter_ns()
+        self.nanoseconds[phase] = self.nanoseconds.get(phase, 0) + now - self._began
+        self._began = now
+
+
 class Event:
     """One event of one lookup, passed to the callbacks of `pycachehook.on_event`.
 
     `event` is one of `EVENTS`. `module` and `path` name the module and its source; both are "" for a fault that belongs
-    to no lookup. `place` is one of `PLACES`: for a hit, the one that held the entry, for a stored entry `STORE`, else
-    "". `reason` is one of `REASONS` for a miss, a sentence for a fault, else "". `nanoseconds` maps the name of each
-    measured phase to its duration.
+    to no lookup. `place` is one of `PLACES`: for a hit, the one that held the entry, for a stored entry `STORE`, also
+    in the event of its miss, else "". `reason` is one of `REASONS` for a miss, a sentence for a fault, else "".
+    `nanoseconds` maps the name of each phase of the lookup, of those in `PHASES`, to its duration.
     """
 
     __slots__ = ("event", "module", "nanoseconds", "path", "place", "reason")
@@ -98,7 +144,7 @@ class Stats:
     __slots__ = ("compiled", "errors", "hits_by_place", "listeners", "log", "misses", "shared_bytes", "stored")
 
     def __init__(self, listeners: "list[Callable[[Event], object]] | None" = None) -> None:
-        self.log: Callable[[str], None] | None = None  # called with one line of text
+        self.log: Callable[[Event], object] | None = None  # a listener of these counters alone: PYCACHEHOOK_LOG
         self.listeners: list[Callable[[Event], object]] = [] if listeners is None else listeners
         self.reset()
 
@@ -126,33 +172,35 @@ class Stats:
         """The number of lookups that found a valid entry, over all places."""
         return sum(self.hits_by_place.values())
 
-    def hit(self, place: str, name: str, path: str) -> None:
+    def hit(self, place: str, name: str, path: str, watch: "Stopwatch | None" = None) -> None:
         """Count a lookup for which `place` held a valid entry."""
         self.hits_by_place[place] += 1
-        if self.log is not None:
-            self.log(f"{name}: hit ({place}) {path}")
-        if self.listeners:
-            self.tell(Event(HIT, name, path, place=place))
+        if self.listeners or self.log is not None:
+            self.tell(Event(HIT, name, path, place=place, nanoseconds=None if watch is None else watch.nanoseconds))
 
-    def miss(self, reason: str, name: str, path: str, *, stored: bool) -> None:
+    def miss(self, reason: str, name: str, path: str, *, stored: bool, watch: "Stopwatch | None" = None) -> None:
         """Count a lookup without a valid entry; the source was compiled, and the result perhaps stored."""
         self.misses[reason] = self.misses.get(reason, 0) + 1
         self.compiled += 1
         self.stored += stored
-        if self.log is not None:
-            self.log(f"{name}: miss ({reason}) {path}, compiled{' and stored' if stored else ''}")
-        if self.listeners:
-            self.tell(Event(MISS, name, path, reason=reason))
-            self.tell(Event(COMPILED, name, path))
+        if self.listeners or self.log is not None:
+            times = None if watch is None else watch.nanoseconds
+            self.tell(Event(MISS, name, path, place=STORE if stored else "", reason=reason, nanoseconds=times))
+            self.tell(Event(COMPILED, name, path, nanoseconds=times))
             if stored:
-                self.tell(Event(STORED, name, path, place=STORE))
+                self.tell(Event(STORED, name, path, place=STORE, nanoseconds=times))
+
+    def count(self, outcome: Outcome, name: str, path: str, watch: "Stopwatch | None" = None) -> None:
+        """Count what a lookup has come to."""
+        if outcome.place:
+            self.hit(outcome.place, name, path, watch)
+        else:
+            self.miss(outcome.reason, name, path, stored=outcome.stored, watch=watch)
 
     def fault(self, sentence: str) -> None:
         """Count a fault of the environment that was worked around."""
         self.errors += 1
-        if self.log is not None:
-            self.log(f"fault: {sentence}")
-        if self.listeners:
+        if self.listeners or self.log is not None:
             self.tell(Event(FAULT, reason=sentence))
 
     def tell(self, event: Event) -> None:
@@ -161,6 +209,8 @@ class Stats:
         MemoryError and exceptions that are no `Exception`, such as KeyboardInterrupt, are not the listener's fault and
         are raised.
         """
+        if self.log is not None:
+            self.log(event)
         for listener in [*self.listeners]:
             try:
                 listener(event)
@@ -168,9 +218,10 @@ class Stats:
                 raise
             except Exception as error:  # noqa: BLE001 -- a function of the program may raise anything
                 self.listeners[:] = [kept for kept in self.listeners if kept is not listener]
+                name = getattr(type(listener), "__name__", "")
                 if self.log is not None:
-                    name = getattr(type(listener), "__name__", "")
-                    self.log(f"an event listener (a {name}) raised {type(error).__name__} and is no longer called")
+                    sentence = f"an event listener (a {name}) raised {type(error).__name__} and is no longer called"
+                    self.log(Event(FAULT, reason=sentence))
 
     def __repr__(self) -> str:
         return f"<pycachehook.Stats {self.as_dict()}>"

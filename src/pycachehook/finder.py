@@ -53,7 +53,7 @@ class CachingFinder:
         for finder in behind:
             spec: ModuleSpec | None = None
             if finder is PathFinder:
-                spec = find_in_listings(fullname, sys.path if path is None else path, policies.holds, policies.listings)
+                spec = find_in_listings(fullname, sys.path if path is None else path, policies.holds, policies.archived)
                 if spec is NOT_FOUND:  # the interpreter asks PathFinder next in any case
                     continue
             if spec is None:
@@ -80,8 +80,8 @@ class CachingFinder:
 
     def invalidate_caches(self) -> None:
         """Check again whether archives are valid for their directories; other finders invalidate their own caches."""
-        if self._policies.listings is not None:
-            self._policies.listings.check()
+        if self._policies.archived is not None:
+            self._policies.archived.listings.check()
             forget_current_directory()
 
 

@@ -94,8 +94,7 @@ class Hook:
             from .config import resolution
 
             recorded, file = runtime.activation or ({}, "")
-            private = composition.private
-            composition.options = resolution.as_recorded(composition.values, recorded, file, private=private)
+            return resolution.as_recorded(composition.values, recorded, file, private=composition.private)
         return composition.options
 
     @property

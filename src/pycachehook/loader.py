@@ -5,7 +5,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 from . import own_modules
 from ._compat import SourceFileLoader, hidden_from_tracebacks, replaced_step, source_to_code
-from .events import ABSENT, ARCHIVE, IO_ERROR, OTHER_MODE, Miss, Stats
+from .events import ABSENT, ARCHIVE, COMPILE, IO_ERROR, OTHER_MODE, Miss, Outcome, Stats, Stopwatch
 from .pyc import UNCHECKED_HASH
 from .store import Store
 from .system import BUILTINS, is_foreign
@@ -13,6 +13,7 @@ from .system import BUILTINS, is_foreign
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from os import stat_result
     from types import CodeType
     from typing import Any
 
@@ -44,38 +45,68 @@ class Policy:
         self.store = store
         self.stats = stats
 
-    def look_up(self, path: str, location: str | None = None) -> "tuple[CodeType | None, str]":
-        """Return `(code, place)`; or `(None, reason)` with the reason of the first place whose miss is not "absent".
+    def look_up(
+        self, path: str, location: str | None = None, watch: "Stopwatch | None" = None
+    ) -> "tuple[CodeType | None, Outcome]":
+        """Return the code of the first valid entry for the source at `path`, or None, and the outcome of the lookup.
 
-        The lookup ends at a writable store that holds a defective entry: the source is compiled, and the entry
-        replaced.
+        `location` is the entry's path in `store`, if it is known. The lookup ends at a writable store that holds a
+        defective entry: the source is compiled, and the entry replaced.
         """
-        reason = ABSENT
+        store = self.store
+        if location is None and store is not None:
+            location = store.path(path)
+        reason, detail = ABSENT, ""
+        source: tuple[bytes, stat_result] | None = None
         for place in self.places:
             try:
-                return place.find(path, location if place is self.store else None), place.name
+                return place.find(path, location, None if source is None else source[0], watch), place.found
             except Miss as miss:
+                source = miss.source or source
+                location = miss.location or location
                 if reason == ABSENT:
-                    reason = miss.reason
+                    reason, detail = miss.reason, miss.detail
                 if miss.reason != ABSENT and place.may_write:
                     break
             except OSError as error:  # the source is unreadable, which the loader will report
                 if is_foreign(error):
                     raise
-                return None, IO_ERROR
-        return None, reason
+                return None, Outcome("", IO_ERROR, "the source cannot be read")
+        return None, Outcome("", reason, detail, source, location)
+
+
+class ArchivedModules:
+    """What the finder needs for modules that it finds in the listings of archives, without a look at their directories.
+
+    `loader` is the class of their loaders; None: stock ones, where rules are to decide about each module. `store` is
+    where `spec.cached` points to, if there is one.
+    """
+
+    __slots__ = ("listings", "loader", "policies", "store")
+
+    def __init__(
+        self,
+        listings: "Listings",
+        loader: "type[CachingLoader] | None" = None,
+        policies: "Policies | None" = None,
+        store: Store | None = None,
+    ) -> None:
+        self.listings = listings
+        self.loader = loader
+        self.policies = policies
+        self.store = store
 
 
 class Policies:
     """The policy for every source. `uninstall` empties it; the loaders then act as the stock loader."""
 
-    __slots__ = ("default", "holds", "listings", "loader", "restore_prefix", "rules")
+    __slots__ = ("archived", "default", "holds", "loader", "restore_prefix", "rules")
 
     def __init__(self) -> None:
         self.default: Policy | None = None
         self.rules: tuple[Rule, ...] = ()
         self.holds: Callable[[str], bool] | None = None  # see `path_search.find_in_listings`, `is_file`
-        self.listings: Listings | None = None  # the directory listings of archives
+        self.archived: ArchivedModules | None = None  # modules that are found in the listings of archives
         self.loader: type[CachingLoader] | None = None  # None: CachingLoader
         self.restore_prefix: Callable[[], None] = lambda: None  # restores the `sys.pycache_prefix` from before the hook
 
@@ -92,16 +123,13 @@ class Policies:
         `listings` are the directory listings of archives, and `loader` is the class of loaders if it is not
         `CachingLoader`.
         """
-        self.default, self.rules = default, rules
-        self.listings, self.loader = listings, loader
-        if listings is not None and default is not None and not rules:
-            listings.loader, listings.policies, listings.excluded_names = (
-                loader or CachingLoader,
-                self,
-                LEFT_TO_STOCK_LOADER,
-            )
-            if default.store is not None:
-                listings.prefix, listings.suffix = default.store.prefix, default.store.suffix
+        self.default, self.rules, self.loader = default, rules, loader
+        if listings is None:
+            self.archived = None
+        elif default is None or rules:
+            self.archived = ArchivedModules(listings)
+        else:
+            self.archived = ArchivedModules(listings, loader or CachingLoader, self, default.store)
         store = None if default is None or rules else default.store
         self.holds = store.holds if store is not None and store.mode == UNCHECKED_HASH else None
 
@@ -163,30 +191,41 @@ class CachingLoader(SourceFileLoader):
         if replaced_step(self) is not None:
             policy.stats.miss(OTHER_MODE, fullname, path, stored=False)
             return self._get_code_by_steps(fullname)
+        watch = Stopwatch() if policy.stats.listeners else None
         if (
             self._archive_entry is not None and self._archive_entry[0] in policy.places
-        ):  # otherwise other archives have been installed since
+        ):  # else other archives have been installed since
             archive, offset, size = self._archive_entry
             try:
-                loaded = archive.load(offset, size, path)
+                loaded = archive.load(offset, size, path, None, watch)
             except (Miss, OSError) as error:  # the lookup below reports the reason
                 if is_foreign(error):
                     raise
             else:
-                policy.stats.hit(ARCHIVE, fullname, path)
+                policy.stats.hit(ARCHIVE, fullname, path, watch)
                 return loaded
         store = policy.store
-        location = self._location
-        code, outcome = policy.look_up(path, location[1] if location is not None and location[0] is store else None)
-        if code is not None:
-            policy.stats.hit(outcome, fullname, path)
-            return code
+        known = self._location
+        code, outcome = policy.look_up(path, known[1] if known is not None and known[0] is store else None, watch)
+        if code is None:
+            return self._compile(fullname, policy, outcome, watch)
+        policy.stats.hit(outcome.place, fullname, path, watch)
+        return code
+
+    @hidden_from_tracebacks
+    def _compile(self, fullname: str, policy: Policy, outcome: Outcome, watch: Stopwatch | None) -> "CodeType":
+        """Return the code that no place had: compiled, and stored where that is possible."""
+        path, store = self.path, policy.store
         compiling = own_modules.load("on_miss.compiling") if store is not None and store.may_write else None
+        code: CodeType
         if compiling is not None:
-            compiled: CodeType = compiling.compile_and_store(self, fullname, store, policy.stats, outcome)
-            return compiled
-        code = source_to_code(self, self.get_data(path), path, fullname)
-        policy.stats.miss(outcome, fullname, path, stored=False)
+            code, outcome = compiling.compile_and_store(self, fullname, store, policy.stats, outcome, watch=watch)
+        else:
+            data = self.get_data(path) if outcome.source is None else outcome.source[0]
+            code = source_to_code(self, data, path, fullname)
+            if watch is not None:
+                watch(COMPILE)
+        policy.stats.count(outcome, fullname, path, watch)
         return code
 
     def path_stats(self, path: str) -> "Mapping[str, Any]":

@@ -6,12 +6,15 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import sys
 
 from ._compat import ExtensionFileLoader, FileFinder, ModuleSpec, PathFinder, SourceFileLoader
+from .loader import LEFT_TO_STOCK_LOADER
 from .system import BUILTINS, S_IFDIR, S_IFMT, S_IFREG, is_foreign, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
+
+    from .loader import ArchivedModules
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
@@ -43,7 +46,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
     fullname: str,
     path: "Sequence[str]",
     is_file: "Callable[[str], bool] | None" = None,
-    listings: "Any" = None,
+    archived: "ArchivedModules | None" = None,
 ) -> "Any":
     """Return the spec that `PathFinder` would find on `path`, without calling it.
 
@@ -51,7 +54,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
     for a namespace package, or where a finder is not CPython's own or has been modified.
 
     `is_file(path)` may return True for a listed source that is known to be a regular file, which saves a `stat` call.
-    `listings` are the directory listings of archives (see `archive.Listings`), which replace any access to a directory.
+    `archived` has the directory listings of archives, which replace any access to a directory.
 
     The steps and their order are `PathFinder`'s, without its function calls and without what is needed for other kinds
     of modules only. This is one long function, because it runs for every module, between module bodies that evict
@@ -62,9 +65,9 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
     if _directory_finder.find_spec is not _directory_search:
         return None
     if (
-        listings is not None and sys.path_hooks != _PLAIN_PATH_HOOKS
+        archived is not None and sys.path_hooks != _PLAIN_PATH_HOOKS
     ):  # a tool may have installed finders of its own for directories
-        listings = None
+        archived = None
     name = fullname.rpartition(".")[2]
     finders = sys.path_importer_cache
     unlisted: list[str] = []
@@ -72,14 +75,14 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
         for entry in path:
             if type(entry) is not str:  # PathFinder decides about these
                 return None
-            if listings is not None and not entry and _is_absent_here(name):
+            if archived is not None and not entry and _is_absent_here(name):
                 continue
             entry_path = entry or system.getcwd()
             finder: Any = finders.get(entry_path, _UNKNOWN)
             if finder is None:  # PathFinder has cached that no hook accepts this entry
                 continue
-            if listings is not None and (finder is _UNKNOWN or type(finder) is _directory_finder):
-                listing = listings[entry_path]
+            if archived is not None and (finder is _UNKNOWN or type(finder) is _directory_finder):
+                listing = archived.listings[entry_path]
                 if listing is not None:
                     record = listing.get(name)
                     if record is None:
@@ -92,10 +95,10 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                         base = f"{entry_path}/{name}"
                         package = [base] if is_package else None
                         origin = f"{base}/__init__.py" if is_package else f"{base}.py"
-                        if listings.loader is None or name in listings.excluded_names:
+                        if archived.loader is None or archived.policies is None or name in LEFT_TO_STOCK_LOADER:
                             loader = SourceFileLoader(fullname, origin)
                         else:
-                            loader = listings.loader(fullname, origin, listings.policies, (listing["."], offset, size))
+                            loader = archived.loader(fullname, origin, archived.policies, (listing["."], offset, size))
                     elif record:
                         package, origin = None, f"{entry_path}/{name}{record}"
                         loader = ExtensionFileLoader(fullname, origin)
@@ -104,8 +107,8 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
                     spec: Any = ModuleSpec(fullname, loader, origin=origin)
                     spec._set_fileattr = True
                     spec.submodule_search_locations = package
-                    if listings.suffix and type(record) is tuple:
-                        spec._cached = f"{listings.prefix}{origin[:-2]}{listings.suffix}"
+                    if archived.store is not None and type(record) is tuple:
+                        spec._cached = archived.store.path(origin)
                     return spec
             if finder is _UNKNOWN:
                 finder = _new_finder(entry_path)

@@ -31,8 +31,8 @@ _PACKAGE_DIRECTORIES = ("site-packages", "dist-packages")  # names of directorie
 class Layout:
     """The file names of entries for one interpreter: cache tag, optimization level, separators.
 
-    `windows=None` means the running system. For a source path in normal form, `mirrored` returns the root of the cache
-    followed by the path with `py` replaced by `plain_suffix`. On Windows `plain_suffix` is None.
+    `windows=None` means the running system. `plain_suffix` is what the name of an entry has in place of the source's
+    `py`; on Windows it is None.
     """
 
     __slots__ = ("_suffix", "_windows", "cache_tag", "optimization", "plain_suffix")
@@ -62,6 +62,16 @@ class Layout:
         On Windows CPython drops the drive, so that two sources can have the same path (gh-90998). Here the drive, and
         for a share the name `UNC`, are path components, so that no two sources have the same path.
         """
+        if (
+            self.plain_suffix is not None
+            and source[:1] == "/"
+            and source[-3:] == ".py"
+            and source[-4:] != "/.py"
+            and ".." not in source
+            and "//" not in source
+            and root[-1:] != "/"
+        ):  # nearly all
+            return f"{root}{source[:-2]}{self.plain_suffix}"
         if self._windows:
             return self._mirrored_windows(root, source)
         head, slash, tail = source.rpartition("/")

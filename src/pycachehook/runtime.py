@@ -17,7 +17,7 @@ from .cache_dir import DISABLED, CacheDir
 from .events import Stats, process_listeners
 from .finder import CachingFinder
 from .loader import CachingLoader, Policies, Policy
-from .paths import SHARED, Layout, absolute, default_cache_dir, installed_predicate, why_no_default_cache_dir
+from .paths import SHARED, Layout, absolute, default_cache_dir, why_no_default_cache_dir
 from .pyc import UNCHECKED_HASH
 from .store import InTree, Store
 from .system import BUILTINS, system
@@ -43,25 +43,34 @@ _resets_after_fork = False
 
 
 class Composition:
-    """The objects made from option values; `compose` creates them, `Runtime.install` installs them.
+    """The objects made from option values; `compose` creates them, `Runtime.install` installs them. None is replaced.
 
     `directory` is the default cache directory, or None for the given `reason`. `private` is whether it is the user's
     own default one. `archives` are all configured archives, used or refused. `options` are the values with their
     origins, if these are known.
     """
 
-    def __init__(self, values: "Values", *, private: bool, options: "Options | None") -> None:
+    def __init__(
+        self,
+        values: "Values",
+        *,
+        private: bool,
+        options: "Options | None",
+        reason: str | None = None,
+        cache_dirs: "Mapping[str, CacheDir] | None" = None,
+        archives: "tuple[Archive | Refused, ...]" = (),
+        default: Policy | None = None,
+        rules: "tuple[Rule, ...]" = (),
+    ) -> None:
         self.values = values
         self.private = private
         self.options = options
-        self.directory: CacheDir | None = None
-        self.reason: str | None = None
-        self.cache_dirs: dict[str, CacheDir] = {}
-        self.archives: tuple[Archive | Refused, ...] = ()
-        self.default: Policy | None = None
-        self.rules: tuple[Rule, ...] = ()
-        self.listings: Listings | None = None
-        self.loader: type[CachingLoader] | None = None
+        self.reason = reason
+        self.cache_dirs: dict[str, CacheDir] = {} if cache_dirs is None else dict(cache_dirs)
+        self.directory = self.cache_dirs.get(values["cache_dir"])
+        self.archives = archives
+        self.default = default
+        self.rules = rules
 
 
 def compose(
@@ -76,32 +85,37 @@ def compose(
 
     Missing cache directories are created unless `look_only`. Raises `CacheDirError` under `strict` only.
     """
-    composed = Composition(values, private=private, options=options)
     layout = Layout.current()
     if layout is None:
-        composed.reason = "This interpreter caches no bytecode (it has no cache tag)."
-        return composed
-    composed.reason = None if values["cache_dir"] is not None else why_no_default_cache_dir()
-    if composed.reason is not None and values["strict"]:
+        untagged = "This interpreter caches no bytecode (it has no cache tag)."
+        return Composition(values, private=private, options=options, reason=untagged)
+    reason = None if values["cache_dir"] is not None else why_no_default_cache_dir()
+    if reason is not None and values["strict"]:
         from .errors import CacheDirError
 
-        raise CacheDirError(composed.reason)
+        raise CacheDirError(reason)
     by_rule = [{**values, **rule} if rule.get("enabled", True) else None for rule in values["rules"]]
-    used = [values, *(rule_values for rule_values in by_rule if rule_values is not None)]
-    composed.cache_dirs = _cache_dirs(used, private=private, look_only=look_only)
-    composed.directory = composed.cache_dirs.get(values["cache_dir"])
+    used = [values, *(each for each in by_rule if each is not None)]
+    cache_dirs = _cache_dirs(used, private=private, look_only=look_only)
+    archives: tuple[Archive | Refused, ...] = ()
     if values["archives"]:  # after the directories, because this makes the disk read megabytes
         from .archive import open_all  # loads mmap, which few processes need
 
-        composed.archives = open_all(values["archives"], allow_shared=values["allow_shared"], strict=values["strict"])
-        composed.listings = listings_of(composed.archives)
-    composed.default = _policy(values, layout, composed, stats)
-    composed.rules = tuple(
-        (_matcher(rule["match"]), None if rule_values is None else _policy(rule_values, layout, composed, stats))
-        for rule, rule_values in zip(values["rules"], by_rule, strict=True)
+        archives = open_all(values["archives"], allow_shared=values["allow_shared"], strict=values["strict"])
+    usable: Any = tuple(each for each in archives if each.usable)
+    return Composition(
+        values,
+        private=private,
+        options=options,
+        reason=reason,
+        cache_dirs=cache_dirs,
+        archives=archives,
+        default=_policy(values, layout, cache_dirs, usable, stats),
+        rules=tuple(
+            (_matcher(rule["match"]), None if each is None else _policy(each, layout, cache_dirs, usable, stats))
+            for rule, each in zip(values["rules"], by_rule, strict=True)
+        ),
     )
-    composed.loader = _loader_of(values)
-    return composed
 
 
 def _cache_dirs(used: "Sequence[Mapping[str, Any]]", *, private: bool, look_only: bool) -> dict[str, CacheDir]:
@@ -119,9 +133,14 @@ def _cache_dirs(used: "Sequence[Mapping[str, Any]]", *, private: bool, look_only
     return made
 
 
-def _policy(values: "Mapping[str, Any]", layout: Layout, composed: Composition, stats: Stats) -> Policy:
-    directory = composed.cache_dirs.get(values["cache_dir"])
-    archives: Any = tuple(archive for archive in composed.archives if archive.usable)
+def _policy(
+    values: "Mapping[str, Any]",
+    layout: Layout,
+    cache_dirs: dict[str, CacheDir],
+    archives: "tuple[Archive, ...]",
+    stats: Stats,
+) -> Policy:
+    directory = cache_dirs.get(values["cache_dir"])
     hooked = reads_by_open_code(values["open_code"])
     in_tree = _in_tree(values["in_tree"], layout, open_code=hooked)
     if directory is None or directory.status == DISABLED:
@@ -137,11 +156,7 @@ def _policy(values: "Mapping[str, Any]", layout: Layout, composed: Composition, 
 
 
 def _in_tree(wish: str, layout: Layout, *, open_code: bool) -> tuple[InTree, ...]:
-    if wish == "ignore":
-        return ()
-    if wish == "installed":
-        return (InTree(layout, installed_predicate(), open_code=open_code),)
-    return (InTree(layout, (lambda _path: False) if wish == "hashed" else None, open_code=open_code),)
+    return () if wish == "ignore" else (InTree(layout, wish, open_code),)
 
 
 def reads_by_open_code(wish: str) -> bool:
@@ -203,7 +218,8 @@ class Runtime:
             self._listens = True
         position = self._replace_earlier()
         self.composition = composition
-        self.policies.replace(composition.default, composition.rules, composition.listings, composition.loader)
+        archived, loader = listings_of(composition.archives), _loader_of(composition.values)
+        self.policies.replace(composition.default, composition.rules, archived, loader)
         self._restore_interpreter()
         self._adapt_interpreter(composition)
         own_modules.remember()
@@ -374,10 +390,10 @@ def _listen(stats: Stats) -> None:
     global _resets_after_fork  # noqa: PLW0603 -- once per process
     log, file = _listening("LOG"), _listening("STATS")
     if log or file:
-        from .stats_log import open_log, write_at_exit
+        from .stats_log import log_events, write_at_exit
 
         if log:
-            stats.log = open_log(log)
+            stats.log = log_events(log)
         if file:
             write_at_exit(stats, file)
     if not _resets_after_fork and system.register_at_fork is not None:

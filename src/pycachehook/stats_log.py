@@ -7,7 +7,7 @@ Start-up module where it is loaded: imports nothing at module level that the int
 import atexit
 import sys
 
-from .events import Stats
+from .events import FAULT, HIT, MISS, Event, Stats
 from .system import S_IFMT, S_IFREG, is_foreign, system
 from .terminal import visible
 
@@ -43,6 +43,28 @@ def open_log(target: str) -> "Callable[[str], None]":
         _append(path, f"pycachehook[{system.getpid()}]: {visible(text)}\n")
 
     return log
+
+
+def log_events(target: str) -> "Callable[[Event], None]":
+    """Return a listener that logs each hit, miss and fault, as one line each."""
+    log = open_log(target)
+
+    def listener(event: Event) -> None:
+        text = event_line(event)
+        if text:
+            log(text)
+
+    return listener
+
+
+def event_line(event: Event) -> str:
+    """Return an event as text, or "" for one that another event's line tells of, too."""
+    if event.event == HIT:
+        return f"{event.module}: hit ({event.place}) {event.path}"
+    if event.event == MISS:
+        stored = " and stored" if event.place else ""
+        return f"{event.module}: miss ({event.reason}) {event.path}, compiled{stored}"
+    return f"fault: {event.reason}" if event.event == FAULT else ""
 
 
 def write_at_exit(stats: Stats, target: str) -> None:

@@ -6,19 +6,34 @@ takes open, fstat, read and close, and no lock: an entry appears under its final
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
-from . import pyc
+from . import own_modules, pyc
 from ._compat import imp_attribute
 from .cache_dir import DISABLED, CacheDir, fault_of, link_detail
-from .events import ABSENT, IN_TREE, IO_ERROR, OTHER_MODE, STALE_SOURCE, STORE, UNTRUSTED, Miss
-from .paths import Layout
+from .events import (
+    ABSENT,
+    CHECK,
+    IN_TREE,
+    IO_ERROR,
+    OTHER_MODE,
+    READ,
+    STALE_SOURCE,
+    STORE,
+    UNMARSHAL,
+    UNTRUSTED,
+    Miss,
+    Outcome,
+)
+from .paths import Layout, installed_predicate
 from .pyc import CHECK_SOURCE, HASH_BASED, check_source, compare
 from .system import BUILTINS, ENTRY_FLAGS, READ_FLAGS, is_foreign, read_code_file, read_file, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from os import stat_result
     from types import CodeType
+    from typing import Any
+
+    from .events import Stats, Stopwatch
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
@@ -27,18 +42,24 @@ MAX_ENTRY_SIZE = 1 << 27  # bytes: a larger entry is refused before it is read
 
 
 class InTree:
-    """The source's own `__pycache__`: read under CPython's rules and two more, never written."""
+    """The source's own `__pycache__`: read under CPython's rules and two more, never written.
 
-    __slots__ = ("_hooked", "_layout", "_read", "_timestamps")
+    `timestamps` is a value of the option `in_tree`: it decides which timestamp pycs are accepted.
+    """
+
+    __slots__ = ("_hooked", "_layout", "_read", "_timestamps", "made_of")
 
     name = IN_TREE
+    found = Outcome(IN_TREE)
     may_write = False
 
-    def __init__(
-        self, layout: Layout, timestamps: "Callable[[str], bool] | None" = None, *, open_code: bool = False
-    ) -> None:
+    def __init__(self, layout: Layout, timestamps: str = "all", open_code: bool = False) -> None:  # noqa: FBT001, FBT002
+        self.made_of = layout, timestamps, open_code
         self._layout = layout
-        self._timestamps = timestamps  # whether a timestamp pyc is accepted for a path; None: always
+        # Whether a timestamp pyc is accepted for a path; None: always.
+        self._timestamps = installed_predicate() if timestamps == "installed" else None
+        if timestamps == "hashed":
+            self._timestamps = lambda _path: False
         self._hooked = open_code
         self._read = read_code_file if open_code else read_file
 
@@ -46,8 +67,14 @@ class InTree:
         """Return the path of the source's pyc, whether or not it exists."""
         return self._layout.in_tree(source_path)
 
-    def find(self, path: str, _location: str | None = None, source: bytes | None = None) -> "CodeType":
-        """Return the code of a valid pyc for the source at `path`; raises Miss, or OSError for the source.
+    def find(
+        self,
+        path: str,
+        _location: str | None = None,
+        source: bytes | None = None,
+        watch: "Stopwatch | None" = None,
+    ) -> "CodeType":
+        """Return the code of a pyc that CPython would accept for the source at `path`; raises Miss, or OSError from it.
 
         Two conditions are added to CPython's: the option `in_tree` must accept timestamp pycs for this path, and a
         timestamp pyc must not be older than its source. CPython compares whole seconds, and runs old code after two
@@ -57,7 +84,11 @@ class InTree:
             data, status = self._read(self.path(path), READ_FLAGS, MAX_ENTRY_SIZE)
         except (OSError, MemoryError) as error:
             raise miss_for(error) from None
+        if watch is not None:
+            watch(READ)
         flags, stamp, check, code = pyc.load(data, path)
+        if watch is not None:
+            watch(UNMARSHAL)
         if flags & HASH_BASED:
             validation = imp_attribute("check_hash_based_pycs")
             if (flags & CHECK_SOURCE and validation != "never") or validation == "always":
@@ -90,12 +121,11 @@ class Store:
         "mode",
         "open_code",
         "prefetched",
-        "prefix",
         "read_only",
-        "suffix",
     )
 
     name = STORE
+    found = Outcome(STORE)
 
     def __init__(
         self, directory: CacheDir, layout: Layout, mode: str, *, read_only: bool = False, open_code: bool = False
@@ -110,8 +140,6 @@ class Store:
         self._yesterday = system.time() - DAY
         self._layout = layout
         self._root = directory.path
-        self.prefix = directory.path.rstrip("/")
-        self.suffix = layout.plain_suffix
         self._owners = directory.owners
 
     @property
@@ -120,16 +148,7 @@ class Store:
         return not self.read_only and self.directory.writable()
 
     def path(self, source_path: str) -> str:
-        """Return the path of the source's entry in the layout `mirror`."""
-        if (
-            self.suffix is not None
-            and source_path[:1] == "/"
-            and source_path[-3:] == ".py"
-            and source_path[-4:] != "/.py"
-            and ".." not in source_path
-            and "//" not in source_path
-        ):
-            return f"{self.prefix}{source_path[:-2]}{self.suffix}"
+        """Return where `mirror` has the entry of the source."""
         return self._layout.mirrored(self._root, source_path)
 
     def location(self, source_path: str, _source: bytes) -> str:
@@ -153,17 +172,24 @@ class Store:
             return False
         return True
 
+    def _find_at(self, location: str, path: str, source: bytes) -> "CodeType":
+        return self.find(path, location, source)
+
     def find_again(self, path: str, location: str, source: bytes) -> "CodeType | None":
         """Do as `find`, but return None where it raises: the entry is looked for again once the lock is held."""
         try:
-            return self.find(path, location, source)
+            return self._find_at(location, path, source)
         except (Miss, OSError) as error:
             if is_foreign(error):
                 raise
             return None
 
-    def find(  # noqa: C901 -- a chain of conditions
-        self, path: str, location: str | None = None, source: bytes | None = None
+    def find(  # noqa: C901, PLR0912 -- a chain of conditions
+        self,
+        path: str,
+        location: str | None = None,
+        source: bytes | None = None,
+        watch: "Stopwatch | None" = None,
     ) -> "CodeType":
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError for the source.
 
@@ -185,7 +211,11 @@ class Store:
             fault = fault_of(status, self._owners)
             if fault is not None:
                 raise Miss(UNTRUSTED, f"{location} {fault}")
+        if watch is not None:
+            watch(READ)
         flags, stamp, check, code = pyc.load(data, path)
+        if watch is not None:
+            watch(UNMARSHAL)
         if flags & HASH_BASED:
             checked = flags & CHECK_SOURCE or self._checked or path[-3:] != ".py" or "/../" in path
             validation = imp_attribute("check_hash_based_pycs")
@@ -196,9 +226,19 @@ class Store:
             compare(stamp, pyc.timestamp_stamp(source_status.st_mtime, source_status.st_size))
         else:
             raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
+        if watch is not None:
+            watch(CHECK)
         if status.st_mtime < self._yesterday:
             self._note_use(location)
         return code
+
+    def put(self, source: "Any", code: "CodeType", stats: "Stats", *, warned: bool) -> bool:
+        """Write the entry of a `writer.Source`, and return whether it is in place; `stats` count a failure.
+
+        `warned` says whether compiling the source emitted warnings.
+        """
+        writer = own_modules.load("on_miss.writer")
+        return writer is not None and bool(writer.put(self, source, code, stats, warned=warned))
 
     def _note_use(self, location: str) -> None:
         """Record in the entry's mtime that it was used today, if it may be written; `prune` goes by that."""

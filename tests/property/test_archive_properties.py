@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pycachehook.archive import Archive, Listings
 from pycachehook.cache_dir import trusted_owners
 from pycachehook.commands import archive_build
+from pycachehook.loader import ArchivedModules
 from pycachehook.path_search import NOT_FOUND, find_in_listings
 
 NAMES = ("a", "b")
@@ -59,7 +60,7 @@ def test_resolution(directories: list[set[str]], covered: int) -> None:
         sys.path_importer_cache.clear()
         for name in NAMES:
             expected = PathFinder.find_spec(name, search)
-            found = find_in_listings(name, search, None, Listings(opened))
+            found = find_in_listings(name, search, None, ArchivedModules(Listings(opened)))
             if found is NOT_FOUND:
                 assert expected is None
             elif found is not None:

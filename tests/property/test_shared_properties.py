@@ -16,8 +16,7 @@ from pycachehook import pyc
 from pycachehook.cache_dir import CacheDir
 from pycachehook.content_store import Names, SharedStore, declared_encodings
 from pycachehook.events import ABSENT, Miss, Stats
-from pycachehook.on_miss.compiling import encode, read_source
-from pycachehook.on_miss.writer import write_entry
+from pycachehook.on_miss.writer import encode, read_source, write_entry
 from pycachehook.paths import Layout
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from pycachehook.commands import archive_build, archive_verify
 from pycachehook.errors import CacheDirError, PycacheHookError
 from pycachehook.events import Miss, Stats
 from pycachehook.finder import CachingFinder
-from pycachehook.loader import CachingLoader, Policies, Policy
+from pycachehook.loader import ArchivedModules, CachingLoader, Policies, Policy
 from pycachehook.path_search import NOT_FOUND, find_in_listings
 from pycachehook.pyc import READ_SIZE
 from pycachehook.runtime import listings_of
@@ -201,10 +201,10 @@ def test_a_directory_named_with_a_slash_at_its_end(built: Archive, root: Path) -
 
 
 def test_a_name_that_ends_with_a_dot(built: Archive, root: Path) -> None:
-    """A name that ends with a dot has an empty last part, and no module is found for it."""
-    archived = Listings((built,))
-    assert find_in_listings("pk.sub", [str(root / "pk")], listings=archived).origin == str(root / "pk/sub/__init__.py")
-    assert find_in_listings("pk.", [str(root / "pk")], listings=archived) is NOT_FOUND
+    """Its last part is empty, and nothing is found by it."""
+    archived = ArchivedModules(Listings((built,)))
+    assert find_in_listings("pk.sub", [str(root / "pk")], archived=archived).origin == str(root / "pk/sub/__init__.py")
+    assert find_in_listings("pk.", [str(root / "pk")], archived=archived) is NOT_FOUND
 
 
 def test_an_archive_in_its_own_root(root: Path) -> None:
@@ -235,9 +235,9 @@ def test_a_root_in_another_that_changed(root: Path, tmp_path: Path) -> None:
     changed = Archive(str(tmp_path / "app.pyca"), trusted_owners())
     assert changed.listing(str(root)) is not None
     assert changed.listing(str(root / "pk/sub")) is None
-    archived = Listings((changed,))
-    assert find_in_listings("app", [str(root)], listings=archived).origin == str(root / "app.py")
-    assert find_in_listings("pk", [str(root)], listings=archived) is None
+    archived = ArchivedModules(Listings((changed,)))
+    assert find_in_listings("app", [str(root)], archived=archived).origin == str(root / "app.py")
+    assert find_in_listings("pk", [str(root)], archived=archived) is None
 
 
 def test_the_current_directory_after_invalidate_caches(
@@ -248,14 +248,14 @@ def test_the_current_directory_after_invalidate_caches(
     here.mkdir()
     monkeypatch.chdir(here)
     policies = Policies()
-    policies.listings = Listings((built,))
+    policies.archived = ArchivedModules(Listings((built,)))
     path = ["", str(root)]
-    assert find_in_listings("app", path, listings=policies.listings).origin == str(root / "app.py")
+    assert find_in_listings("app", path, archived=policies.archived).origin == str(root / "app.py")
     before = here.stat().st_mtime_ns
     (here / "app.py").touch()
     os.utime(here, ns=(before, before))
     CachingFinder(policies).invalidate_caches()
-    assert find_in_listings("app", path, listings=policies.listings).origin == str(here / "app.py")
+    assert find_in_listings("app", path, archived=policies.archived).origin == str(here / "app.py")
 
 
 def finder_of(*archives: Archive) -> tuple[CachingFinder, Stats]:

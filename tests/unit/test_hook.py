@@ -596,7 +596,7 @@ def test_failed_installation_changes_nothing(cache: Path, tmp_path: Path) -> Non
     def state() -> list[object]:
         policies = found.policies
         said = [hook.status, hook.reason, hook.options, hook.archives, hook.cache_dirs, hook.stats.as_dict()]
-        return [interpreter(), *said, policies.default, policies.rules, policies.loader, policies.listings]
+        return [interpreter(), *said, policies.default, policies.rules, policies.loader, policies.archived]
 
     before = state()
     assert "missing.pyca" in str(hook.reason)

@@ -16,7 +16,7 @@ import pytest
 from pycachehook import pyc
 from pycachehook.cache_dir import CacheDir
 from pycachehook.events import Miss
-from pycachehook.on_miss.compiling import encode, read_source
+from pycachehook.on_miss.writer import encode, read_source
 from pycachehook.paths import Layout
 from pycachehook.pyc import READ_SIZE
 from pycachehook.store import DAY, InTree, Store

@@ -117,7 +117,7 @@ class Worker:
             write_at_exit(self.stats, statistics)
         composition = runtime.compose({**values, "compile_ahead": 0}, self.stats, private=private)
         self._policies = Policies()
-        self._policies.replace(composition.default, composition.rules, composition.listings)
+        self._policies.replace(composition.default, composition.rules, runtime.listings_of(composition.archives))
         self._finder = CachingFinder(self._policies)
         self._number = number
         self._specs: dict[str, Any] = {}
@@ -156,16 +156,17 @@ class Worker:
             return False
         code, outcome = policy.look_up(loader.path)
         if code is not None:
-            return outcome != IN_TREE  # what was compiled at its installation imports what was, too
+            return outcome.place != IN_TREE  # what was compiled at its installation imports what was, too
         store = policy.store
         if being_compiled(store.directory, store.path(loader.path)):
             self._seen.discard(name)
             self.todo.insert(0, (name, False))
             return False
         try:
-            compile_and_store(loader, name, store, self.stats, outcome)
+            _, outcome = compile_and_store(loader, name, store, self.stats, outcome)
         except (SyntaxError, ValueError, OSError, RecursionError, MemoryError, Warning):
             return False  # the program will see for itself, if it comes to import this module
+        self.stats.count(outcome, name, loader.path)
         return True
 
     def _locate(self, name: str) -> Any:

@@ -10,7 +10,8 @@ from pycachehook import pyc
 from pycachehook._compat import note_warnings, source_hash, source_to_code
 from pycachehook.system import READ_FLAGS, read_file
 
-from .cached_code import CachedCode, normalized
+from .cached_code import CachedCode, composed, normalized
+from .composed import Composed
 from .precompile import FAILED, NOT_COMPILED, describe, no_source, outcome_of_error, warnings_as_text
 from .workers import in_processes
 
@@ -25,17 +26,18 @@ def compiled(
 
     `mode` is the archive's invalidation mode. `cache` holds the option values of the caches to read from, or is None.
     """
+    caches = None if cache is None else composed(cache)
     if jobs == 1:
-        return nullcontext(map(_start(mode, cache), files))
-    return in_processes(_work, files, jobs, _lost, prepare=_start, arguments=(mode, cache))
+        return nullcontext(map(_start(mode, caches), files))
+    return in_processes(_work, files, jobs, _lost, prepare=_start, arguments=(mode, caches))
 
 
 class _Compiler:
     """A function object that makes the entry of a source in the archive's invalidation mode."""
 
-    def __init__(self, mode: str, cache: dict[str, Any] | None) -> None:
+    def __init__(self, mode: str, caches: Composed | None) -> None:
         self._flags = pyc.FLAGS[mode]
-        self._cached = None if cache is None else CachedCode(cache)
+        self._cached = None if caches is None else CachedCode(caches)
 
     def __call__(self, path: str) -> Compiled:
         wrong = no_source(path)
@@ -62,9 +64,9 @@ class _Compiler:
 _compiler: _Compiler | None = None
 
 
-def _start(mode: str, cache: dict[str, Any] | None) -> _Compiler:
-    global _compiler  # noqa: PLW0603 -- one per process
-    _compiler = _Compiler(mode, cache)
+def _start(mode: str, caches: Composed | None) -> _Compiler:
+    global _compiler  # noqa: PLW0603 -- one for each process
+    _compiler = _Compiler(mode, caches)
     return _compiler
 
 

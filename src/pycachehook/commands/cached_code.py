@@ -8,19 +8,23 @@ from pycachehook import pyc
 from pycachehook._compat import records_columns, source_hash
 from pycachehook.cache_dir import DISABLED, fault_of
 from pycachehook.events import Miss, Stats
-from pycachehook.loader import Policies
 from pycachehook.runtime import compose
 from pycachehook.system import ENTRY_FLAGS, read_file
 
+from .composed import Composed
+
+
+def composed(values: dict[str, Any]) -> Composed:
+    """Return the caches that option `values` name, of which nothing is made or changed."""
+    read_only = {"archives": (), "read_only": True, "in_tree": "ignore", "strict": False}
+    return Composed(compose({**values, **read_only}, Stats(), look_only=True))
+
 
 class CachedCode:
-    """The caches that are configured by option `values`; they are only read."""
+    """What some caches have of sources."""
 
-    def __init__(self, values: dict[str, Any]) -> None:
-        read_only = {"archives": (), "read_only": True, "in_tree": "ignore", "strict": False}
-        composed = compose({**values, **read_only}, Stats(), look_only=True)
-        self._policies = Policies()
-        self._policies.replace(composed.default, composed.rules)
+    def __init__(self, caches: Composed) -> None:
+        self._policies = caches.policies()
         self._columns = records_columns()
 
     def of(self, path: str, source: bytes) -> tuple[types.CodeType, bool] | None:

@@ -46,8 +46,8 @@ START_UP_MODULES = (
     "cache_dir",
     "own_modules",
     "store",
-    "path_search",
     "loader",
+    "path_search",
     "finder",
     "runtime",
 )

@@ -15,12 +15,12 @@ import importlib_metadata
 from pycachehook._compat import replaced_step
 from pycachehook.cache_dir import WRITABLE
 from pycachehook.errors import PycacheHookError
-from pycachehook.events import LOCK_TIMEOUT, Stats
-from pycachehook.loader import CachingLoader, Policies
+from pycachehook.events import Stats
+from pycachehook.loader import CachingLoader
 from pycachehook.on_miss.compiling import compile_and_store
 from pycachehook.runtime import compose
-from pycachehook.store import Store
 
+from .composed import Composed
 from .inspect import find_module
 from .workers import TASKS_PER_BATCH, in_processes
 
@@ -169,12 +169,13 @@ def precompile(
     `values` are option values. The result does not depend on the number of processes or their order. Raises
     `PycacheHookError` if the cache cannot be written to.
     """
-    worker = _Worker(values)
-    for directory in worker.directories.values():
+    # An archive is read-only: what it holds is stored all the same, for those who do not have the archive.
+    composition = compose({**values, "archives": ()}, Stats())
+    for directory in composition.cache_dirs.values():
         if directory.status != WRITABLE:
             raise PycacheHookError(directory.reason or f"{directory.path} is {directory.status}.")
     outcome = Precompiled()
-    with _outcomes(files, worker, values, jobs) as outcomes:
+    with _outcomes(files, Composed(composition), jobs) as outcomes:
         for path, word, error, warned in outcomes:
             progress()
             outcome.warnings += warned
@@ -261,23 +262,17 @@ def _of_module(name: str) -> Iterator[str]:
         raise PycacheHookError(f"{name} has no source ({spec.origin}).")
 
 
-def _outcomes(
-    files: Sequence[str], worker: "_Worker", values: dict[str, Any], jobs: int
-) -> AbstractContextManager[Iterator[Outcome]]:
+def _outcomes(files: Sequence[str], composed: Composed, jobs: int) -> AbstractContextManager[Iterator[Outcome]]:
     if jobs == 1 or len(files) <= TASKS_PER_BATCH:
-        return nullcontext(map(worker, files))
-    return in_processes(_work, files, jobs, _lost, prepare=_start_worker, arguments=(values,))
+        return nullcontext(map(_Worker(composed), files))
+    return in_processes(_work, files, jobs, _lost, prepare=_start_worker, arguments=(composed,))
 
 
 class _Worker:
     """A function object that looks a source up as an import would, and compiles it on a miss."""
 
-    def __init__(self, values: dict[str, Any]) -> None:
-        self._policies = Policies()
-        # Modules in an archive are stored as well, for processes without the archive.
-        composed = compose({**values, "archives": ()}, Stats())
-        self._policies.replace(composed.default, composed.rules)
-        self.directories = composed.cache_dirs
+    def __init__(self, composed: Composed) -> None:
+        self._policies = composed.policies()
 
     def __call__(self, path: str) -> Outcome:
         if self._policies.of(path) is None:
@@ -297,35 +292,23 @@ class _Worker:
         step = replaced_step(loader)
         if step is not None or policy.store is None:
             return FAILED, f"a tool has replaced {step} in this process" if step else "there is no cache for it"
-        code, reason = policy.look_up(path)
-        if code is not None:
+        code, outcome = policy.look_up(path)
+        if code is None:
+            try:
+                code, outcome = compile_and_store(loader, name, policy.store, policy.stats, outcome)
+            except NOT_COMPILED as error:
+                return outcome_of_error(path, error), describe(error)
+        if outcome.place:  # it was there, or another process has stored it meanwhile
             return VALID, ""
-        outcome = Stats()  # for this source only
-        try:
-            compile_and_store(loader, name, policy.store, outcome, reason)
-        except NOT_COMPILED as error:
-            return outcome_of_error(path, error), describe(error)
-        if outcome.stored or outcome.hits:  # a hit: another process has stored it since
-            return COMPILED if outcome.stored else VALID, ""
-        return FAILED, _why_not_stored(loader, policy.store, outcome)
-
-
-def _why_not_stored(loader: CachingLoader, store: Store, outcome: Stats) -> str:
-    if LOCK_TIMEOUT in outcome.misses:
-        return "another process has compiled it for longer than lock_timeout"
-    try:
-        refusal = store.refusal(loader.get_data(str(loader.path)))
-    except OSError:
-        refusal = None
-    return refusal or store.directory.reason or "it could not be stored"
+        return (COMPILED, "") if outcome.stored else (FAILED, outcome.detail)
 
 
 _worker: "_Worker | None" = None
 
 
-def _start_worker(values: dict[str, Any]) -> None:
-    global _worker  # noqa: PLW0603 -- one per process of the pool
-    _worker = _Worker(values)
+def _start_worker(composed: Composed) -> None:
+    global _worker  # noqa: PLW0603 -- one for each process of the pool
+    _worker = _Worker(composed)
 
 
 def _work(path: str) -> Outcome:

@@ -8,11 +8,23 @@ Loaded by the first miss that may write an entry, not at start-up.
 
 import sys
 
+from pycachehook import pyc
+from pycachehook._compat import KEY, siphash
 from pycachehook.cache_dir import SHARED_MODE, CacheDir, make_directories, make_one_directory
 from pycachehook.events import Stats
 from pycachehook.paths import CACHE_FORMAT as CACHE_FORMAT
 from pycachehook.paths import IGNORE_FILE, OWN_DIR, TAG_FILE, TEMPORARY_PREFIX, TEMPORARY_SUFFIX
-from pycachehook.system import BUILTINS, S_IFLNK, S_IFMT, is_foreign, system
+from pycachehook.pyc import CHECKED_HASH, HASH_BASED
+from pycachehook.system import (
+    BUILTINS,
+    READ_FLAGS,
+    S_IFLNK,
+    S_IFMT,
+    is_foreign,
+    read_code_file,
+    read_file,
+    system,
+)
 from pycachehook.trust import fault_of, unmapped
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
@@ -21,6 +33,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from io import FileIO
+    from types import CodeType
+
+    from pycachehook.store import Store
 
 TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This directory holds compiled Python code, which pycachehook or Python itself can make again at any time.
@@ -34,6 +49,56 @@ _LINKS_FOLLOWED = 40  # Linux follows as many before it reports ELOOP
 _GROUP, _OTHERS = 0o040, 0o004
 
 _OWN_FILE = getattr(system.os_module, "O_NOFOLLOW", 0) | getattr(system.os_module, "O_NONBLOCK", 0)
+
+
+class Source:
+    """A source file as it was read: its path, its bytes, and its status; and where its entry lies, once it is known.
+
+    The status is from before the bytes were read where the entry is to have a timestamp.
+    """
+
+    __slots__ = ("data", "location", "path", "status")
+
+    def __init__(self, path: str, data: bytes, status: "os.stat_result", location: str = "") -> None:
+        self.path = path
+        self.data = data
+        self.status = status
+        self.location = location
+
+    def stamp(self, flags: int) -> bytes:
+        """Return the 8 bytes that the header of an entry with these `flags` records of the source."""
+        if flags & HASH_BASED:
+            return siphash(KEY, self.data)
+        return pyc.timestamp_stamp(self.status.st_mtime, self.status.st_size)
+
+
+def read_source(path: str, *, open_code: bool = False) -> Source:
+    """Return the source at `path`; raises OSError."""
+    return Source(path, *(read_code_file if open_code else read_file)(path, READ_FLAGS))
+
+
+def encode(store: "Store", code: "CodeType", source: Source, *, warned: bool) -> bytes:
+    """Return the bytes of a new entry; raises ValueError for what marshal cannot write.
+
+    Where another source could have the same location, only the hash tells whose entry lies there, and it is checked in
+    every mode: `tool.sh` has the location of `tool.py`, and a `..` behind a link leads elsewhere in the tree than in
+    the cache.
+    """
+    ambiguous = "/../" in source.path or not source.path.endswith(".py")
+    flags = pyc.FLAGS[CHECKED_HASH if ambiguous else store.mode]
+    return pyc.encode(code, flags, source.stamp(flags), pyc.second_hash(source.data), warned=warned)
+
+
+def put(store: "Store", source: Source, code: "CodeType", stats: Stats, *, warned: bool) -> bool:
+    """Write the entry of a source, and return whether it is in place: what `Store.put` does."""
+    try:
+        data = encode(store, code, source, warned=warned)
+    except (ValueError, MemoryError) as error:
+        if is_foreign(error):
+            raise
+        return False
+    location = source.location or store.location(source.path, source.data)
+    return write_entry(store.directory, location, data, source.status, stats)
 
 
 def write_entry(directory: CacheDir, entry: str, data: bytes, source: "os.stat_result", stats: Stats) -> bool:
