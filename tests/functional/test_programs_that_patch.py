@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -346,13 +347,16 @@ except TimeoutError as error:
 def test_an_entry_of_enormous_size(size: int, sides: Sides) -> None:
     """It is refused by its size, unread."""
     program = "import lazy1; print(lazy1.value, hook.stats.misses)"
-    assert sides.run(program) == "1 {'absent': 1}"
-    (entry,) = sides.cache.rglob("lazy1.*.pyc")
-    try:
-        os.truncate(entry, size)
-    except OSError:
-        pytest.skip("this file system has no files of that size")
-    assert sides.run(program) == "1 {'io-error': 1}"
+    memory = "/dev/shm"  # where it is, it has files of any size, which few disks have
+    with tempfile.TemporaryDirectory(dir=memory if os.path.isdir(memory) else None) as folder:
+        sides.cache = Path(folder, "cache")
+        assert sides.run(program) == "1 {'absent': 1}"
+        (entry,) = sides.cache.rglob("lazy1.*.pyc")
+        try:
+            os.truncate(entry, size)
+        except OSError:
+            pytest.skip("needs a file system with files of that size, as tmpfs at /dev/shm is")
+        assert sides.run(program) == "1 {'io-error': 1}"
 
 
 def test_compiled_once_over_all_processes(sides: Sides) -> None:
