@@ -2,7 +2,7 @@
 
     python docs/check_links.py SITE [TEXT_OR_FOLDER ...]
 
-Prints each link that leads nowhere, and exits with 1 if there is one. Links to other hosts are not followed.
+Prints each broken link, and exits with 1 if there is one. Links to other hosts are not checked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GENERATED = {"reference/commands.md", "tutorial/what-is-a-pycache.md", "contribu
 
 
 class Page(HTMLParser):
-    """What a page links to and loads, and the anchors that it has."""
+    """The links, loaded resources and anchors of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Page(HTMLParser):
         self.anchors: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag's links and anchors."""
+        """Collect a tag's links and anchors."""
         given = dict(attrs)
         self.anchors |= {value for name, value in attrs if name in {"id", "name"} and value}
         if tag == "a" and given.get("href"):
@@ -46,7 +46,7 @@ def parsed(path: Path) -> Page:
 
 
 def broken_in_site(site: Path) -> Iterator[str]:
-    """Yield the links of the site that lead nowhere, and what it would load from another host."""
+    """Yield the broken links of the site, and resources that it would load from another host."""
     pages = {path: parsed(path) for path in sorted(site.rglob("*.html")) if path.name != "404.html"}
     for path, page in pages.items():
         for link in page.loaded:
@@ -77,10 +77,10 @@ def broken_in_text(text: Path) -> Iterator[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Print what is broken; return the exit code."""
+    """Print the broken links; return the exit code."""
     site = Path(arguments[0]).resolve()
     texts = [
-        each for name in arguments[1:] for each in ([Path(name)] if Path(name).is_file() else Path(name).rglob("*.md"))
+        text for name in arguments[1:] for text in ([Path(name)] if Path(name).is_file() else Path(name).rglob("*.md"))
     ]
     broken = [*broken_in_site(site), *(line for text in texts for line in broken_in_text(text))]
     for line in broken:

@@ -1,4 +1,4 @@
-"""The page about the commands, made from the command line's own parser."""
+"""The page about the commands, generated from the command line's parser."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ honoured. The same extra brings shell completion: `eval "$(pycachehook --print-c
 
 
 def command_reference() -> str:
-    """Return the page as Markdown: one section for each command, with its usage and a table of its arguments."""
-    os.environ["COLUMNS"] = "100"  # argparse folds the usage by it
+    """Return the page as Markdown: one section per command, with its usage and a table of its arguments."""
+    os.environ["COLUMNS"] = "100"  # argparse wraps the usage to this width
     return INTRODUCTION + "".join(f"\n{section}" for section in _sections(parser(), "##"))
 
 
 def _sections(command: argparse.ArgumentParser, heading: str) -> Iterator[str]:
-    for action in command._actions:  # noqa: SLF001 -- argparse has no public way to ask for its sub-commands
+    for action in command._actions:  # noqa: SLF001 -- argparse has no public access to its sub-commands
         if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             continue
         seen: set[int] = set()
@@ -41,7 +41,7 @@ def _sections(command: argparse.ArgumentParser, heading: str) -> Iterator[str]:
             if id(inner) in seen:  # an alias
                 continue
             seen.add(id(inner))
-            aliases = [other for other, each in action.choices.items() if each is inner and other != name]
+            aliases = [other for other, choice in action.choices.items() if choice is inner and other != name]
             yield _section(inner, heading, aliases)
             yield from _sections(inner, heading + "#")
 
@@ -51,7 +51,7 @@ def _section(command: argparse.ArgumentParser, heading: str, aliases: list[str])
     description = (command.description or "").strip()
     parts = [f"{heading} {name}\n", f"{description[:1].upper()}{description[1:].rstrip('.')}.\n"]
     if aliases:
-        parts.append(f"Also: {', '.join(f'`{each}`' for each in aliases)}.\n")
+        parts.append(f"Also: {', '.join(f'`{alias}`' for alias in aliases)}.\n")
     usage = command.format_usage().removeprefix("usage: ").rstrip()
     parts.append(f"```text\n{usage}\n```\n")
     if command.epilog:
@@ -81,12 +81,12 @@ def _rows(command: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _with_bars(names: str, text: str) -> str:
-    """A bar inside a cell of a table has to be escaped, which works in `<code>` alone."""
+    """Escape bars, which is necessary in a cell of a table and works in `<code>` only."""
     return f"| <code>{names.replace('|', '&#124;')}</code> | {text} |\n"
 
 
 def _what_it_is(action: argparse.Action) -> str:
-    """Point to the page about options, if that has a section of this name."""
+    """Return a link to the option's section on the page about options, if there is one."""
     anchor = action.dest.replace("_", "-")
     if re.search(rf"^## {anchor}$|{{ #{anchor} }}$", OPTIONS.read_text(encoding="utf-8"), re.MULTILINE):
         return f"the option [`{action.dest}`](options.md#{anchor})"

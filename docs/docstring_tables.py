@@ -1,4 +1,4 @@
-"""Docstrings keep lists of parameters as aligned lines, which Markdown would run together: make definition lists of them."""
+"""Conversion of aligned lists of parameters in docstrings to tables, because Markdown would join their lines."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CONTINUED = re.compile(r"^ {6,}(?P<text>\S.*)$")
 
 
 class AlignedLists(Extension):
-    """Turns aligned lines `name   meaning`, continued by deeper ones, into a Markdown table."""
+    """An extension that converts aligned lines `name   meaning`, with indented continuations, to a Markdown table."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
-        """Rewrite the docstring of one object."""
+        """Convert the docstring of one object."""
         if obj.docstring is not None:
             obj.docstring.value = with_tables(obj.docstring.value)
 

@@ -1,6 +1,6 @@
-"""Drawings of the documentation as inline SVG, in the colours of the page around them.
+"""Drawings of the documentation as inline SVG, in the colours of the surrounding page.
 
-`python docs/drawings.py DIRECTORY` writes each of them to an HTML file of its own.
+`python docs/drawings.py DIRECTORY` writes each of them to a separate HTML file.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 
 FONT = "font-family='system-ui, sans-serif' font-size='14'"
 MONO = "font-family='ui-monospace, monospace' font-size='13'"
-LINE = 18  # pixels from one line of text to the next
+LINE = 18  # pixels between lines of text
 
 
 def svg(width: int, height: int, title: str, *parts: str) -> str:
-    """Return a drawing, in a block that Markdown leaves alone."""
+    """Return a drawing in a block that Markdown does not change."""
     marker = (
         "<defs><marker id='arrow' viewBox='0 0 10 10' refX='9' refY='5' markerWidth='7' markerHeight='7' "
         "orient='auto-start-reverse'><path d='M0,0 L10,5 L0,10 z' fill='currentColor'/></marker></defs>"
@@ -30,7 +30,7 @@ def svg(width: int, height: int, title: str, *parts: str) -> str:
 
 
 def box(x: int, y: int, width: int, height: int, *lines: str, strong: bool = False) -> str:
-    """Return a rectangle with lines of text in its middle."""
+    """Return a rectangle with centred lines of text."""
     first = y + height / 2 - (len(lines) - 1) * LINE / 2 + 5
     text = "".join(
         f"<text x='{x + width / 2:g}' y='{first + number * LINE:g}' text-anchor='middle' fill='currentColor' {FONT}>"
@@ -45,7 +45,7 @@ def box(x: int, y: int, width: int, height: int, *lines: str, strong: bool = Fal
 
 
 def arrow(x1: int, y1: int, x2: int, y2: int, label: str = "", *, beside: int = 6) -> str:
-    """Return an arrow, and its label at the right of its middle or above it."""
+    """Return an arrow with its label to the right of its middle or above it."""
     line = f"<line x1='{x1}' y1='{y1}' x2='{x2}' y2='{y2}' stroke='currentColor' marker-end='url(#arrow)'/>"
     if not label:
         return line
@@ -58,7 +58,7 @@ def arrow(x1: int, y1: int, x2: int, y2: int, label: str = "", *, beside: int = 
 
 
 def import_way() -> str:
-    """How an import goes."""
+    """Draw the path of an import."""
     left, width, right, side = 10, 270, 350, 175
     steps = [
         ("import x",),
@@ -109,7 +109,7 @@ FIELDS = [
 
 
 def entry() -> str:
-    """An entry's bytes: PEP 552's header, the code, the seal."""
+    """Draw an entry's bytes: PEP 552's header, the code, the seal."""
     parts, y = [], 30
     for text, x in (("offset", 8), ("bytes", 70), ("field", 130), ("what it says", 300)):
         parts.append(f"<text x='{x}' y='18' fill='currentColor' font-weight='bold' {FONT}>{text}</text>")

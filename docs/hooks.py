@@ -1,9 +1,9 @@
-"""Hooks of the documentation's build: pages that are made from the code, and drawings.
+"""Hooks of the documentation's build: pages that are generated from the code, and drawings.
 
-- `reference/commands.md` is made from the command line's own parser.
+- `reference/commands.md` is generated from the command line's parser.
 - `tutorial/what-is-a-pycache.md` is `examples/what_is_a_pycache/README.md`.
 - `contributing.md` is `.github/CONTRIBUTING.md`.
-- `<!-- drawing: NAME -->` in a page is replaced by the SVG that `drawings.py` makes.
+- `<!-- drawing: NAME -->` in a page is replaced by the SVG from `drawings.py`.
 - `<!-- copy: PATH -->` in a page is replaced by a file of the repository, as a code block.
 """
 
@@ -41,7 +41,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put drawings and copies of files in place of their comments."""
+    """Replace the comments by drawings and copies of files."""
     markdown = re.sub(r"<!-- drawing: (\w+) -->", lambda match: DRAWINGS[match[1]](), markdown)
     return re.sub(r"<!-- copy: (\S+) (\w+) -->", _copy, markdown)
 

@@ -1,8 +1,8 @@
-"""A container without an engine: a root file system of bind mounts, in a mount namespace of its own, by chroot.
+"""A container without an engine: a root file system of bind mounts, in a separate mount namespace, by chroot.
 
-What a base image brings (programs, libraries, this Python) is this machine's own, mounted read-only; the rest is an
-empty directory, into which a build may write. A container runs in it as an engine would have it: as any user, and with
-a root file system that is read-only if asked. The mounts vanish with the process.
+The content of a base image (programs, libraries, this Python) is replaced by this machine's, mounted read-only. The
+rest is an empty directory, into which a build may write. A container runs as it would with an engine: as any user, and
+with a read-only root file system on request. The mounts vanish with the process.
 """
 
 import os
@@ -17,14 +17,14 @@ from mounts import is_root, own_mounts
 from packages import copy_packages
 from steps import stop
 
-ROOT, NOBODY = 0, 65534  # user ids, each with the group of the same number
+ROOT, NOBODY = 0, 65534  # user ids; each has a group with the same number
 
-# Directories of the machine that hold programs and libraries; a link, as /bin often is, stays one.
+# Directories with programs and libraries; a link, as /bin often is, is copied as a link.
 BASE = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr", "/etc")
 
 KERNEL = (Path("/dev"), Path("/proc"))
 OUTPUT = Path("/output")
-TEMPORARY = Path("/tmp")  # noqa: S108 -- the container's own
+TEMPORARY = Path("/tmp")  # noqa: S108 -- inside the container
 
 VENV = Path("/opt/venv")
 CONSOLE_SCRIPT = f"""#!{VENV}/bin/python
@@ -39,11 +39,11 @@ class Container:
     """An image, in the directory `root`, and the processes that run in it."""
 
     def __init__(self, folder: Path) -> None:
-        """Make the image as a base image would be."""
+        """Create the image with the content of a base image."""
         if not is_root():
             stop("This example needs root: it mounts, and runs as another user.")
         self._own_mounts = own_mounts("chroot", "mount")
-        os.umask(0o022)  # as in builds: what root makes, everybody may read
+        os.umask(0o022)  # as in builds: everybody may read files created by root
         self.root = folder / "root"
         self.output = folder / "output"  # mounted at /output, as a volume into which every user may write
         self.environment = {"PATH": "/opt/python:/usr/bin:/bin", "HOME": "/"}
@@ -62,18 +62,18 @@ class Container:
         self.write_program(Path("/opt/python/python3"), f'#!/bin/sh\nexec {sys.base_prefix}/bin/python{version} "$@"\n')
 
     def inside(self, path: Path) -> Path:
-        """Return where `path` of the container lies on this machine."""
+        """Return the path on this machine of `path` in the container."""
         return self.root / path.relative_to("/")
 
     def write_program(self, path: Path, text: str) -> None:
-        """Write a script into the image, which everybody may run."""
+        """Write a script into the image that everybody may run."""
         place = self.inside(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
         place.chmod(0o755)
 
     def copy(self, source: Path, target: Path) -> None:
-        """Copy a file or a directory of this machine into the image, without bytecode."""
+        """Copy a file or directory of this machine into the image, without bytecode."""
         place = self.inside(target)
         place.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -83,9 +83,9 @@ class Container:
             shutil.copy(source, place)
 
     def install(self, *names: str) -> None:
-        """Put pycachehook and the distributions `names` into the container's venv, as `pip install --no-compile` would.
+        """Install pycachehook and the distributions `names` in the container's venv, as by `pip install --no-compile`.
 
-        They and what they require are copied from the environment that runs this: no network is needed.
+        They and their requirements are copied from the environment that runs this, so no network is needed.
         """
         (site,) = self.inside(VENV).glob("lib/python*/site-packages")
         copy_packages(site, "pycachehook", *names)
@@ -101,7 +101,7 @@ class Container:
         standard_input: str = "",
         check: bool = True,
     ) -> str:
-        """Run a command in the container and return what it printed; end the example if it fails, unless told not to."""
+        """Run a command in the container and return its output; by default, end the example if it fails."""
         variables = [f"{name}={value}" for name, value in {**self.environment, **(environment or {})}.items()]
         enter = ["chroot", f"--userspec={user}:{user}", "--groups=", str(self.root), "/usr/bin/env", "-i", *variables]
         enter += ["sh", "-c", 'cd "$0" && exec "$@"', folder, *command]

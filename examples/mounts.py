@@ -1,4 +1,4 @@
-"""Trees that cannot be written to, and the mounts that make them so for root too."""
+"""Trees that cannot be written to, and the mounts that make them read-only for root, too."""
 
 import os
 import shutil
@@ -11,15 +11,15 @@ from steps import stop
 
 
 def is_root() -> bool:
-    """Return whether this process may do what root may: permissions do not stop it from writing."""
+    """Return whether this process has root's privileges, so that permissions do not prevent writing."""
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 @contextmanager
 def read_only(tree: Path) -> Iterator[list[str]]:
-    """Make a tree read-only for a while; give the command under which processes find it so.
+    """Make a tree read-only temporarily; yield the command under which processes see it so.
 
-    For root that takes a read-only mount in a mount namespace of its own, for others the permissions will do.
+    For root this takes a read-only mount in a separate mount namespace; for other users permissions suffice.
     """
     if is_root():
         script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && cd "$PWD" && exec "$@"'
@@ -36,13 +36,13 @@ def read_only(tree: Path) -> Iterator[list[str]]:
 
 
 def own_mounts(*programs: str) -> list[str]:
-    """Return the command under which root's mounts are the process's own; end the example if they cannot be had."""
+    """Return the command that gives a process separate mounts; end the example if that is impossible."""
     for program in ("unshare", *programs):
         if shutil.which(program) is None:
             stop(f"This example needs {program}(1).")
     commands = [["unshare", "--mount"]]
     if " shared:" not in Path("/proc/self/mountinfo").read_text(encoding="utf-8"):
-        commands.append(["unshare", "--mount", "--propagation=unchanged"])  # where / is no mount, as in a chroot
+        commands.append(["unshare", "--mount", "--propagation=unchanged"])  # / is no mount point, as in a chroot
     found = next(filter(works, commands), None)
     if found is None:
         stop("This example needs to make mount namespaces, and this machine does not let it: unshare --mount fails.")
@@ -50,5 +50,5 @@ def own_mounts(*programs: str) -> list[str]:
 
 
 def works(command: list[str]) -> bool:
-    """Return whether a program can be started under `command`."""
+    """Return whether a program can be started by `command`."""
     return subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0

@@ -1,10 +1,10 @@
-"""Start a real package from a read-only tree, twice, without and with pycachehook.
+"""Import a real package from a read-only tree twice, without and with pycachehook.
 
-    python examples/read_only_tree.py [PACKAGE ...]        (sympy and what it needs, if none is named)
+    python examples/read_only_tree.py [PACKAGE ...]        (default: sympy and its requirements)
 
-The packages are copied from this environment into a directory of their own, without any bytecode. Then the directory
-is made read-only: for root by a read-only bind mount in a private mount namespace (permission bits do not stop root),
-for others by its permissions.
+The packages are copied from this environment into a separate directory, without bytecode. The directory is made
+read-only: for root by a read-only bind mount in a private mount namespace (permission bits do not stop root), for
+others by its permissions.
 """
 
 import importlib.util
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # of this program itself
+sys.dont_write_bytecode = True  # for this program's own modules
 
 from mounts import read_only  # noqa: E402
 
@@ -25,7 +25,7 @@ STATS = "import json, pycachehook; print(json.dumps(pycachehook.active().stats.a
 
 
 def copy_packages(names: list[str], target: Path) -> None:
-    """Copy each package's sources, and its shared libraries, without `__pycache__`."""
+    """Copy each package's sources and shared libraries, without `__pycache__`."""
     for name in names:
         spec = importlib.util.find_spec(name)
         if spec is None or spec.submodule_search_locations is None:
@@ -35,7 +35,7 @@ def copy_packages(names: list[str], target: Path) -> None:
 
 
 def start(prefix: list[str], tree: Path, *arguments: str) -> tuple[float, str]:
-    """Run one process that imports from the tree; return its seconds from start to end, and what it printed."""
+    """Run one process that imports from the tree; return its duration in seconds, and its output."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYCACHEHOOK_"))}
     environment["PYTHONPATH"] = str(tree)
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What the examples share: processes with their counters, tables of facts, and an end in one sentence."""
+"""Functions that the examples have in common: processes with counters, tables, and an end with one sentence."""
 
 import json
 import os
@@ -11,18 +11,18 @@ from typing import Any, NoReturn
 
 
 def stop(sentence: str) -> NoReturn:
-    """End the example with exit code 1 and one sentence, which says what is missing or what went wrong."""
+    """End the example with exit code 1 and one sentence that says what is missing or went wrong."""
     sys.exit(sentence)
 
 
 def clean_environment(**variables: object) -> dict[str, str]:
-    """Return this process's environment without what steers Python or pycachehook, and with `variables`."""
+    """Return the environment without variables that configure Python or pycachehook, and with `variables`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYCACHEHOOK_"))}
     return kept | {name: str(value) for name, value in variables.items()}
 
 
 def finish(*command: object, cwd: Path | None = None, **variables: object) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and return it with what it printed; end the example if it fails."""
+    """Run a command to its end and return the process with its output; end the example if it fails."""
     words = [str(word) for word in command]
     done = subprocess.run(
         words, cwd=cwd, env=clean_environment(**variables), capture_output=True, text=True, check=False
@@ -33,17 +33,17 @@ def finish(*command: object, cwd: Path | None = None, **variables: object) -> su
 
 
 def run(*command: object, cwd: Path | None = None, **variables: object) -> str:
-    """Run a command to its end and return what it printed; end the example if it fails."""
+    """Run a command to its end and return its output; end the example if it fails."""
     return finish(*command, cwd=cwd, **variables).stdout
 
 
 def compiled_by_cpython(told: str, tree: Path) -> list[Path]:
-    """Return the sources below `tree` that CPython compiled, each as often as it did, by what `PYTHONVERBOSE=1` told."""
+    """Return the sources below `tree` that CPython compiled, once per compilation, by `PYTHONVERBOSE=1`."""
     return [path for path in _code_objects(told, tree) if path.suffix == ".py"]
 
 
 def loaded_by_cpython(told: str, tree: Path) -> list[Path]:
-    """Return the pycs below `tree` that CPython loaded, each as often as it did, by what `PYTHONVERBOSE=1` told."""
+    """Return the pycs below `tree` that CPython loaded, once per load, by `PYTHONVERBOSE=1`."""
     return [path for path in _code_objects(told, tree) if path.suffix == ".pyc"]
 
 
@@ -53,14 +53,14 @@ def _code_objects(told: str, tree: Path) -> list[Path]:
 
 
 def take_stats(file: Path) -> list[dict[str, Any]]:
-    """Return the lines that `PYCACHEHOOK_STATS` has collected in `file`, one for each process, and remove it."""
+    """Return the lines that `PYCACHEHOOK_STATS` has collected in `file`, one per process, and remove it."""
     lines = file.read_text(encoding="utf-8").splitlines()
     file.unlink()
     return [json.loads(line) for line in lines]
 
 
 def counters(stats: dict[str, Any]) -> list[object]:
-    """Return what `COUNTERS` names, of one process."""
+    """Return the counters named in `COUNTERS` of one process."""
     places = stats["hits_by_place"]
     return [stats["compiled"], stats["stored"], places["store"], places["in_tree"], stats["misses"]]
 
@@ -69,12 +69,12 @@ COUNTERS = ("compiled", "stored", "from the cache", "from __pycache__", "misses"
 
 
 def folders_of_bytecode(tree: Path) -> int:
-    """Return how many `__pycache__` there are below `tree`."""
+    """Return the number of `__pycache__` directories below `tree`."""
     return len(list(tree.rglob("__pycache__")))
 
 
 def table(heads: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table in which every column is as wide as it must be."""
+    """Print a table whose columns are as wide as their longest cell."""
     lines = [[str(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

@@ -1,6 +1,6 @@
-"""Run a repository's tests as three CI jobs would, each in a new clone, with what is kept from one job to the next.
+"""Run a repository's tests as three CI jobs would, each in a new clone, keeping a directory between jobs.
 
-What the workflow in `project` says is what is run: its last line is the command, its `path` is what is kept.
+The command and the directory to keep are read from the workflow in `project`.
 """
 
 import re
@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # of this program itself
+sys.dont_write_bytecode = True  # for this program's own modules
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steps import compiled_by_cpython, finish, loaded_by_cpython, run, stop, table, take_stats  # noqa: E402
@@ -27,7 +27,7 @@ ME = ("-c", "user.name=me", "-c", "user.email=me@example.org")
 
 
 class Repository:
-    """A git repository, the one place where every job has its clone, and what is kept between the jobs."""
+    """A git repository, the path at which every job has its clone, and the directories kept between jobs."""
 
     def __init__(self, folder: Path) -> None:
         self.origin, self.clone, self.kept = folder / "origin", folder / "clone", folder / "kept"
@@ -47,7 +47,7 @@ class Repository:
         self.commit(f"Another {module}")
 
     def check_out(self) -> None:
-        """Make the clone anew, in another second than the last one, and bring back what was kept."""
+        """Create the clone again, at least one second after the last one, and restore the kept directories."""
         if self.clone.exists():
             shutil.rmtree(self.clone)
         time.sleep(1 - time.time() % 1)
@@ -67,13 +67,13 @@ class Repository:
 
 
 def stock_job(repository: Repository, **variables: object) -> tuple[int, int]:
-    """Run the tests with CPython alone; return how many of the clone's modules it compiled, and how many it did not."""
+    """Run the tests with CPython alone; return how many modules it compiled, and how many it loaded from the cache."""
     told = finish(sys.executable, *STOCK[1:], cwd=repository.clone, PYTHONVERBOSE=1, **variables).stderr
     return len(compiled_by_cpython(told, repository.clone)), len(loaded_by_cpython(told, repository.clone))
 
 
 def hooked_job(repository: Repository) -> tuple[int, int]:
-    """Run the tests as the workflow says; return how many modules were compiled, and how many came from the cache."""
+    """Run the tests as in the workflow; return how many modules were compiled, and how many came from the cache."""
     file = repository.kept.parent / "stats.jsonl"
     run(sys.executable, *HOOKED[1:], cwd=repository.clone, PYCACHEHOOK_STATS=file)
     (stats,) = take_stats(file)
@@ -81,7 +81,7 @@ def hooked_job(repository: Repository) -> tuple[int, int]:
 
 
 def jobs(folder: Path, way: str) -> Iterator[tuple[object, ...]]:
-    """Run three jobs in one way to keep bytecode, the last one after a commit; yield a row for each."""
+    """Run three jobs with one way of keeping bytecode, the last one after a commit; yield a row for each."""
     repository = Repository(folder)
     before: dict[str, int] = {}
     for job in JOBS:
@@ -102,7 +102,7 @@ def jobs(folder: Path, way: str) -> Iterator[tuple[object, ...]]:
 
 
 def main() -> None:
-    """Print a line for each job, in each of three ways to keep bytecode."""
+    """Print a line for each job, for each of three ways of keeping bytecode."""
     if shutil.which("git") is None:
         stop("This example needs git(1).")
     ways = {"CPython": "**/__pycache__", "CPython with PYTHONPYCACHEPREFIX": ".prefix", "pycachehook": STORE}

@@ -1,8 +1,8 @@
-"""Carry out this directory's Dockerfile without an engine, start the image as it says, twice, and count.
+"""Execute this directory's Dockerfile without an engine, start the image twice, and count.
 
-`FROM` is this machine's own programs and this Python, mounted read-only. `COPY`, `ENV`, `WORKDIR`, `USER`, `CMD` and
-`RUN` do what they say, as root in the image's own root file system; only a `RUN pip ...` copies the packages from the
-environment that runs this, in place of downloading them.
+`FROM` is replaced by this machine's programs and this Python, mounted read-only. `COPY`, `ENV`, `WORKDIR`, `USER`,
+`CMD` and `RUN` have their usual effect, as root in the image's root file system; only `RUN pip ...` copies the packages
+from the environment that runs this, instead of downloading them.
 """
 
 import json
@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # of this program itself
+sys.dont_write_bytecode = True  # for this program's own modules
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from container import Container  # noqa: E402
@@ -24,7 +24,7 @@ CONTEXT = HERE.parents[1]
 
 
 def instructions(dockerfile: str) -> Iterator[tuple[str, str]]:
-    """Yield each instruction's word and what follows it."""
+    """Yield each instruction's keyword and arguments."""
     lines = (line for line in dockerfile.splitlines() if not line.lstrip().startswith("#"))
     for line in "\n".join(lines).replace("\\\n", " ").splitlines():
         if line.strip():
@@ -33,7 +33,7 @@ def instructions(dockerfile: str) -> Iterator[tuple[str, str]]:
 
 
 class Build:
-    """Carries out instructions in a container; `user` and `command` are what the image says of its processes."""
+    """Executes instructions in a container; `user` and `command` are those of the image's processes."""
 
     def __init__(self, container: Container) -> None:
         self.container = container
@@ -42,7 +42,7 @@ class Build:
         self.command: list[str] = []
 
     def step(self, word: str, rest: str) -> None:
-        """Carry out one instruction, and print it with what it printed."""
+        """Execute one instruction, and print it with its output."""
         method = getattr(self, f"_{word.lower()}", None)
         if method is None:
             stop(f"This example cannot carry out {word}, which is in its Dockerfile.")
@@ -50,7 +50,7 @@ class Build:
         method(rest)
 
     def _from(self, rest: str) -> None:
-        """The container has its base already."""
+        """Do nothing, because the container has its base already."""
 
     def _env(self, rest: str) -> None:
         name, _, value = rest.partition("=")
@@ -84,7 +84,7 @@ class Build:
 
 
 def main() -> None:
-    """Print every instruction with what it printed, and a line for each start."""
+    """Print every instruction with its output, and a line for each start."""
     with tempfile.TemporaryDirectory() as folder:
         build = Build(Container(Path(folder)))
         for word, rest in instructions((HERE / "Dockerfile").read_text(encoding="utf-8")):

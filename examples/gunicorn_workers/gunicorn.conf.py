@@ -1,4 +1,4 @@
-"""Gunicorn's settings: nothing in them is about pycachehook."""
+"""Gunicorn's configuration, which does not refer to pycachehook."""
 
 import typing
 
@@ -8,5 +8,5 @@ workers = 8
 
 
 def post_worker_init(worker: typing.Any) -> None:
-    """Say that a worker has loaded the application."""
+    """Report that a worker has loaded the application."""
     worker.log.info("Worker %s is ready", worker.pid)

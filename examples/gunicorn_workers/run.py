@@ -1,6 +1,7 @@
-"""Start gunicorn with eight workers in a read-only tree, without and with pycachehook, and count who compiled what.
+"""Start gunicorn with eight workers in a read-only tree, without and with pycachehook, and count the compilations.
 
-The tree holds a virtual environment with gunicorn and flask from PyPI, installed without bytecode, and the application.
+The tree contains a virtual environment with gunicorn and flask from PyPI, installed without bytecode, and the
+application.
 """
 
 import http.client
@@ -15,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # of this program itself
+sys.dont_write_bytecode = True  # for this program's own modules
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mounts import read_only  # noqa: E402
@@ -44,13 +45,13 @@ class Tree:
         run(self.programs / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *what)
 
     def enable(self) -> None:
-        """Turn pycachehook on for every process of the environment."""
+        """Enable the hook for every process of the environment."""
         run(self.programs / "pycachehook", "enable", "--cache-dir", self.cache)
 
     def start(self, under: list[str], **variables: object) -> str:
-        """Start gunicorn under a command, ask it for a page, stop it; return what it and CPython told on stderr."""
+        """Start gunicorn by a command, request a page, stop it; return the output of it and CPython on stderr."""
         environment = clean_environment(PYCACHEHOOK_STATS=self._stats, PYCACHEHOOK_LOG=self._log, **variables)
-        with self._told.open("ab") as stderr:  # appended to, by all the workers
+        with self._told.open("ab") as stderr:  # all workers append to it
             command = [*under, str(self.programs / "gunicorn")]
             server = subprocess.Popen(command, cwd=self.application, env=environment, stderr=stderr)
         try:
@@ -79,28 +80,28 @@ class Tree:
         return answer
 
     def compiled(self) -> list[Path]:
-        """Return the tree's sources that were compiled with pycachehook since the last call, by its log of lookups."""
+        """Return the tree's sources that were compiled with pycachehook since the last call, from its log."""
         lines = self._log.read_text(encoding="utf-8")
         self._log.unlink()
         found = map(Path, re.findall(r": miss \(\S+\) (.*), compiled", lines))
         return [path for path in found if path.is_relative_to(self.root)]
 
     def counters(self) -> tuple[int, int, int, int]:
-        """Return how many processes counted since the last call, and the sums of what they counted."""
+        """Return the number of processes with counters since the last call, and the sums of the counters."""
         lines = take_stats(self._stats)
-        found = [(each["compiled"], each["stored"], each["hits_by_place"]["store"]) for each in lines]
+        found = [(line["compiled"], line["stored"], line["hits_by_place"]["store"]) for line in lines]
         compiled, stored, hits = map(sum, zip(*found, strict=True))
         return len(lines), compiled, stored, hits
 
 
 def how_often(compiled: Iterable[Path]) -> tuple[int, int, int, int]:
-    """Return how many modules were compiled: all, once, once by each worker; and how many compilations that is."""
+    """Return how many modules were compiled in total, once, and once by each worker; and the number of compilations."""
     times = Counter(Counter(compiled).values())
     return times.total(), times[1], times[WORKERS], sum(number * modules for number, modules in times.items())
 
 
 def main() -> None:
-    """Print what each start answered, and two tables: modules by how often they were compiled, and the counters."""
+    """Print the answers of each start, and two tables: modules by number of compilations, and the counters."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Tree(Path(folder).resolve())
         with read_only(tree.root) as under:

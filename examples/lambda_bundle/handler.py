@@ -4,8 +4,8 @@ import os
 
 import pycachehook
 
-# First: what is imported before it is not read from the cache. PYCACHEHOOK_CACHE_DIR and PYCACHEHOOK_READ_ONLY=1 in
-# the function's environment would say the same.
+# Comes first, because earlier imports are not read from the cache. PYCACHEHOOK_CACHE_DIR and PYCACHEHOOK_READ_ONLY=1 in
+# the function's environment would have the same effect.
 pycachehook.install(os.path.join(os.path.dirname(__file__), "pycache"), read_only=True)
 
 from menu.page import page  # noqa: E402

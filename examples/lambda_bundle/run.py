@@ -1,7 +1,7 @@
 """Build a function's bundle, zip it, unpack it where it cannot be written to, and count what its cold starts compile.
 
-The bundle is built in the directory in which it will run, as in the build images of such services: a cache's entries
-go by the paths of their sources.
+The bundle is built at the path where it will run, as in the build images of such services, because entries are named by
+the paths of their sources.
 """
 
 import shutil
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # of this program itself
+sys.dont_write_bytecode = True  # for this program's own modules
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mounts import read_only  # noqa: E402
@@ -37,11 +37,11 @@ class Function:
         copy_packages(self.task, "pycachehook", "rich")
 
     def build(self, *module: object) -> None:
-        """Run a module of Python's in the bundle."""
+        """Run a module of Python in the bundle."""
         run(sys.executable, "-m", *module, cwd=self.task)
 
     def deploy(self) -> int:
-        """Zip the bundle, and unpack it in the same place; return how many sources have kept their modification time."""
+        """Zip the bundle and unpack it at the same path; return how many sources have kept their modification time."""
         before = self._modification_times()
         archive = shutil.make_archive(str(self.task.parent / "bundle"), "zip", self.task)
         shutil.rmtree(self.task)
@@ -49,16 +49,16 @@ class Function:
         return len(before.items() & self._modification_times().items())
 
     def sources(self) -> int:
-        """Return how many sources the bundle has."""
+        """Return the number of sources in the bundle."""
         return len(self._modification_times())
 
     def _modification_times(self) -> dict[Path, int]:
         return {path: int(path.stat().st_mtime) for path in self.task.rglob("*.py")}
 
     def start(self, under: list[str], **variables: object) -> tuple[int, dict[str, object]]:
-        """Answer one event in a new process that has the bundle and the standard library, and no other packages.
+        """Answer one event in a new process with the bundle and the standard library, but no other packages.
 
-        Return how many of the bundle's modules CPython compiled, and what pycachehook has counted, if it was on.
+        Return how many of the bundle's modules CPython compiled, and pycachehook's counters, if it was used.
         """
         environment = {"PYTHONPATH": self.task, "PYTHONVERBOSE": 1, "PYCACHEHOOK_STATS": self._stats, **variables}
         told = finish(*under, sys.executable, "-S", "-c", SERVICE, **environment).stderr
@@ -66,23 +66,23 @@ class Function:
         return len(compiled_by_cpython(told, self.task)), stats
 
     def attempt_to_write(self, under: list[str]) -> str:
-        """Return what the system says to a process that wants to write into the bundle."""
+        """Return the error message of a process that tries to write into the bundle."""
         command = [*under, "touch", "file"]
         return subprocess.run(command, cwd=self.task, capture_output=True, text=True, check=False).stderr.strip()
 
 
 def build_stock(function: Function) -> None:
-    """What many builds do: the pycs have the modification times of the build."""
+    """Build as many projects do: the pycs have the modification times of the build."""
     function.build("compileall", "-q", ".")
 
 
 def build_stock_with_hashes(function: Function) -> None:
-    """What CPython has for this case: pycs in the tree that have hashes."""
+    """Build with CPython's solution for this case: hash-based pycs in the tree."""
     function.build("compileall", "-q", *HASHES, ".")
 
 
 def build_with_cache(function: Function) -> None:
-    """A cache for everything; and what loads before the cache is in force gets its pycs from CPython."""
+    """Build a cache, and pycs of CPython for the modules that are loaded before the hook is installed."""
     function.build("compileall", "-q", *HASHES, "handler.py", "pycachehook")
     function.build("pycachehook", "precompile", "--in-tree", "ignore", "--cache-dir", "pycache", ".")
 

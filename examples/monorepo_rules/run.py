@@ -1,4 +1,4 @@
-"""Run two services of one repository by the rules in its pyproject.toml, and show which rule took effect where."""
+"""Run two services of one repository with the rules in its pyproject.toml, and show which rules applied."""
 
 import importlib.util
 import json
@@ -9,18 +9,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-sys.dont_write_bytecode = True  # of this program itself
+sys.dont_write_bytecode = True  # for this program's own modules
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steps import COUNTERS, counters, folders_of_bytecode, run, stop, table, take_stats  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-SHARED = ("libraries", "generated")  # what every service finds on its path
+SHARED = ("libraries", "generated")  # directories on every service's path
 MODULES = {"basket": "shop", "letter": "mail", "money.amounts": "shop", "rich.table": "shop", "api.orders": "mail"}
 
 
 class Repository:
-    """A copy of this directory, whose services run by its pyproject.toml."""
+    """A copy of this directory, whose services use its pyproject.toml."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder.resolve() / "repository"
@@ -29,14 +29,14 @@ class Repository:
         shutil.copytree(HERE, self.root, ignore=shutil.ignore_patterns("__pycache__", "run.py", "README.md"))
 
     def pycachehook(self, service: str, *arguments: object) -> str:
-        """Run a command of pycachehook's as the service's own processes would have it."""
-        path = os.pathsep.join(str(self.root / each) for each in (f"services/{service}", *SHARED))
+        """Run a pycachehook command in the environment of the service's own processes."""
+        path = os.pathsep.join(str(self.root / folder) for folder in (f"services/{service}", *SHARED))
         variables = {"PYTHONPATH": path, "PYCACHEHOOK_CONFIG": "pyproject.toml"}
         return run(sys.executable, "-m", "pycachehook", *arguments, cwd=self.root, **variables)
 
     def start(self, service: str) -> dict[str, Any]:
-        """Start a service and return what its process counted."""
-        path = os.pathsep.join(str(self.root / each) for each in SHARED)
+        """Start a service and return its counters."""
+        path = os.pathsep.join(str(self.root / folder) for folder in SHARED)
         command = (sys.executable, "-m", "pycachehook", "run", "--config", "pyproject.toml")
         variables = {"PYTHONPATH": path, "PYCACHEHOOK_STATS": self.stats}
         run(*command, f"services/{service}/main.py", cwd=self.root, **variables)
@@ -44,7 +44,7 @@ class Repository:
         return stats
 
     def explain(self, module: str, service: str) -> tuple[object, ...]:
-        """Return a row: what `explain` says of a module, and what is found on the disk."""
+        """Return a row: the result of `explain` for a module, and the pycs on the disk."""
         said = json.loads(self.pycachehook(service, "explain", "--json", module))
         origins = (option["origin"] for option in said["options"].values())
         rule = next((origin for origin in origins if origin.startswith("rule ")), "none")
@@ -54,7 +54,7 @@ class Repository:
         return module, rule if said["ours"] else said["why"], said["outcome"], cache, pyc["mode"], pyc["seal"]
 
     def pycs_of(self, source: Path) -> list[Path]:
-        """Return every pyc of a source, in whichever of the caches it lies."""
+        """Return every pyc of a source, in any of the caches."""
         found = self.caches.rglob(f"{source.stem}.*.pyc")
         return [path for path in found if str(path.parent).endswith(str(source.parent))]
 

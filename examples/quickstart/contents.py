@@ -2,7 +2,7 @@
 
 import pycachehook
 
-pycachehook.install()  # first: what is imported before it is not cached
+pycachehook.install()  # comes first, because earlier imports are not cached
 
 from outline.command import main  # noqa: E402
 

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # of this program itself
+sys.dont_write_bytecode = True  # for this program's own modules
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from steps import COUNTERS, counters, folders_of_bytecode, run, table, take_stats  # noqa: E402
@@ -15,14 +15,14 @@ HERE = Path(__file__).resolve().parent
 
 
 def edit_within_a_second(module: Path) -> None:
-    """Change a module and leave its size and its modification time as they were."""
+    """Change a module without changing its size and its modification time."""
     before = module.stat()
     module.write_text(module.read_text(encoding="utf-8").replace('"-"', '"*"'), encoding="utf-8")
     os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def main() -> None:
-    """Print what each start printed first, and the counters of all of them."""
+    """Print the first line of each start's output, and the counters of all starts."""
     with tempfile.TemporaryDirectory() as folder:
         program, cache, stats = Path(folder, "program"), Path(folder, "cache"), Path(folder, "stats.jsonl")
         shutil.copytree(HERE, program, ignore=shutil.ignore_patterns("__pycache__"))

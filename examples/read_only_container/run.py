@@ -1,14 +1,14 @@
 """Start an application as an unprivileged user from a read-only root file system, before and after `precompile`.
 
-The image is built by root: a virtual environment, the packages, the application. Then it is started as its container
-would be. In between, root fills a cache in the image, as the last step of a build.
+Root builds the image: a virtual environment, the packages, the application. Then it is started as a container. In
+between, root fills a cache in the image, as the last step of a build.
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # of this program itself
+sys.dont_write_bytecode = True  # for this program's own modules
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from container import NOBODY, ROOT, VENV, Container  # noqa: E402
@@ -20,21 +20,21 @@ PYTHON = f"{VENV}/bin/python"
 
 
 def build(container: Container) -> None:
-    """What an image build does without pycachehook."""
+    """Build the image without pycachehook."""
     container.run("python3", "-m", "venv", "--without-pip", str(VENV))
     container.install("rich")
     container.copy(HERE / "usage", Path("/app/usage"))
 
 
 def precompile(container: Container) -> str:
-    """The lines more: root fills the cache, and from then on only reads are needed."""
+    """Execute the additional steps: root fills the cache, and later starts only read it."""
     command = (PYTHON, "-m", "pycachehook", "precompile", "--cache-dir", CACHE)
     environment = container.run(*command, "--exclude", "*/test/*", "--exclude", "*/tests/*", "--exclude", "*/lib2to3/*")
     return environment + container.run(*command, "/app")
 
 
 def start(container: Container) -> list[object]:
-    """Start the application as a user who may write nothing, and return what its process counted."""
+    """Start the application as a user without write access, and return its counters."""
     container.run(
         *(PYTHON, "-m", "pycachehook", "run", "--cache-dir", CACHE, "-m", "usage", "/opt/venv"),
         user=NOBODY,
@@ -47,13 +47,13 @@ def start(container: Container) -> list[object]:
 
 
 def attempt_to_write(container: Container, user: int) -> str:
-    """Return what the system says to a user who wants to write beside the sources of a running container."""
+    """Return the error message for a user who tries to write beside the sources of a running container."""
     command = ("touch", "/app/usage/file")
     return container.run(*command, user=user, read_only=True, check=False).strip()
 
 
 def main() -> None:
-    """Print a line for each start, and what happens to those who try to write."""
+    """Print a line for each start, and the results of attempts to write."""
     with tempfile.TemporaryDirectory() as folder:
         container = Container(Path(folder))
         build(container)

@@ -1,11 +1,11 @@
-"""Start the same program in three new environments: with CPython alone, and with either layout of the cache."""
+"""Start the same program in three new environments: with CPython alone, and with each layout of the cache."""
 
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # of this program itself
+sys.dont_write_bytecode = True  # for this program's own modules
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from packages import copy_packages  # noqa: E402
@@ -20,7 +20,7 @@ QUIET = {"PYTHONDONTWRITEBYTECODE": 1}
 
 
 class Environment:
-    """A virtual environment with packages of its own, which came without bytecode."""
+    """A virtual environment with packages that were installed without bytecode."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.stats = folder, folder / "stats.jsonl"
@@ -30,41 +30,41 @@ class Environment:
         copy_packages(self.site, "pycachehook", "rich")
 
     def enable(self, *options: object) -> None:
-        """Turn the hook on."""
+        """Enable the hook."""
         run(self.python, "-m", "pycachehook", "enable", *options, **QUIET)
 
     def disable(self) -> None:
-        """Turn the hook off again."""
+        """Disable the hook."""
         run(self.python, "-m", "pycachehook", "disable", **QUIET)
 
     def start(self) -> tuple[int, int, str]:
-        """Start the program; return how many files were compiled, how many came from the cache, and what it said."""
+        """Start the program; return the numbers of compiled and cached files, and its output."""
         said = run(self.python, "-c", PROGRAM, PYCACHEHOOK_STATS=self.stats)
         (stats,) = take_stats(self.stats)
         return stats["compiled"], stats["hits_by_place"]["store"], said
 
     def start_alone(self) -> tuple[int, int, str]:
-        """As `start`, with CPython alone."""
+        """Do the same with CPython alone."""
         done = finish(self.python, "-c", PROGRAM, PYTHONVERBOSE=1)
         return len(compiled_by_cpython(done.stderr, self.site)), 0, done.stdout
 
     def own(self, said: str) -> str:
-        """Return whether a path is this environment's."""
+        """Return whether a path is in this environment."""
         return "yes" if said.strip() == str(self.site / "rich" / "console.py") else "no"
 
 
 def starts(folder: Path) -> Iterator[tuple[object, ...]]:
-    """Yield, for each layout and at last for CPython alone, what a start comes to in one environment after the other."""
+    """Yield the results of a start in each environment, for each layout and for CPython alone."""
     environments = [Environment(folder / f"environment-{number + 1}") for number in range(ENVIRONMENTS)]
     for layout in ("mirror", "shared"):
-        for number, each in enumerate(environments, start=1):
-            each.enable("--layout", layout, "--cache-dir", folder / layout)
-            compiled, found, said = each.start()
-            yield f"pycachehook, {layout}", number, compiled, found, each.own(said)
-            each.disable()
-    for number, each in enumerate(environments, start=1):
-        compiled, found, said = each.start_alone()
-        yield "CPython", number, compiled, found, each.own(said)
+        for number, environment in enumerate(environments, start=1):
+            environment.enable("--layout", layout, "--cache-dir", folder / layout)
+            compiled, found, said = environment.start()
+            yield f"pycachehook, {layout}", number, compiled, found, environment.own(said)
+            environment.disable()
+    for number, environment in enumerate(environments, start=1):
+        compiled, found, said = environment.start_alone()
+        yield "CPython", number, compiled, found, environment.own(said)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def summary(path: str) -> str:
-    """Return the job's summary; lines that are cut off or not ours are left out."""
+    """Return the job's summary; truncated and invalid lines are skipped."""
     processes = hits = compiled = stored = 0
     try:
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines() if path else []

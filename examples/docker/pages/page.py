@@ -8,6 +8,6 @@ PAGE = Template('<!doctype html>\n<meta charset="utf-8">\n<title>$title</title>\
 
 
 def page(text: str) -> str:
-    """Return `text`, which is Markdown, as a page that has its first heading as the title."""
+    """Return the Markdown text `text` as a page, with its first heading as the title."""
     title = next((line.lstrip("# ") for line in text.splitlines() if line.startswith("# ")), "Untitled")
     return PAGE.substitute(title=title, body=MarkdownIt("commonmark").enable("table").render(text))

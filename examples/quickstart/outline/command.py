@@ -8,7 +8,7 @@ from .layout import indented
 
 
 def main() -> None:
-    """Print the outline of the file that is named."""
+    """Print the outline of the given file."""
     parser = argparse.ArgumentParser(description="Print the table of contents of a Markdown file.")
     parser.add_argument("file", type=Path)
     text = parser.parse_args().file.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ class Heading:
 
 
 def headings(text: str) -> Iterator[Heading]:
-    """Yield the headings of `text`, and not the comments in its blocks of code."""
+    """Yield the headings of `text`, but not the comments in its blocks of code."""
     in_code = False
     for line in text.splitlines():
         if line.startswith("```"):

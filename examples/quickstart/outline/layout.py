@@ -8,6 +8,6 @@ BULLET = "-"
 
 
 def indented(found: Iterable[Heading]) -> Iterator[str]:
-    """Yield a line for each heading, further to the right the deeper it is."""
+    """Yield a line for each heading, indented by its level."""
     for heading in found:
         yield f"{'  ' * (heading.level - 1)}{BULLET} {heading.text}"

@@ -1,4 +1,4 @@
-"""Print how much space each directory below the named one takes."""
+"""Print how much space each directory below the given one takes."""
 
 import sys
 from pathlib import Path

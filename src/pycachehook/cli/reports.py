@@ -108,7 +108,7 @@ def show_explain(parsed: argparse.Namespace) -> int:
         detail = f" ({place['detail']})" if place["detail"] else ""
         say(f"  {place['place']}: {place['verdict']}: {place['path']}{detail}")
     say(
-        f"  outcome{'' if explanation['active'] or not explanation['ours'] else ', were it active'}: {explanation['outcome']}"
+        f"  outcome{'' if explanation['active'] or not explanation['ours'] else ' if it were active'}: {explanation['outcome']}"
     )
     return EXIT_DONE
 

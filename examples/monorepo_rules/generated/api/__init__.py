@@ -1,1 +1,1 @@
-"""What the generator has made of the interface's description."""
+"""Modules generated from the description of the interface."""

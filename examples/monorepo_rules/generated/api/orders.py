@@ -1,4 +1,4 @@
-"""Orders, as the interface has them. Generated: do not edit."""
+"""Orders as defined by the interface. Generated: do not edit."""
 
 from typing import NamedTuple
 
