@@ -308,6 +308,28 @@ def _same(steps: "tuple[tuple[Any, Any], ...]") -> bool:
     return "compile" not in _GLOBALS
 
 
+def wrap_imports(find: "Callable[..., Any]", load: "Callable[..., Any]") -> "tuple[Any, Any]":
+    """Have importlib call `find` and `load` in the place of what finds a spec and what loads a module, and return these.
+
+    Every import of a module that is not loaded yet comes through both, whatever its loader is. Their frames are left
+    out of tracebacks as importlib's own are. Without importlib's private functions, nothing is replaced.
+    """
+    bootstrap: Any = sys.modules.get("_frozen_importlib")
+    originals = getattr(bootstrap, "_find_spec", None), getattr(bootstrap, "_load_unlocked", None)
+    if None not in originals:
+        bootstrap._find_spec, bootstrap._load_unlocked = _plain(find), _plain(load)
+    return originals
+
+
+def _plain(function: "Callable[..., Any]") -> "Callable[..., Any]":
+    @hidden_from_tracebacks
+    def call(*arguments: "Any") -> "Any":
+        return function(*arguments)
+
+    hidden_from_tracebacks(function.__func__)  # type: ignore[attr-defined]
+    return call
+
+
 def records_columns() -> bool:
     """Return whether this interpreter records columns in code objects, which `-X no_debug_ranges` prevents."""
     return next(_compile("0", "", "exec").co_positions())[2] is not None

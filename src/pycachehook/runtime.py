@@ -396,6 +396,11 @@ def _listen(stats: Stats) -> None:
             stats.log = log_events(log)
         if file:
             write_at_exit(stats, file)
+    trace = _listening("TRACE")
+    if trace:
+        from . import tracing
+
+        tracing.start(trace)
     if not _resets_after_fork and system.register_at_fork is not None:
         system.register_at_fork(after_in_child=_reset_after_fork)
         _resets_after_fork = True

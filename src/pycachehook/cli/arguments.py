@@ -11,7 +11,7 @@ from pycachehook import __version__
 from .archive_arguments import ADDERS
 from .flags import add_json, add_options, add_selection
 from .parsing import Parser, split_program, suggestion
-from .units import age, count, size
+from .units import age, count, percentage, runs, size
 
 
 def parser(words: Sequence[str] = ()) -> Parser:
@@ -43,6 +43,10 @@ def _add_run(commands: Any, _words: Sequence[str]) -> None:
     run.add_argument(
         "--record", metavar="PROFILE", help="write the list of imported sources, in order, for `archive build`"
     )
+    run.add_argument(
+        "--trace", metavar="FILE", help="record where the start spends its time: FILE.json, FILE.txt or FILE.html"
+    )
+    run.add_argument("--runs", type=runs, default=1, metavar="N", help="with --trace: record so many runs")
     run.add_argument("-m", dest="module", metavar="MODULE", help="run a module; what follows is passed to it")
     run.add_argument("-c", dest="code", metavar="CODE", help="run a string")
     run.add_argument(
@@ -213,6 +217,40 @@ def _add_help(commands: Any, _words: Sequence[str]) -> None:
 
 
 # By the name of the command, in the order of the help.
+def _add_trace(commands: Any, _words: Sequence[str]) -> None:
+    trace = _command(
+        commands, "trace", "work with recorded starts, see `run --trace`", "pycachehook trace diff old.json new.json"
+    )
+    verbs = trace.add_subparsers(required=True, metavar="show|merge|diff", dest="verb")
+    show = _command(verbs, "show", "print what each process spent its time on", "pycachehook trace show start.json")
+    merge = _command(
+        verbs,
+        "merge",
+        "write the recordings of several processes as one file, or convert a recording",
+        "pycachehook trace merge traces/ start.html",
+    )
+    for command in (show, merge):
+        command.add_argument("recording", metavar="RECORDING", help="a .json file, or a PYCACHEHOOK_TRACE directory")
+    merge.add_argument("out", metavar="OUT", help="the file to write: .json (Chrome trace events), .txt or .html")
+    diff = _command(
+        verbs,
+        "diff",
+        "compare two recordings, module by module",
+        "pycachehook trace diff --fail-above 10% before.json after.json",
+    )
+    diff.add_argument("before", metavar="BEFORE", help="a recording")
+    diff.add_argument("after", metavar="AFTER", help="another recording of the same program")
+    diff.add_argument(
+        "--fail-above",
+        type=percentage,
+        metavar="P%%",
+        help="exit with 1 if the whole start takes that much longer, and more than the noise of the runs",
+    )
+    add_json(diff)
+    for command in (show, merge, diff):
+        command.set_defaults(command="trace")
+
+
 _ADDERS: dict[str, Callable[[Any, Sequence[str]], None]] = {
     "run": _add_run,
     "enable": _add_enable,
@@ -226,6 +264,7 @@ _ADDERS: dict[str, Callable[[Any, Sequence[str]], None]] = {
     "prune": _add_prune,
     "clear": _add_clear,
     "archive": _add_archive,
+    "trace": _add_trace,
     "help": _add_help,
 }
 
@@ -271,7 +310,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if arguments[0] == "run":
         own, program = split_program(commands["run"], arguments[1:])
         own.insert(0, "run")
-    parsed, unknown = whole.parse_known_args(own, argparse.Namespace(arguments=arguments))
+    parsed, unknown = whole.parse_known_args(own, argparse.Namespace(arguments=[*arguments], own=own[1:]))
     if unknown:
         refusing = commands[parsed.command]
         subparsers(refusing).get(getattr(parsed, "verb", ""), refusing).refuse(unknown)

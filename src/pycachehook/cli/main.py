@@ -94,7 +94,7 @@ def _refuse_file(options: "Options") -> None:
         raise ConfigError(f"cache_dir = {path!r} ({origin}) is not valid: it is a file, and must be a directory.")
 
 
-def _run(parsed: argparse.Namespace) -> Callable[[], None]:
+def _run(parsed: argparse.Namespace) -> int | Callable[[], None]:
     from pycachehook import hook, runtime
 
     given = flags(parsed)
@@ -104,6 +104,10 @@ def _run(parsed: argparse.Namespace) -> Callable[[], None]:
     chosen = [program for program in (parsed.module, parsed.code, parsed.script) if program]
     if len(chosen) != 1:
         raise ConfigError("Nothing to run: give a SCRIPT, -m MODULE or -c CODE.")
+    if parsed.trace is not None or parsed.runs != 1:
+        from . import trace
+
+        return trace.record(parsed)
     installed = hook.install_from(given, "flag", parsed.config)
     if installed.status != "writable" and not runtime.disabled_by_environment():
         complain(f"pycachehook: warning: {installed.reason}")
@@ -327,6 +331,12 @@ def _archive(parsed: argparse.Namespace) -> int:
     return archive.COMMANDS[parsed.verb](parsed)
 
 
+def _trace(parsed: argparse.Namespace) -> int:
+    from . import trace
+
+    return trace.COMMANDS[parsed.verb](parsed)
+
+
 def _report(parsed: argparse.Namespace) -> int:
     from . import reports
 
@@ -347,4 +357,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | Callable[[], None]]] = 
     "help": _help,
     "doctor": _report,
     "archive": _archive,
+    "trace": _trace,
 }

@@ -35,3 +35,22 @@ def jobs(text: str) -> int:
 def age(text: str) -> int:
     """Return the number of seconds in a time such as `30d`."""
     return _number_and_unit(text, {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}, "a time, such as 30d")
+
+
+def runs(text: str) -> int:
+    """Return a number of runs, at least 1."""
+    number = _number_and_unit(text, {}, "a number of runs")
+    if number == 0:
+        raise argparse.ArgumentTypeError("'0' is not a number of runs: at least 1 is needed")
+    return number
+
+
+def percentage(text: str) -> float:
+    """Return the number in a percentage such as `10%`."""
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage, such as 10%")
+    return value

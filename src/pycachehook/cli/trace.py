@@ -1,0 +1,144 @@
+"""`run --trace` and the commands of `trace`: each calls its tool, and prints the outcome."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from pycachehook.errors import ConfigError, PycacheHookError
+
+from .printing import EXIT_DONE, EXIT_FAILED, complain, say, say_json
+
+_RUN_OPTIONS = ("--trace", "--runs")  # each takes a value
+_MODULES_SHOWN = 20
+_HIDDEN = 100.0  # microseconds; smaller differences are not shown
+
+
+def record(parsed: argparse.Namespace) -> int:
+    """Run the program in processes of its own, write the recording, print a summary, and return the program's exit code."""
+    from pycachehook.commands import trace, trace_output, trace_summary
+
+    if parsed.trace is None:
+        raise ConfigError("--runs is for --trace FILE, which is missing.")
+    if sys.flags.ignore_environment:
+        raise ConfigError("Nothing can be recorded under -E or -I, which ignore PYCACHEHOOK_TRACE: run Python without.")
+    trace_output.writer_of(parsed.trace)
+    with tempfile.TemporaryDirectory(prefix="pycachehook-trace-") as folder:
+        for _ in range(parsed.runs):
+            code = _recorded_run(_command(parsed), folder)
+        processes = trace.read(folder)
+    try:
+        trace_output.write(processes, parsed.trace)
+    except OSError as error:
+        raise PycacheHookError(f"The recording {parsed.trace} cannot be written: {error.strerror}.") from None
+    for line in trace_summary.lines(trace.runs(processes)[-1]):
+        complain(line)
+    complain(f"wrote {parsed.trace}")
+    return code
+
+
+def _command(parsed: argparse.Namespace) -> list[str]:
+    """Return the command line that runs the same program with the same options, without a recording of its own."""
+    own = [*parsed.own]
+    program = parsed.arguments[1 + len(own) :]
+    kept = []
+    while own:
+        word = own.pop(0)
+        if word in _RUN_OPTIONS:
+            del own[:1]
+        elif word.partition("=")[0] not in _RUN_OPTIONS:
+            kept.append(word)
+    interpreter = sys.orig_argv[1 : len(sys.orig_argv) - len(parsed.arguments)]
+    return [sys.executable, *interpreter, "run", *kept, *program]
+
+
+def _recorded_run(command: Sequence[str], folder: str) -> int:
+    """Run it to its end; a signal that ends it ends this process, too, as if the program ran here."""
+    environment = {**os.environ, "PYCACHEHOOK_TRACE": folder}
+    began = time.time_ns()
+    process = subprocess.Popen(command, env=environment)
+    found = {number: signal.signal(number, _passing_on(process)) for number in _signals()}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in found.items():
+            signal.signal(number, handler)
+    ended = time.time_ns()
+    event = f'{{"ph": "X", "name": "process", "cat": "process", "ts": {began / 1000}, "dur": {(ended - began) / 1000}, '
+    with open(f"{folder}/{process.pid}-whole.json", "w", encoding="ascii") as file:
+        file.write(f'[{event}"pid": {process.pid}, "tid": 0, "args": {{}}}}]\n')
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
+
+
+def _signals() -> list[signal.Signals]:
+    return [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def _passing_on(process: "subprocess.Popen[bytes]") -> Callable[[int, Any], None]:
+    def handle(number: int, _frame: object) -> None:
+        if number != signal.SIGINT:  # which a terminal sends to all processes in its foreground
+            with suppress(OSError):
+                process.send_signal(number)
+
+    return handle
+
+
+def _merge(parsed: argparse.Namespace) -> int:
+    from pycachehook.commands import trace, trace_output
+
+    trace_output.writer_of(parsed.out)
+    processes = trace.read(parsed.recording)
+    try:
+        trace_output.write(processes, parsed.out)
+    except OSError as error:
+        raise PycacheHookError(f"The recording {parsed.out} cannot be written: {error.strerror}.") from None
+    say(f"wrote {parsed.out}: {len(processes)} process{'es' if len(processes) > 1 else ''}")
+    return EXIT_DONE
+
+
+def _show(parsed: argparse.Namespace) -> int:
+    from pycachehook.commands import trace, trace_summary
+
+    for process in trace.read(parsed.recording):
+        for line in trace_summary.lines(process):
+            say(line)
+    return EXIT_DONE
+
+
+def _diff(parsed: argparse.Namespace) -> int:
+    from pycachehook.commands import trace
+
+    compared = trace.compare(trace.read(parsed.before), trace.read(parsed.after))
+    limit = parsed.fail_above
+    grown = compared.after - compared.before
+    failed = limit is not None and grown > compared.before * limit / 100 and grown > compared.noise
+    if parsed.json:
+        say_json({**compared.as_dict(), "failed": failed})
+        return EXIT_FAILED if failed else EXIT_DONE
+    say(
+        f"{_ms(compared.before)} before, {_ms(compared.after)} after: {compared.ratio:.3f} (noise {_ms(compared.noise)})"
+    )
+    shown = [each for each in compared.modules if abs(each.after - each.before) > max(_HIDDEN, each.noise)]
+    for each in shown[:_MODULES_SHOWN]:
+        say(f"  {_ms(each.after - each.before, sign=True):>12}  {_ms(each.before)} -> {_ms(each.after)}  {each.module}")
+    if not shown:
+        say("no module differs by more than its noise")
+    if failed:
+        complain(f"pycachehook: error: The start takes {compared.ratio - 1:.1%} longer; at most {limit:g}% is allowed.")
+    return EXIT_FAILED if failed else EXIT_DONE
+
+
+def _ms(microseconds: float, *, sign: bool = False) -> str:
+    return f"{microseconds / 1000:{'+' if sign else ''}.1f} ms"
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"show": _show, "merge": _merge, "diff": _diff}

@@ -1,0 +1,268 @@
+"""Recorded starts: reading what `tracing` wrote, and what one start, or several, took.
+
+A recording is a file of Chrome trace events. Times are in microseconds, as they are there.
+"""
+
+import json
+import os
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pycachehook.errors import ConfigError, PycacheHookError
+
+PHASES = ("find", "read", "check", "wait", "unmarshal", "compile", "write", "execute")
+_NANOSECONDS = 1000  # in a microsecond
+_KINDS = ("import", "gc", "process")
+
+
+@dataclass
+class Import:
+    """One import: when it began and ended, its phases by name, and what the cache did for it.
+
+    `phases` has those of `PHASES` that were measured, without what this import's own imports took.
+    """
+
+    name: str
+    thread: int
+    began: float
+    ended: float
+    phases: dict[str, float] = field(default_factory=dict)
+    verdict: str = ""
+    place: str = ""
+    reason: str = ""
+    path: str = ""
+    loader: str = ""
+    depth: int = 0
+    children: list["Import"] = field(default_factory=list)
+
+    @property
+    def duration(self) -> float:
+        """From the search for the module to the end of its body, with all that it imports."""
+        return self.ended - self.began
+
+    @property
+    def own(self) -> float:
+        """The duration without that of the imports in it."""
+        return self.duration - sum(each.duration for each in self.children)
+
+
+@dataclass
+class Process:
+    """One process: its imports in the order in which they ended, those that no other import waits for, and the rest."""
+
+    number: int
+    command: str
+    python: str
+    began: float
+    ended: float
+    imports: list[Import]
+    outermost: list[Import]
+    collections: list[tuple[float, float]]  # when each began, and how long it took
+    recorded: float  # when the recording began
+    exit: float | None = None  # when the program had ended
+    torn_down: float | None = None  # when its modules were gone
+
+    @property
+    def duration(self) -> float:
+        """From the start of the process to its end."""
+        return self.ended - self.began
+
+    def phase_sums(self) -> dict[str, float]:
+        """Return what each phase took over all imports."""
+        return {phase: sum(each.phases.get(phase, 0.0) for each in self.imports) for phase in PHASES}
+
+    def parts(self) -> dict[str, float]:
+        """Return what the whole process spent its time on; the parts are its duration."""
+        imports = sum(each.duration for each in self.outermost if each.thread == self.main_thread)
+        end = self.exit if self.exit is not None else self.ended
+        parts = {
+            "start of the interpreter": self.recorded - self.began,
+            "imports": imports,
+            "the program between its imports": end - self.recorded - imports,
+            "exit": self.ended - end,
+        }
+        return {name: max(0.0, each) for name, each in parts.items()}
+
+    @property
+    def main_thread(self) -> int:
+        """The thread that imported first."""
+        return self.imports[0].thread if self.imports else 0
+
+
+def read(path: str) -> list[Process]:
+    """Return the processes in a recording, the first to begin first: a file, or a directory of them.
+
+    Raises ConfigError for what is none.
+    """
+    try:
+        files = [os.path.join(path, name) for name in sorted(os.listdir(path))] if os.path.isdir(path) else [path]
+        events = [event for file in files if file.endswith(".json") for event in _events(file)]
+    except OSError as error:
+        raise ConfigError(f"The recording {path} cannot be read: {error.strerror}.") from None
+    processes = [_process(number, each) for number, each in _by_process(events).items()]
+    if not processes:
+        raise ConfigError(f"{path} holds no recording: give what `run --trace FILE.json` or PYCACHEHOOK_TRACE wrote.")
+    return sorted(processes, key=lambda process: process.began)
+
+
+def _events(path: str) -> list[dict[str, Any]]:
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    try:
+        text = text.rstrip()
+        if text.endswith(","):  # as a process leaves it
+            text = f"{text[:-1]}]"
+        found = json.loads(text)
+        events = found["traceEvents"] if isinstance(found, dict) else found
+        return [
+            event for event in events if event["ph"] == "X" and event["cat"] in _KINDS and event["args"] is not None
+        ]
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"{path} is not a recording: it holds no Chrome trace events of pycachehook.") from None
+
+
+def _by_process(events: Iterable[Mapping[str, Any]]) -> dict[int, list[Mapping[str, Any]]]:
+    found: dict[int, list[Mapping[str, Any]]] = {}
+    for event in events:
+        found.setdefault(event["pid"], []).append(event)
+    return found
+
+
+def _process(number: int, events: Sequence[Mapping[str, Any]]) -> Process:
+    marks = {event["name"]: event for event in events if event["cat"] == "process"}
+    imports = [_import(event) for event in events if event["cat"] == "import" and event["args"].get("found") != 0]
+    outermost = list(_nest(imports))
+    times = [time for event in events for time in (event["ts"], event["ts"] + event["dur"])]
+    whole = marks.get("process")
+    begin: Mapping[str, Any] = marks.get("begin", {"ts": min(times), "args": {}})
+    return Process(
+        number,
+        begin["args"].get("argv", ""),
+        begin["args"].get("python", ""),
+        whole["ts"] if whole else min(times),
+        whole["ts"] + whole["dur"] if whole else max(times),
+        imports,
+        outermost,
+        [(event["ts"], event["dur"]) for event in events if event["cat"] == "gc"],
+        begin["ts"],
+        marks["exit"]["ts"] if "exit" in marks else None,
+        marks["torn down"]["ts"] if "torn down" in marks else None,
+    )
+
+
+def _import(event: Mapping[str, Any]) -> Import:
+    arguments = event["args"]
+    phases = {name: arguments[name] / _NANOSECONDS for name in PHASES if name in arguments}
+    one = Import(event["name"], event["tid"], event["ts"], event["ts"] + event["dur"], phases)
+    for name in ("verdict", "place", "reason", "path", "loader"):
+        setattr(one, name, str(arguments.get(name, "")))
+    return one
+
+
+def _nest(imports: Sequence[Import]) -> Iterator[Import]:
+    """Put each import below the one that waits for it, give those that nothing waits for, and compute `execute`."""
+    waiting: dict[int, list[Import]] = {}
+    for one in imports:  # in the order in which they ended: what is inside comes first
+        stack = waiting.setdefault(one.thread, [])
+        while stack and stack[-1].began >= one.began:
+            one.children.append(stack.pop())
+        one.children.reverse()
+        stack.append(one)
+    for stack in waiting.values():
+        yield from stack
+        pending = list(stack)
+        while pending:
+            one = pending.pop()
+            for child in one.children:
+                child.depth = one.depth + 1
+            pending += one.children
+            one.phases["execute"] = max(0.0, one.own - sum(one.phases.values()))
+
+
+def main_process(processes: Sequence[Process]) -> Process:
+    """Return the process that began first."""
+    return processes[0]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a module's own time was in two recordings, in microseconds, and how much the runs of each differ."""
+
+    module: str
+    before: float
+    after: float
+    noise: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two recordings of the same program, by module and as a whole; times are medians, in microseconds."""
+
+    before: float
+    after: float
+    noise: float
+    modules: list[Difference]
+
+    @property
+    def ratio(self) -> float:
+        """The whole time of the second in terms of the first's."""
+        return self.after / self.before
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as what `--json` prints."""
+        modules = [vars(each) for each in self.modules]
+        return {
+            "before": self.before,
+            "after": self.after,
+            "noise": self.noise,
+            "ratio": self.ratio,
+            "modules": modules,
+        }
+
+
+def runs(processes: Sequence[Process]) -> list[Process]:
+    """Return the processes that began a run: those whose whole duration was measured from outside, else the first."""
+    whole = [process for process in processes if process.began < process.recorded]
+    return whole or [processes[0]]
+
+
+def compare(before: Sequence[Process], after: Sequence[Process]) -> Comparison:
+    """Compare recordings of one run or several, module by module, the largest difference first.
+
+    The noise of a time is half the range of its middle half over the runs, of both recordings together. Raises
+    PycacheHookError for recordings of no imports.
+    """
+    olds, news = runs(before), runs(after)
+    if not any(each.imports for each in olds) or not any(each.imports for each in news):
+        raise PycacheHookError("There is nothing to compare: a recording has no imports in it.")
+    differences = []
+    old_times, new_times = _own_times(olds), _own_times(news)
+    for name in dict.fromkeys((*old_times, *new_times)):
+        old, new = old_times.get(name, []), new_times.get(name, [])
+        one = Difference(name, _median(old), _median(new), _noise(old) + _noise(new))
+        differences.append(one)
+    differences.sort(key=lambda one: -abs(one.after - one.before))
+    totals = [[each.duration for each in several] for several in (olds, news)]
+    noise = sum(_noise(each) for each in totals)
+    return Comparison(_median(totals[0]), _median(totals[1]), noise, differences)
+
+
+def _own_times(processes: Sequence[Process]) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {}
+    for process in processes:
+        for one in process.imports:
+            times.setdefault(one.name, []).append(one.own)
+    return times
+
+
+def _median(values: Sequence[float]) -> float:
+    return statistics.median(values) if values else 0.0
+
+
+def _noise(values: Sequence[float]) -> float:
+    if len(values) < 2:  # noqa: PLR2004 -- of one value nothing is known
+        return 0.0
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+    return (third - first) / 2
