@@ -13,6 +13,7 @@ from typing import Any
 from pycachehook.errors import ConfigError, PycacheHookError
 
 PHASES = ("find", "read", "check", "wait", "unmarshal", "compile", "write", "execute")
+NOT_FOUND = "not found"  # the verdict for a module that no finder knew
 _NANOSECONDS = 1000  # in a microsecond
 _KINDS = ("import", "gc", "process")
 
@@ -132,7 +133,7 @@ def _by_process(events: Iterable[Mapping[str, Any]]) -> dict[int, list[Mapping[s
 
 def _process(number: int, events: Sequence[Mapping[str, Any]]) -> Process:
     marks = {event["name"]: event for event in events if event["cat"] == "process"}
-    imports = [_import(event) for event in events if event["cat"] == "import" and event["args"].get("found") != 0]
+    imports = [_import(event) for event in events if event["cat"] == "import"]
     outermost = list(_nest(imports))
     times = [time for event in events for time in (event["ts"], event["ts"] + event["dur"])]
     whole = marks.get("process")
@@ -158,6 +159,8 @@ def _import(event: Mapping[str, Any]) -> Import:
     one = Import(event["name"], event["tid"], event["ts"], event["ts"] + event["dur"], phases)
     for name in ("verdict", "place", "reason", "path", "loader"):
         setattr(one, name, str(arguments.get(name, "")))
+    if arguments.get("found") == 0:
+        one.verdict = NOT_FOUND
     return one
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pycachehook.errors import ConfigError, PycacheHookError
 
-from .trace import PHASES, Process
+from .trace import NOT_FOUND, PHASES, Process
 
 _COLORS = {  # Okabe and Ito's, which colour-blind people tell apart
     "find": "#56B4E9",
@@ -68,6 +68,8 @@ def _chrome_events(process: Process) -> Iterator[dict[str, Any]]:
     for one in process.imports:
         nanoseconds = {name: round(1000 * time) for name, time in one.phases.items() if name != "execute"}
         words = {name: getattr(one, name) for name in ("verdict", "place", "reason", "path", "loader")}
+        if one.verdict == NOT_FOUND:
+            nanoseconds["found"] = 0
         yield event(one.name, "import", one.began, one.duration, one.thread, **nanoseconds, **words)
         at = one.began
         for phase in PHASES[:-1]:

@@ -1,0 +1,314 @@
+"""Recorded starts: what is in a recording, the formats it is written in, and what the commands say of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Python, clean_environment
+from pycachehook.commands import trace
+from pycachehook.errors import ConfigError
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return a directory with a package that imports an extension, a frozen and a builtin module, and itself."""
+    tree = tmp_path / "tree"
+    (tree / "pack").mkdir(parents=True)
+    (tree / "pack" / "__init__.py").write_text("import pack.one, pack.two\n")
+    (tree / "pack" / "one.py").write_text("import _elementtree, xxsubtype\n")  # nothing else imports these
+    (tree / "pack" / "two.py").write_text(
+        "try:\n    import pack.nowhere\nexcept ImportError:\n    pass\nimport pack.three\n"
+    )
+    (tree / "pack" / "three.py").write_text("")
+    return tree
+
+
+@pytest.fixture
+def command(tree: Path) -> Run:
+    """Return a function that runs `pycachehook` in the tree, with a cache beside it."""
+
+    def run(*arguments: str | Path, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
+        process = subprocess.run(
+            [sys.executable, "-m", "pycachehook", *map(str, arguments)],
+            env=clean_environment(PYCACHEHOOK_CACHE_DIR=str(tree.parent / "cache")),
+            cwd=tree,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            **more,
+        )
+        assert not check or process.returncode == 0, process.stderr
+        return process
+
+    return run
+
+
+def recorded(path: Path) -> dict[str, trace.Import]:
+    """Return the imports of the process that began first, by name."""
+    return {one.name: one for one in trace.read(str(path))[0].imports}
+
+
+def test_every_import_is_recorded_with_its_outcome(tree: Path, command: Run) -> None:
+    """A cold start and a warm one: modules of ours have a verdict, others their loader, and each its parent."""
+    command("run", "--trace", tree / "cold.json", "-c", "import pack")
+    command("run", "--trace", tree / "warm.json", "-c", "import pack")
+    cold, warm = recorded(tree / "cold.json"), recorded(tree / "warm.json")
+    names = ["pack", "pack.one", "pack.two", "pack.three"]
+    assert [cold[name].verdict for name in names] == ["miss"] * 4
+    assert {cold[name].reason for name in names} == {"absent"}
+    assert [(warm[name].verdict, warm[name].place) for name in names] == [("hit", "store")] * 4
+    assert warm["pack.one"].path == str(tree / "pack" / "one.py")
+    assert warm["pack.nowhere"].verdict == "not found"
+    assert [one.name for one in warm["pack"].children] == ["pack.one", "pack.two"]
+    assert [one.name for one in warm["pack.two"].children] == ["pack.nowhere", "pack.three"]
+    assert warm["_elementtree"].loader in ("ExtensionFileLoader", "BuiltinImporter")
+    assert warm["xxsubtype"].loader == "BuiltinImporter"
+
+
+def test_times_add_up(tree: Path, command: Run) -> None:
+    """The parts are the process, the own times are the imports, and the phases of an import are its own time."""
+    command("run", "--trace", tree / "a.json", "-c", "import pack, gc; gc.collect()")
+    process = trace.read(str(tree / "a.json"))[0]
+    assert process.began < process.recorded < process.exit < process.torn_down < process.ended  # type: ignore[operator]
+    assert sum(process.parts().values()) == pytest.approx(process.duration)
+    assert sum(one.own for one in process.imports) == pytest.approx(sum(one.duration for one in process.outermost))
+    for one in process.imports:
+        assert sum(one.phases.values()) == pytest.approx(one.own, abs=1)
+    assert process.collections
+
+
+def test_phases_of_a_miss_and_of_a_hit(tree: Path, command: Run) -> None:
+    """What is compiled is not unmarshalled, and the reverse."""
+    command("run", "--trace", tree / "cold.json", "-c", "import pack")
+    command("run", "--trace", tree / "warm.json", "-c", "import pack")
+    cold, warm = recorded(tree / "cold.json")["pack.one"], recorded(tree / "warm.json")["pack.one"]
+    assert {"find", "read", "compile", "write", "execute"} <= set(cold.phases)
+    assert {"find", "read", "check", "unmarshal", "execute"} <= set(warm.phases)
+    assert "compile" not in warm.phases
+
+
+def test_text_is_that_of_importtime(tree: Path, command: Run) -> None:
+    """It has importtime's lines, in its order and with its indentation, and tools that read these read it."""
+    command("run", "--trace", tree / "a.txt", "-c", "import pack")
+    lines = (tree / "a.txt").read_text().splitlines()
+    assert lines[0] == "import time: self [us] | cumulative | imported package"
+    assert all(re.fullmatch(r"import time: +\d+ \| +\d+ \|  *\S+", line) for line in lines[1:])
+    ours = [line.rpartition("| ")[2] for line in lines if "pack" in line.rpartition("|")[2]][1:]
+    stock = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import pack"],
+        cwd=tree,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    theirs = [line.rpartition("|")[2][1:] for line in stock.stderr.splitlines() if re.search(r"\| +pack", line)]
+    assert ours == theirs
+    tuna = pytest.importorskip("tuna", reason="tuna is not installed")
+    read = tuna.read_import_profile(str(tree / "a.txt"))
+    assert "pack" in json.dumps(read)
+
+
+def test_json_is_chrome_trace_events(tree: Path, command: Run) -> None:
+    """Slices of one thread lie one in the other, or one after the other, as readers demand."""
+    command("run", "--trace", tree / "a.json", "-c", "import pack")
+    events = json.loads((tree / "a.json").read_text())["traceEvents"]
+    assert {event["ph"] for event in events} == {"X", "M"}
+    slices = sorted(
+        (event["ts"], -event["dur"], event["name"]) for event in events if event.get("cat") in ("import", "phase")
+    )
+    ends: list[float] = []
+    for began, negative, name in slices:
+        while ends and ends[-1] <= began + 0.01:
+            ends.pop()
+        assert not ends or began - negative <= ends[-1] + 0.01, name
+        ends.append(began - negative)
+
+
+def test_page_needs_no_network_and_escapes_names(tree: Path, command: Run) -> None:
+    """A module's name and the program's own words are text on the page, whatever is in them."""
+    pytest.importorskip("plotly", reason="plotly is not installed")
+    odd = "</script><script>alert(1)</script>"
+    (tree / "odd").mkdir()
+    (tree / "odd" / "x<b>.py").write_text("")
+    command("run", "--trace", tree / "a.html", "-c", f"import importlib; importlib.import_module('odd.x<b>') #{odd}")
+    page = (tree / "a.html").read_text()
+    assert odd not in page
+    assert "odd.x<b>" in page  # within JSON
+    assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=", page)
+
+
+def test_killed_process_leaves_what_it_had_recorded(tree: Path) -> None:
+    """A recording is written as it goes."""
+    folder = tree / "traces"
+    code = "import pycachehook; pycachehook.install()\nimport pack, os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tree,
+        env=clean_environment(PYCACHEHOOK_CACHE_DIR=str(tree.parent / "cache"), PYCACHEHOOK_TRACE=str(folder)),
+        check=False,
+    )
+    assert process.returncode == -signal.SIGKILL
+    assert "pack.three" in recorded(folder)
+
+
+POOL = """
+import multiprocessing, sys
+import pack
+
+def work(number):
+    import pack.late
+    return number
+
+if __name__ == "__main__":
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        pool.map(work, range(8))
+        pool.close()
+        pool.join()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_several_processes_are_on_one_picture(tree: Path, command: Run, method: str) -> None:
+    """Each worker of a pool records itself, a forked one without what its parent had imported before."""
+    (tree / "pool.py").write_text(POOL)
+    (tree / "pack" / "late.py").write_text("")
+    command("run", "--trace", tree / "a.json", "pool.py", method)
+    first, *others = trace.read(str(tree / "a.json"))
+    if method == "fork":
+        late = [process for process in others if any(one.name == "pack.late" for one in process.imports)]
+        assert late
+        assert not any(one.name == "pack" for process in late for one in process.imports)
+    assert "pack" in {one.name for one in first.imports}
+    said = command("trace", "merge", tree / "a.json", tree / "b.json").stdout
+    assert f"{1 + len(others)} process" in said
+    assert len(trace.read(str(tree / "b.json"))) == 1 + len(others)
+
+
+def test_program_runs_as_without_a_recording(tree: Path, command: Run) -> None:
+    """Its arguments, input, output and exit code are its own; the summary goes to standard error."""
+    code = "import sys; print(sys.argv, input()); sys.exit(7)"
+    process = command("run", "--trace=a.json", "-c", code, "--trace", "x", check=False, input="line\n")
+    assert process.returncode == 7
+    assert process.stdout == "['-c', '--trace', 'x'] line\n"
+    assert "phases of the imports:" in process.stderr
+    killed = command("run", "--trace=a.json", "-c", "import os; os.kill(os.getpid(), 15)", check=False)
+    assert killed.returncode == -signal.SIGTERM
+
+
+def test_traceback_of_a_failing_import_is_the_stock_one(tree: Path, command: Run) -> None:
+    """No frame of the recorder is in it."""
+    (tree / "pack" / "three.py").write_text("1/0\n")
+    plain = command("run", "-c", "import pack", check=False).stderr
+    traced = command("run", "--trace=a.json", "-c", "import pack", check=False).stderr
+    assert plain
+    assert traced.startswith(plain)
+
+
+def test_nothing_is_recorded_unless_asked(python: Python) -> None:
+    """Without the variable, importlib is as it was, and the module is not loaded."""
+    code = (
+        "import sys, importlib._bootstrap as bootstrap; before = bootstrap._find_spec, bootstrap._load_unlocked\n"
+        "import pycachehook; pycachehook.install()\n"
+        "assert before == (bootstrap._find_spec, bootstrap._load_unlocked)\n"
+        "assert 'pycachehook.tracing' not in sys.modules"
+    )
+    python("-c", code)
+
+
+@pytest.mark.parametrize("target", ["missing/below", "file", "full"])
+def test_recording_that_cannot_be_written_breaks_no_import(tree: Path, target: str) -> None:
+    """Nothing is recorded, and nothing said."""
+    (tree / "file").write_text("")
+    folder = "/dev/full" if target == "full" else str(tree / target)
+    process = subprocess.run(
+        [sys.executable, "-c", "import pycachehook; pycachehook.install()\nimport pack; print('there')"],
+        cwd=tree,
+        env=clean_environment(PYCACHEHOOK_CACHE_DIR=str(tree.parent / "cache"), PYCACHEHOOK_TRACE=folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (0, "there\n", "")
+    assert (tree / "file").read_text() == ""
+
+
+def test_difference_is_told_by_module(tree: Path, command: Run) -> None:
+    """A module that takes longer is named, and the limit decides the exit code."""
+    command("run", "--trace", tree / "a.json", "--runs", "3", "-c", "import pack")
+    assert len(trace.runs(trace.read(str(tree / "a.json")))) == 3
+    (tree / "pack" / "three.py").write_text("import time; time.sleep(1)\n")
+    command("run", "--trace", tree / "b.json", "-c", "import pack")
+    same = command("trace", "diff", tree / "a.json", tree / "a.json", "--fail-above", "0%")
+    assert "no module differs by more than its noise" in same.stdout
+    worse = command("trace", "diff", tree / "a.json", tree / "b.json", "--fail-above", "10%", check=False)
+    assert worse.returncode == 1
+    assert re.search(r"\+\d+\.\d ms .* pack\.three\n", worse.stdout)
+    assert "at most 10% is allowed" in worse.stderr
+    better = json.loads(command("trace", "diff", "--json", tree / "b.json", tree / "a.json", "--fail-above=10").stdout)
+    assert better["failed"] is False
+    assert better["modules"][0]["module"] == "pack.three"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (
+            ["run", "--trace", "a.svg", "-c", "1"],
+            "a.svg has no extension of a trace: it must end in .json, .txt, .html.",
+        ),
+        (["run", "--runs", "3", "-c", "1"], "--runs is for --trace FILE, which is missing."),
+        (["run", "--trace", "a.json", "--runs", "0", "-c", "1"], "'0' is not a number of runs: at least 1 is needed"),
+        (["trace", "diff", "nowhere.json", "nowhere.json"], "nowhere.json cannot be read: No such file"),
+        (["trace", "show", "pack/three.py"], "pack/three.py holds no recording"),
+        (["trace", "diff", "--fail-above", "x", "a", "b"], "'x' is not a percentage, such as 10%"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(command: Run, arguments: list[str], text: str) -> None:
+    """It names what is wrong, and exits with 2."""
+    process = command(*arguments, check=False)
+    assert process.returncode == 2
+    assert text in process.stderr
+    assert process.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "{}", "[1]", '{"traceEvents": [{}]}', "[]", "null", '[{"ph": "X", "cat": "import"}]']
+)
+def test_file_that_is_no_recording_is_refused(tmp_path: Path, text: str) -> None:
+    """Whatever is in it."""
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError):
+        trace.read(str(path))
+
+
+def test_a_recording_is_private(tree: Path) -> None:
+    """It goes to a new file with the process number in its name; others can read neither that nor the directory."""
+    folder = tree / "traces"
+    code = "import pycachehook; pycachehook.install()\nimport pack, os; print(os.getpid())"
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tree,
+        env=clean_environment(PYCACHEHOOK_CACHE_DIR=str(tree.parent / "cache"), PYCACHEHOOK_TRACE=str(folder)),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (file,) = folder.iterdir()
+    assert file.name.startswith(f"{said.strip()}-")
+    assert file.stat().st_mode & 0o077 == 0
+    assert folder.stat().st_mode & 0o077 == 0 or os.name == "nt"
