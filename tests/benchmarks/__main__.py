@@ -30,6 +30,7 @@ from . import (
     read_only,
     shared,
     slow_disk,
+    traced,
     warm,
     whole_process,
 )
@@ -59,6 +60,7 @@ MEASUREMENTS: dict[str, Any] = {
     "memory": memory,
     "forked": forked,
     "shared": shared,
+    "traced": traced,
     "million": million,
 }
 
