@@ -90,22 +90,13 @@ def line(stats: Stats) -> str:
     return to_json({**record, **stats.as_dict()}) + "\n"
 
 
-<<<<<<< HEAD
-def _json(value: object) -> str:
-    """Return numbers, strings and dicts of them as ASCII JSON.
-=======
 def to_json(value: object) -> str:
-    """Return numbers, strings and dicts of them as JSON in ASCII.
->>>>>>> 9e8a0b0 (Record where a start spends its time, and show and compare it)
+    """Return numbers, strings and dicts of them as ASCII JSON.
 
     The `json` package is avoided: it would be loaded from the program's `sys.path`, and only with statistics on.
     """
     if isinstance(value, dict):
-<<<<<<< HEAD
-        return "{" + ", ".join([f"{_json(str(name))}: {_json(item)}" for name, item in value.items()]) + "}"
-=======
-        return "{" + ", ".join([f"{to_json(str(name))}: {to_json(each)}" for name, each in value.items()]) + "}"
->>>>>>> 9e8a0b0 (Record where a start spends its time, and show and compare it)
+        return "{" + ", ".join([f"{to_json(str(name))}: {to_json(item)}" for name, item in value.items()]) + "}"
     if isinstance(value, int):
         return str(int(value))
     return '"' + "".join([_json_character(character) for character in str(value)]) + '"'
