@@ -1,4 +1,4 @@
-"""What the functional tests share: environments with the wheel, private mounts, other users, counters by process."""
+"""Fixtures of the functional tests: environments with the wheel, private mounts, other users, counters by process."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from conftest import Python
 
-NOBODY = 65534  # a user and a group that own nothing here
+NOBODY = 65534  # a user and a group that own no files here
 
 
 class Counters(TypedDict):
-    """What one process counted."""
+    """The counters of one process."""
 
     hits: int
     hits_by_place: dict[str, int]
@@ -42,7 +42,7 @@ class Stats(Counters):
 
 
 class Measure:
-    """Runs children with `PYCACHEHOOK_STATS` and returns what they counted."""
+    """Runs children with `PYCACHEHOOK_STATS` and returns their counters."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -58,7 +58,7 @@ class Measure:
         return stats
 
     def lines(self) -> list[Stats]:
-        """Return what all children since the last call wrote."""
+        """Return the lines that all children have written since the last call."""
         return [json.loads(line) for line in self.file.read_text(encoding="utf-8").splitlines()]
 
 
@@ -69,7 +69,7 @@ def measure(tmp_path: Path) -> Measure:
 
 
 class PrivateMounts:
-    """Runs an interpreter in a mount namespace of its own, as another user if asked.
+    """Runs an interpreter in a separate mount namespace, as another user on request.
 
     The mounts vanish with the process.
     """
@@ -92,9 +92,9 @@ class PrivateMounts:
     ) -> subprocess.CompletedProcess[str]:
         """Run `python` with `arguments`.
 
-        The trees in `read_only` are mounted read-only, the directories in `small` are tmpfs of that many bytes, and
-        `user` can reach, beside what it can reach anyway, the interpreter, its environment and the trees in `reach`.
-        `wrapper` is a command that starts the interpreter in its turn.
+        The trees in `read_only` are mounted read-only, and the directories in `small` are tmpfs of that many bytes.
+        `user` gets access to the interpreter, its environment and the trees in `reach`. `wrapper` is a command that
+        starts the interpreter.
         """
         commands = ["set -e"]
         if user is not None:
@@ -115,7 +115,7 @@ class PrivateMounts:
 
 
 def _open_ways(wanted: Iterable[Path]) -> Iterator[str]:
-    """Yield shell commands that put each tree at its own path, under parents that everybody may enter."""
+    """Yield shell commands that mount each tree at its own path, below parents that everybody may enter."""
     closed: dict[Path, list[Path]] = {}
     for tree in dict.fromkeys(wanted):
         for parent in reversed(tree.parents):
@@ -134,33 +134,33 @@ def _open_ways(wanted: Iterable[Path]) -> Iterator[str]:
 
 @pytest.fixture
 def private_mounts(python: Python) -> PrivateMounts:
-    """Return the function that runs an interpreter in a mount namespace of its own; skips where that cannot be had."""
+    """Return the function that runs an interpreter in a separate mount namespace; skips if that is impossible."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         pytest.skip("needs root: mounts and other users")
     shell = type(python)("unshare")
     for options in (("--mount",), ("--mount", "--propagation=unchanged")):
         if options[1:] and " shared:" in Path("/proc/self/mountinfo").read_text(encoding="utf-8"):
-            break  # our mounts would be everybody's
+            break  # the mounts would be visible to all processes
         if shell(*options, "true", check=False).returncode == 0:
             return PrivateMounts(shell, options)
     pytest.skip("needs unshare(1) to make mount namespaces")
 
 
 def _opened(python: Python) -> Python:
-    """Let other users enter the environment."""
+    """Allow other users to enter the environment."""
     Path(python.executable).parent.parent.chmod(0o755)
     return python
 
 
 @pytest.fixture(scope="session")
 def shared_environment(make_environment: Callable[..., Python]) -> Python:
-    """Return a virtual environment with the wheel: whoever changes it changes it back."""
+    """Return a virtual environment with the wheel; tests that change it must undo the change."""
     return _opened(make_environment())
 
 
 @pytest.fixture
 def environment(shared_environment: Python, python: Python) -> Python:
-    """Return a virtual environment with the wheel, for a user with an empty home."""
+    """Return a virtual environment with the wheel, for a user with an empty home directory."""
     return type(python)(shared_environment.executable, **python.environment)
 
 
@@ -172,13 +172,13 @@ def shared_sympy_environment(make_environment: Callable[..., Python]) -> Python:
 
 @pytest.fixture
 def sympy_environment(shared_sympy_environment: Python, python: Python) -> Python:
-    """Return a virtual environment with the wheel and sympy, for a user with an empty home."""
+    """Return a virtual environment with the wheel and sympy, for a user with an empty home directory."""
     return type(python)(shared_sympy_environment.executable, **python.environment)
 
 
 @pytest.fixture
 def purelib() -> Callable[[Python], Path]:
-    """Return a function that returns an environment's directory for packages."""
+    """Return a function that returns an environment's package directory."""
 
     def ask(python: Python) -> Path:
         return Path(python("-I", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
@@ -188,7 +188,7 @@ def purelib() -> Callable[[Python], Path]:
 
 @pytest.fixture
 def run_example(tmp_path: Path) -> Callable[[str], str]:
-    """Return a function that runs an example's command in the root of the clone and returns what it printed."""
+    """Return a function that runs an example's command in the root of the clone and returns its output."""
     commands = tmp_path / "bin"
     commands.mkdir()
     return lambda name: run_command(name, commands)

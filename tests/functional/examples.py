@@ -1,4 +1,4 @@
-"""How the tests run the examples: by the command at the top of an example's README, as its reader would."""
+"""Running the examples by the command at the top of their READMEs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXAMPLES = PROJECT / "examples"
-LACKING = r"This example needs (root|\w+\(1\)|to make mount namespaces)"  # else it is a failure
+LACKING = r"This example needs (root|\w+\(1\)|to make mount namespaces)"  # otherwise it is a failure
 COUNTERS = ("compiled", "stored", "from the cache", "from __pycache__", "misses")
 
 
@@ -29,12 +29,12 @@ def block(name: str, kind: str) -> str:
 
 
 def shape(output: str) -> str:
-    """Return an output with its numbers and its widths taken out: they differ between machines."""
+    """Return an output without its numbers and column widths, which differ between machines."""
     return re.sub(r" {2,}", "  ", re.sub(r"\d+", "N", output))
 
 
 def rows(output: str, *heads: str) -> list[dict[str, str]]:
-    """Return the rows of the table that has these heads, each as cells by head."""
+    """Return the rows of the table with these column heads, each as a dict of cells by head."""
     lines = [re.split(r" {3,}", f" {line}") for line in output.splitlines()]
     at = next(number for number, cells in enumerate(lines) if set(heads) <= {cell.strip() for cell in cells})
     found = []
@@ -46,9 +46,9 @@ def rows(output: str, *heads: str) -> list[dict[str, str]]:
 
 
 def run_command(name: str, commands: Path) -> str:
-    """Run an example's command in the root of the clone and return what it printed.
+    """Run an example's command in the root of the clone and return its output.
 
-    `commands` is a directory for the `python` that the command finds first. Skips where the example says what it lacks.
+    `commands` is a directory whose `python` the command uses. Skips if the example says that a requirement is missing.
     """
     (commands / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
     (commands / "python").chmod(0o755)

@@ -1,4 +1,4 @@
-"""The activation files: on in every start of an environment after `enable`, without a trace after `disable`."""
+"""The activation files: active at every start of an environment after `enable`, without a trace after `disable`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ APPLICATION = {
 }
 OURS, STOCK = "CachingLoader\n", "SourceFileLoader\n"
 
-# What a start has loaded beyond a bare one, before and after it imported its first plain source module.
+# The modules that a start has loaded in addition to a bare one, before and after its first import of a source module.
 ALLOWED_AT_START = {"_pycachehook_startup"}
 ALLOWED = ALLOWED_AT_START | {
     "gc",
@@ -62,7 +62,7 @@ ALLOWED = ALLOWED_AT_START | {
 
 @pytest.fixture
 def application(tree: Callable[[Mapping[str, str]], Path]) -> Path:
-    """Return a directory with an application that prints by which loader it loads its modules."""
+    """Return a directory with an application that prints which loaders load its modules."""
     return tree({name: text.replace("\n        ", "\n") for name, text in APPLICATION.items()})
 
 
@@ -84,7 +84,7 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 
 def has_entry(cache: Path, application: Path, name: str = "probe") -> bool:
-    """Return whether the cache holds an entry for a module of the application."""
+    """Return whether the cache has an entry for a module of the application."""
     return bool(list((cache / str(application)[1:]).glob(f"{name}.*.pyc")))
 
 
@@ -103,7 +103,7 @@ def has_entry(cache: Path, application: Path, name: str = "probe") -> bool:
 def test_effective_in_every_kind_of_start(
     arguments: tuple[str, ...], enabled: Python, application: Path, cache: Path
 ) -> None:
-    """After `enable` a module is loaded by us and from the cache, whichever way the program was started."""
+    """After `enable` a module is loaded by pycachehook from the cache, however the program was started."""
     for _ in range(2):
         assert enabled(*arguments, cwd=application, PYTHONPATH=str(application)).stdout == OURS
     assert has_entry(cache, application)
@@ -127,7 +127,7 @@ def test_effective_in_console_scripts(enabled: Python, measure: Measure) -> None
 def test_active_once_though_files_run_twice(
     enabled: Python, application: Path, purelib: Callable[[Python], Path], measure: Measure
 ) -> None:
-    """There is one finder and one record of counters, though before Python 3.15 a venv's `.pth` files run twice."""
+    """There is one finder and one line of counters, although before Python 3.15 a venv's `.pth` files run twice."""
     counter = purelib(enabled) / "zz_counter.pth"
     counter.write_text("import sys; sys.runs_of_pth = getattr(sys, 'runs_of_pth', 0) + 1\n", encoding="utf-8")
     program = (
@@ -135,7 +135,7 @@ def test_active_once_though_files_run_twice(
         "'_pycachehook')) for finder in sys.meta_path))"
     )
     try:
-        measure(enabled, "-c", program, PYTHONPATH=str(application))  # asserts that there is one record
+        measure(enabled, "-c", program, PYTHONPATH=str(application))  # asserts that there is one line
     finally:
         counter.unlink()
     assert measure.output == f"{1 if sys.version_info >= (3, 15) else 2} 1\n"
@@ -145,7 +145,7 @@ def test_active_once_though_files_run_twice(
 def test_enable_twice_and_disable(
     options: tuple[str, ...], environment: Python, purelib: Callable[[Python], Path], cache: Path
 ) -> None:
-    """Enabling again changes not a byte, other options replace the first, and `disable` leaves the tree as it was."""
+    """Enabling again changes no byte, other options replace the first, and `disable` leaves the tree unchanged."""
     folder = purelib(environment)
     before = listing(folder)
     states = []
@@ -161,7 +161,7 @@ def test_enable_twice_and_disable(
 
 
 def test_options_are_those_that_were_enabled(environment: Python, cache: Path, application: Path) -> None:
-    """What `enable` was told is in force at the next start; the environment overrides it, and `status` says so."""
+    """The options of `enable` are used at the next start; the environment overrides them, and `status` shows both."""
     environment("-m", "pycachehook", "enable", "--cache-dir", cache, "--invalidation-mode", "unchecked-hash")
     try:
         ask = ("-m", "pycachehook", "status", "--json")
@@ -179,8 +179,8 @@ def test_options_are_those_that_were_enabled(environment: Python, cache: Path, a
     assert entry.read_bytes()[4:8] == b"\1\0\0\0"
 
 
-def test_default_cache_is_the_one_of_whoever_starts(environment: Python, application: Path, tmp_path: Path) -> None:
-    """Without `--cache-dir` each user has a cache below their own home, not below the home of whoever said `enable`."""
+def test_default_cache_is_that_of_the_user_who_starts(environment: Python, application: Path, tmp_path: Path) -> None:
+    """Without `--cache-dir` the cache is below the home directory of the user who starts Python."""
     other = tmp_path / "other"
     other.mkdir()
     environment("-m", "pycachehook", "enable")
@@ -195,7 +195,7 @@ def test_default_cache_is_the_one_of_whoever_starts(environment: Python, applica
 def test_prefix_names_another_environment(
     python: Python, environment: Python, cache: Path, application: Path, purelib: Callable[[Python], Path]
 ) -> None:
-    """`--prefix` turns the hook on and off in another environment, and not in the one that runs the command."""
+    """`--prefix` enables and disables the hook in another environment, not in the one that runs the command."""
     prefix = str(Path(environment.executable).parent.parent)
     python("-m", "pycachehook", "enable", "--prefix", prefix, "--cache-dir", cache)
     try:
@@ -211,7 +211,7 @@ def test_prefix_names_another_environment(
 @pytest.mark.parametrize(("bare_environment", "code"), [(False, 2), (True, 1)], ids=["no environment", "not installed"])
 @pytest.mark.parametrize("command", ["enable", "disable"])
 def test_wrong_prefix(command: str, bare_environment: bool, code: int, python: Python, tmp_path: Path) -> None:
-    """A `--prefix` without an environment, or with one that lacks us, is one sentence, and nothing is written."""
+    """A `--prefix` without an environment, or without this package in it, is a one-sentence error."""
     prefix = tmp_path / "elsewhere"
     prefix.mkdir()
     if bare_environment:
@@ -228,7 +228,7 @@ def test_wrong_prefix(command: str, bare_environment: bool, code: int, python: P
 def test_silent_after_uninstall(
     make_environment: Callable[..., Python], cache: Path, application: Path, purelib: Callable[[Python], Path]
 ) -> None:
-    """With the wheel uninstalled, and the activation files left behind, Python starts as ever and says nothing."""
+    """Python starts silently when the wheel was uninstalled and the activation files remain."""
     environment = make_environment()
     environment("-m", "pycachehook", "enable", "--cache-dir", cache)
     assert environment("app.py", cwd=application).stdout == OURS
@@ -244,7 +244,7 @@ def test_silent_after_uninstall(
 def test_interpreter_flags(
     *, flag: str, expected: str, enabled: Python, application: Path, cache: Path, measure: Measure
 ) -> None:
-    """Only `-S` keeps start-up files from running; `-I` and `-E` ignore variables, Python's and ours, but the kill switch."""
+    """Only `-S` prevents the start-up files; `-I` and `-E` ignore all variables except the kill switch."""
     program = f"import sys; sys.path.insert(0, {str(application)!r}); import probe; print(probe.LOADER)"
     arguments = (flag, "-c", program)
     if expected == STOCK:
@@ -264,7 +264,7 @@ def test_interpreter_flags(
 
 @pytest.mark.parametrize("value", ["1", "true", "yes", "anything"])
 def test_kill_switch(value: str, enabled: Python, application: Path, cache: Path, measure: Measure) -> None:
-    """Under `PYCACHEHOOK_DISABLE` nothing is installed: CPython does what it always did, also after `install()`."""
+    """Under `PYCACHEHOOK_DISABLE` nothing is installed, not even by `install()`, and CPython works as usual."""
     settings = {"PYCACHEHOOK_DISABLE": value, "PYCACHEHOOK_STATS": str(measure.file), "PYTHONPATH": str(application)}
     program = "import sys, pycachehook; pycachehook.install(); import probe; print(probe.LOADER, sys.pycache_prefix)"
     started = enabled.within(settings)("-c", program)
@@ -277,7 +277,7 @@ def test_kill_switch(value: str, enabled: Python, application: Path, cache: Path
 
 @pytest.mark.parametrize("value", ["", "0", "false", "no"])
 def test_kill_switch_that_is_off(value: str, enabled: Python, application: Path) -> None:
-    """A kill switch that is empty, or says no, kills nothing."""
+    """A kill switch that is empty, or has a value for "no", has no effect."""
     assert enabled("app.py", cwd=application, PYCACHEHOOK_DISABLE=value).stdout == OURS
 
 
@@ -305,7 +305,7 @@ def test_kill_switch_that_is_off(value: str, enabled: Python, application: Path)
 )
 def test_wrong_variable_is_silent_at_start(setting: str, enabled: Python, application: Path, cache: Path) -> None:
     """A wrong variable never prints or raises at start-up: the program runs."""
-    if setting == "PYCACHEHOOK_STRICT=1":  # with a fault to be strict about
+    if setting == "PYCACHEHOOK_STRICT=1":  # with a fault that strict would raise
         cache.mkdir(exist_ok=True)
         cache.chmod(0o777)
     name, _, value = setting.partition("=")
@@ -315,7 +315,7 @@ def test_wrong_variable_is_silent_at_start(setting: str, enabled: Python, applic
 
 
 def test_wrong_variable_is_explained_where_asked(enabled: Python, application: Path) -> None:
-    """With `PYCACHEHOOK_LOG` a start that could not be activated says why, in one line that names the variable."""
+    """With `PYCACHEHOOK_LOG` a start that fails says why, in one line that names the variable."""
     settings = {"PYCACHEHOOK_INVALIDATION_MODE": "hash", "PYCACHEHOOK_LOG": "stderr"}
     started = enabled.within(settings)("app.py", cwd=application)
     assert started.stdout == STOCK
@@ -326,7 +326,7 @@ def test_wrong_variable_is_explained_where_asked(enabled: Python, application: P
 
 @pytest.fixture
 def bare_start(environment: Python, purelib: Callable[[Python], Path]) -> Iterator[None]:
-    """Have start-up files that load nothing: what Python itself loads to run such files is in every start, then.
+    """Return start-up files that load nothing, because Python itself loads modules to run such files.
 
     Some systems' `sitecustomize` loads more; here there is none.
     """
@@ -344,7 +344,7 @@ def bare_start(environment: Python, purelib: Callable[[Python], Path]) -> Iterat
 @pytest.mark.parametrize(("program", "allowed"), [("pass", ALLOWED_AT_START), ("import probe", ALLOWED)])
 @pytest.mark.alone
 def test_modules_loaded_by_activation(program: str, allowed: set[str], enabled: Python, application: Path) -> None:
-    """Activation loads exactly what is on the list beyond a bare start, and the rest of it at the first import."""
+    """In addition to a bare start, activation loads exactly the listed modules, most of them at the first import."""
     script = application / "loaded.py"
     script.write_text(program + "\nimport sys\nprint(*sorted(sys.modules), sep='\\n')\n", encoding="utf-8")
     for _ in range(2):  # the second start has nothing to store
@@ -356,7 +356,7 @@ def test_modules_loaded_by_activation(program: str, allowed: set[str], enabled: 
 
 
 def test_importtime_shows_nothing_of_the_package(enabled: Python, application: Path) -> None:
-    """`-X importtime` lists the start-up module alone: what a start loads comes from the image, sub-packages never."""
+    """`-X importtime` lists only the start-up module, because the other modules come from the image."""
     for _ in range(2):  # the first one has misses
         shown = enabled("-X", "importtime", "app.py", cwd=application).stderr
         names = {line.rpartition("|")[2].strip() for line in shown.splitlines()}
@@ -366,7 +366,7 @@ def test_importtime_shows_nothing_of_the_package(enabled: Python, application: P
 
 
 def test_tools_that_ask_for_the_loader_s_type(enabled: Python) -> None:
-    """A tool that looks the exact type of a loader up in a table, as the distlib inside pip does, finds what it needs."""
+    """A tool that looks up the exact type of a loader in a table, as distlib in pip does, works."""
     program = (
         "from pip._vendor.distlib.resources import finder; print(finder('pip._vendor.distlib').find('util.py').name)"
     )
@@ -375,7 +375,7 @@ def test_tools_that_ask_for_the_loader_s_type(enabled: Python) -> None:
 
 
 def test_the_caller_activates(enabled: Python, application: Path, purelib: Callable[[Python], Path]) -> None:
-    """The one file that calls the start-up module is all that activates; without it Python starts as ever."""
+    """Only the file that calls the start-up module activates; without it Python starts as usual."""
     assert enabled("app.py", cwd=application).stdout == OURS
     (purelib(enabled) / CALLER).unlink()
     assert enabled("-B", "app.py", cwd=application).stdout == STOCK
@@ -383,14 +383,14 @@ def test_the_caller_activates(enabled: Python, application: Path, purelib: Calla
 
 @pytest.mark.skipif(sys.version_info < (3, 15), reason="needs a Python that reads .start files")
 def test_start_files_are_not_read_where_they_cost(enabled: Python) -> None:
-    """From 3.15 on a `.start` file makes `site` load `pkgutil` and `re`; before 3.18 `enable` writes none."""
+    """From 3.15 on a `.start` file makes `site` load `pkgutil` and `re`, so before 3.18 `enable` writes none."""
     loaded = enabled("-c", "import sys; print(*sorted({'pkgutil', 're'} & set(sys.modules)))").stdout
     enabled("-m", "pycachehook", "disable")
     assert loaded == enabled("-c", "import sys; print(*sorted({'pkgutil', 're'} & set(sys.modules)))").stdout
 
 
 def test_disabled_start_writes_nothing(enabled: Python, application: Path, cache: Path) -> None:
-    """In a cache directory that others may write to nothing is trusted: the program runs, and nothing is written."""
+    """With a cache directory that others may write to, the program runs and nothing is written."""
     cache.mkdir(exist_ok=True)
     cache.chmod(0o777)
     before = sorted(cache.rglob("*"))
@@ -401,14 +401,14 @@ def test_disabled_start_writes_nothing(enabled: Python, application: Path, cache
 
 
 def test_the_start_up_image_under_unchecked_hash(make_environment: Callable[..., Python], cache: Path) -> None:
-    """It goes by what pip has noted of our sources, not by each of them: edited in place, they are as they were."""
+    """The image is validated by pip's record, not by each source: a source edited in place has no effect."""
     environment = make_environment()
     package = Path(environment("-c", "import pycachehook; print(pycachehook.__path__[0])").stdout.strip())
     source, show = package / "finder.py", "import colorsys, pycachehook.finder as f; print(hasattr(f, 'edited'))"
     text = source.read_text()
     for mode, seen in (("checked-hash", "True\n"), ("unchecked-hash", "False\n")):
         environment("-m", "pycachehook", "enable", "--cache-dir", cache, "--invalidation-mode", mode)
-        source.unlink()  # else its twin in pip's cache of wheels could be edited with it
+        source.unlink()  # otherwise the hard-linked file in pip's cache could be edited with it
         source.write_text(f"{text}\nedited = True\n")
         assert environment("-c", show).stdout == seen
         source.write_text(text)
@@ -417,21 +417,21 @@ def test_the_start_up_image_under_unchecked_hash(make_environment: Callable[...,
     record.write_text(record.read_text().replace("pycachehook/finder.py,sha256=", "pycachehook/finder.py,sha256=x"))
     assert environment("-c", show).stdout == "True\n"
     environment("-m", "pycachehook", "enable", "--cache-dir", cache, "--invalidation-mode", "unchecked-hash")
-    source.write_text(text)  # which is not what has been noted of it either
+    source.write_text(text)  # also different from the recorded hash
     assert environment("-c", show).stdout == "False\n"
 
 
 def test_the_start_up_image_with_the_record_of_an_older_version(
     make_environment: Callable[..., Python], cache: Path
 ) -> None:
-    """`pip install --target --upgrade` puts the new sources in place and leaves what it noted of the old ones there."""
+    """The image works after `pip install --target --upgrade`, which leaves the record of the old version behind."""
     environment = make_environment()
     package = Path(environment("-c", "import pycachehook; print(pycachehook.__path__[0])").stdout.strip())
     environment("-m", "pycachehook", "enable", "--cache-dir", cache, "--invalidation-mode", "unchecked-hash")
     for name, line in (("__init__", "__version__ = '999'"), ("finder", "newer = True")):
         source = package / f"{name}.py"
         text = source.read_text()
-        source.unlink()  # else its twin in pip's cache of wheels could be edited with it
+        source.unlink()  # otherwise the hard-linked file in pip's cache could be edited with it
         source.write_text(f"{text}\n{line}\n")
     show = "import colorsys, pycachehook, pycachehook.finder as f; print(pycachehook.__version__, hasattr(f, 'newer'))"
     assert environment("-c", show).stdout == "999 True\n"
@@ -467,7 +467,7 @@ def demo_files(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def test_pip_leaves_what_it_leaves_without_us(
+def test_pip_leaves_the_same_files_as_without_the_hook(
     environment: Python, purelib: Callable[[Python], Path], cache: Path, tmp_path: Path
 ) -> None:
     """Installing, using, upgrading and uninstalling with pip leave the same RECORD lines and files, enabled or not."""

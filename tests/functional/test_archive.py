@@ -1,4 +1,4 @@
-"""An archive in front of a real environment: what is loaded from it, what it does not hide, and when it stands aside."""
+"""An archive in a real environment: the modules loaded from it, what it does not hide, and when it is not used."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ print(json.dumps({**hook.stats.as_dict(), "reason": hook.reason, "status": hook.
 
 @pytest.fixture(scope="module")
 def shared(make_environment: Callable[..., Python]) -> Python:
-    """Return an environment with real packages; whoever changes it changes it back."""
+    """Return an environment with real packages; tests that change it must undo the change."""
     return make_environment("jinja2")
 
 
 @pytest.fixture(scope="module")
 def archive(shared: Python, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an `unchecked-hash` archive of it."""
+    """Return an `unchecked-hash` archive of the environment."""
     return build(shared, tmp_path_factory.mktemp("archive") / "env.pyca", "unchecked-hash")
 
 
 def build(python: Python, out: Path, mode: str, *arguments: str | Path) -> Path:
-    """Build an archive of the interpreter's environment, without what no test imports."""
+    """Build an archive of the interpreter's environment, without modules that no test imports."""
     left_out = [word for glob in LEFT_OUT for word in ("--exclude", glob)]
     command = ("-m", "pycachehook", "archive", "build", "--invalidation-mode", mode)
     python(*command, *left_out, *arguments, out)
@@ -57,7 +57,7 @@ def build(python: Python, out: Path, mode: str, *arguments: str | Path) -> Path:
 
 
 def start(python: Python, archive: Path, cache: Path, code: str = IMPORT, **environment: str) -> Any:
-    """Run `code` under the hook with the archive, and return what it prints."""
+    """Run `code` under the hook with the archive, and return its output."""
     options = ("--archives", archive, "--cache-dir", cache)
     process = python.within(environment)("-m", "pycachehook", "run", *options, "-c", code, check=False)
     assert process.returncode == 0, process.stderr
@@ -65,7 +65,7 @@ def start(python: Python, archive: Path, cache: Path, code: str = IMPORT, **envi
 
 
 def test_no_file_is_opened(shared: Python, archive: Path, cache: Path) -> None:
-    """Everything is in the archive: no source, no pyc, no directory is looked into."""
+    """If everything is in the archive, no source, pyc or directory is read."""
     said = start(shared, archive, cache)
     assert (said["compiled"], said["misses"], said["files"], said["reason"]) == (0, {}, [], None)
     assert said["hits_by_place"]["archive"] > 50
@@ -73,7 +73,7 @@ def test_no_file_is_opened(shared: Python, archive: Path, cache: Path) -> None:
 
 
 def test_an_application_with_its_environment(shared: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
-    """One file can have both."""
+    """One archive can contain an application and its environment."""
     root = tree(MODULES)
     out = build(shared, tmp_path / "both.pyca", "unchecked-hash", "--environment", "--path", root)
     code = IMPORT.replace("import jinja2.ext", f"sys.path.append({str(root)!r}); import pk.one, jinja2.ext")
@@ -82,14 +82,14 @@ def test_an_application_with_its_environment(shared: Python, tree: Tree, cache: 
 
 
 def test_a_cache_directory_is_not_needed(shared: Python, archive: Path) -> None:
-    """Where there is none, the archive is read all the same."""
+    """An archive is used without a cache directory."""
     said = start(shared, archive, Path("/proc/self/nowhere"))
     assert (said["status"], said["compiled"]) == ("disabled", 0)
 
 
 @pytest.mark.alone
 def test_by_activation_and_environment(shared: Python, archive: Path, tmp_path: Path) -> None:
-    """`enable` takes the option, and a variable names several files."""
+    """`enable` accepts the option, and the variable can contain several files."""
     home = {"HOME": str(tmp_path)}
     shared.within(home)("-m", "pycachehook", "enable", "--archives", archive, "--pause-gc")
     try:
@@ -126,7 +126,7 @@ def distribution(folder: Path, version: str) -> str:
 
 
 def test_pip_is_noticed(shared: Python, archive: Path, cache: Path, tmp_path: Path) -> None:
-    """Installing, upgrading and removing: the next start imports what is there now."""
+    """After installing, upgrading and removing a package the next start imports the current files."""
     code = """
 import json, pycachehook
 try:
@@ -155,7 +155,7 @@ print(json.dumps([VERSION, pycachehook.active().stats.hits_by_place["archive"] >
 def test_another_environment_at_another_path(
     shared: Python, archive: Path, cache: Path, tmp_path: Path, purelib: Callable[[Python], Path]
 ) -> None:
-    """One archive serves both, and the code of each names its own sources."""
+    """One archive serves two environments, and the code in each names its own sources."""
     folder = tmp_path / "second"
     venv.EnvBuilder(symlinks=True).create(folder)
     second = type(shared)(folder / "bin" / "python")
@@ -181,14 +181,14 @@ MODULES = {"app.py": "import pk.one\nprint(pk.one.NAME)\n", "pk/__init__.py": ""
 
 
 def run_app(python: Python, root: Path, out: Path, cache: Path, **environment: str) -> str:
-    """Run the application with its archive and return what it prints."""
+    """Run the application with its archive and return its output."""
     options = ("--archives", out, "--cache-dir", cache)
     return python.within(environment)("-m", "pycachehook", "run", *options, root / "app.py").stdout.strip()
 
 
 @pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash"])
 def test_edits_and_additions(python: Python, tree: Tree, cache: Path, tmp_path: Path, mode: str) -> None:
-    """Under checked-hash an edit is seen, and a module that is added; without, what the deployer has promised holds."""
+    """Under checked-hash edits and added modules are noticed; under unchecked-hash the promise of no changes holds."""
     root, out = tree(MODULES), tmp_path / "app.pyca"
     python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", mode, out)
     assert run_app(python, root, out, cache) == "one"
@@ -210,7 +210,7 @@ def test_edits_and_additions(python: Python, tree: Tree, cache: Path, tmp_path: 
 
 
 def test_the_first_archive_wins(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
-    """Also where it checks sources, and the one behind it does not."""
+    """The first archive is used, even if it checks sources and the second does not."""
     root, checked, unchecked = tree(MODULES), tmp_path / "checked.pyca", tmp_path / "unchecked.pyca"
     python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", "unchecked-hash", unchecked)
     (root / "pk/one.py").write_text("NAME = 'new'\n")
@@ -220,7 +220,7 @@ def test_the_first_archive_wins(python: Python, tree: Tree, cache: Path, tmp_pat
 
 
 def test_a_module_made_by_the_program_itself(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
-    """It is found: nothing in the archive has its name. After `invalidate_caches` the root is looked at again."""
+    """A new module whose name is not in the archive is found; after `invalidate_caches` the root is checked again."""
     text = """
 import pathlib, importlib, sys
 here = pathlib.Path(__file__).parent
@@ -239,7 +239,7 @@ print(made.NAME, "no longer what it was" in hook.reason)
 def test_two_edits_in_a_second_of_a_module_that_came_later(
     python: Python, tree: Tree, cache: Path, tmp_path: Path
 ) -> None:
-    """The archive's root does not tell of it, and each edit is noticed: it has an entry of ours, by its hash."""
+    """Edits of a module that is not in the archive are noticed, because it has a hash-based entry in the cache."""
     root, out = tree({"app.py": "import pk.made\nprint(pk.made.NAME)\n", "pk/__init__.py": ""}), tmp_path / "app.pyca"
     python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", "unchecked-hash", out)
     made = root / "pk/made.py"
@@ -250,7 +250,7 @@ def test_two_edits_in_a_second_of_a_module_that_came_later(
 
 
 def test_a_tools_own_path_hook(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
-    """Where a tool has its own finders for directories, it is asked, and not the archive."""
+    """If a tool has its own finders for directories, they are used instead of the archive."""
     text = """
 import sys
 from importlib.machinery import FileFinder, SourceFileLoader
@@ -272,7 +272,7 @@ print(pk.one.NAME)
 
 
 def test_a_recorded_start_of_odd_modules(python: Python, tree: Tree, tmp_path: Path) -> None:
-    """At the end no lazy module is run, and what is no module at all does no harm."""
+    """Recording executes no lazy module, and accepts objects in `sys.modules` that are not modules."""
     text = """
 import importlib.util, sys
 spec = importlib.util.find_spec("lazy")
@@ -290,7 +290,7 @@ sys.modules["odd"] = Odd()
 
 
 def test_a_recorded_start(python: Python, tree: Tree, tmp_path: Path) -> None:
-    """`run --record` writes the sources in the order in which they are used, and an archive has them first."""
+    """`run --record` writes the sources in the order of their use, and an archive contains them first."""
     text = "import outer\nimport pk.one\n"
     sources = {
         **MODULES,
@@ -311,7 +311,7 @@ def test_a_recorded_start(python: Python, tree: Tree, tmp_path: Path) -> None:
 
 
 def test_explain_and_rules(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
-    """`explain` names the member; a rule that excludes a source excludes it from the archive, too."""
+    """`explain` names the archive member; a rule that excludes a source excludes it from the archive, too."""
     root, out = tree(MODULES), tmp_path / "app.pyca"
     python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", "unchecked-hash", out)
     options = {"PYCACHEHOOK_ARCHIVES": str(out), "PYCACHEHOOK_CACHE_DIR": str(cache), "PYTHONPATH": str(root)}
@@ -342,7 +342,7 @@ def test_explain_and_rules(python: Python, tree: Tree, cache: Path, tmp_path: Pa
     ],
 )
 def test_bad_input(python: Python, tree: Tree, arguments: tuple[str, ...], expected: str) -> None:
-    """One sentence says what is wrong, and nothing is left behind."""
+    """Wrong input is reported in one sentence, and no file is left behind."""
     root = tree(MODULES)
     process = python("-m", "pycachehook", *arguments, check=False, cwd=root)
     assert (process.returncode, process.stderr.count("\n"), process.stdout) == (1, 1, "")
@@ -353,7 +353,7 @@ def test_bad_input(python: Python, tree: Tree, arguments: tuple[str, ...], expec
 def test_unprivileged_and_read_only(
     python: Python, tree: Tree, tmp_path: Path, private_mounts: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    """The archive of root's image serves another user, in a tree mounted read-only."""
+    """An archive built by root serves another user in a tree mounted read-only."""
     root, out = tree(MODULES), tmp_path / "app.pyca"
     python("-m", "pycachehook", "archive", "build", "--path", root, "--invalidation-mode", "unchecked-hash", out)
     tmp_path.chmod(0o755)
@@ -372,7 +372,7 @@ print(pk.one.NAME, hook.stats.hits_by_place["archive"], hook.stats.compiled)
 
 
 def test_builds_are_the_same_whatever_the_hash_seed(python: Python, tree: Tree, tmp_path: Path) -> None:
-    """Bytes do not depend on the order of sets, or on the number of processes."""
+    """The bytes of an archive do not depend on the order of sets or on the number of processes."""
     many = {
         f"m{number}.py": f"names = {{'a', 'b', 'c', 'd{number}'}}\nprint('a' in {{'x', 'y', 'z'}})\n"
         for number in range(30)
@@ -386,7 +386,7 @@ def test_builds_are_the_same_whatever_the_hash_seed(python: Python, tree: Tree, 
 
 
 def test_a_spec_found_before_an_edit(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
-    """An archive that checks sources compares what is there when the body runs, however long ago the module was found."""
+    """An archive that checks sources compares the source when the module is executed, not when it was found."""
     text = """
 import importlib.util, pathlib, sys
 here = pathlib.Path(__file__).parent

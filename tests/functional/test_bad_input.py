@@ -1,4 +1,4 @@
-"""Wrong input: one sentence that names what is wrong, the right exit code, and never a traceback."""
+"""Wrong input: one sentence that names the problem, the right exit code, and never a traceback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from conftest import Python
 
-# Option, wrong value as text, the same as TOML, and a word of what is allowed.
+# Option, wrong value as text, the same in TOML, and a part of the description of allowed values.
 WRONG = [
     ("cache_dir", " ", '" "', "directory"),
     ("cache_dir", None, "5", "directory"),
@@ -52,7 +52,7 @@ RUN = ("-m", "pycachehook", "run", "-c", "print('ran')")
 
 
 def complaint(process: subprocess.CompletedProcess[str], code: int) -> str:
-    """Return the one sentence on standard error of a command that did nothing else."""
+    """Return the only sentence on standard error of a command that did nothing else."""
     assert process.returncode == code, process.stderr
     assert process.stdout == ""
     assert process.stderr.startswith("pycachehook: error: ")
@@ -63,7 +63,7 @@ def complaint(process: subprocess.CompletedProcess[str], code: int) -> str:
 
 @pytest.fixture(autouse=True)
 def nothing_enabled() -> Iterator[None]:
-    """Check that no wrong `enable` has written into the environment of the tests themselves."""
+    """Check that no wrong `enable` has changed the environment of the tests."""
     yield
     names = ("_pycachehook_startup.py", "pycachehook.pth", "pycachehook.start")
     written = [path for path in map(Path(sysconfig.get_path("purelib")).joinpath, names) if path.exists()]
@@ -111,7 +111,7 @@ def test_flag(*, command: tuple[str, ...], name: str, value: str, allowed: str, 
     "flag", ["--no-such-option", "--read-only=yes", "--cache-di=x", "--invalidation-mode", "--config"]
 )
 def test_flag_that_argparse_refuses(flag: str, python: Python) -> None:
-    """An unknown, shortened or incomplete flag is a usage error of one line, which says where the usage is shown."""
+    """An unknown, abbreviated or incomplete flag is a usage error of one line that refers to the help."""
     process = python("-m", "pycachehook", "enable", flag, check=False)
     assert process.returncode == 2
     (line,) = process.stderr.splitlines()
@@ -150,7 +150,7 @@ def test_keyword(name: str, value: str, allowed: str, python: Python, cache: Pat
 
 
 def test_unknown_names(python: Python, settings: Callable[[str], Path]) -> None:
-    """An unknown option names itself and those there are, as a keyword, and as a key of a file."""
+    """An unknown option is an error that lists the options, for a keyword and for a key of a file."""
     program = "import pycachehook\ntry: pycachehook.install(colour=1)\nexcept ValueError as error: print(error)"
     by_keyword = python("-c", program).stdout
     path = settings("[tool.pycachehook]\ncolour = 1\n")
@@ -177,7 +177,7 @@ def test_unknown_names(python: Python, settings: Callable[[str], Path]) -> None:
 def test_malformed_file(
     *, by: str, command: str, text: str, word: str, python: Python, settings: Callable[[str], Path]
 ) -> None:
-    """A file that is no TOML, or has no table for us, is one sentence with its name, and exit code 2."""
+    """A file that is not TOML, or has no table for pycachehook, is one sentence with its name, and exit code 2."""
     path = settings(text)
     program = ("-c", "print('ran')") if command == "run" else ()
     if by == "flag":
@@ -190,7 +190,7 @@ def test_malformed_file(
 
 
 def test_file_that_is_not_text(python: Python, tmp_path: Path) -> None:
-    """A file of arbitrary bytes is said not to be TOML."""
+    """A file of arbitrary bytes is reported as not valid TOML."""
     path = tmp_path / "binary.toml"
     path.write_bytes(b"\xff\xfe\x00")
     assert "not valid TOML" in complaint(python(*RUN[:3], "--config", path, *RUN[3:], check=False), 2)
@@ -214,7 +214,7 @@ def test_unreadable_file(kind: str, python: Python, tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_file_that_this_user_may_not_read(python: Python, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """A file for others' eyes is one sentence that says so, and exit code 2."""
+    """A file that this user may not read is one sentence that says so, and exit code 2."""
     environment, private_mounts = (request.getfixturevalue(name) for name in ("environment", "private_mounts"))
     folder = tmp_path / "theirs"
     folder.mkdir()
@@ -233,7 +233,7 @@ def test_file_that_this_user_may_not_read(python: Python, tmp_path: Path, reques
 def test_cache_dir_that_is_a_file(
     *, by: str, command: str, kind: str, python: Python, tmp_path: Path, settings: Callable[[str], Path]
 ) -> None:
-    """A `cache_dir` that is a file is refused with its name and where it came from, and exit code 2."""
+    """A `cache_dir` that is a file is refused with its name and origin, and exit code 2."""
     path = tmp_path / "occupied"
     path.write_text("precious", encoding="utf-8")
     if kind != "file":
@@ -300,7 +300,7 @@ def test_nothing_to_run(
     cache: Path,
     tree: Callable[[Mapping[str, str]], Path],
 ) -> None:
-    """A program that does not exist is one sentence that names it; usage errors exit with 2, failures with 1."""
+    """A missing program is one sentence that names it; usage errors exit with 2, failures with 1."""
     root = tree({"empty/module.py": "", "text.txt": "", "package/__init__.py": ""})
     process = python("-m", "pycachehook", "run", "--cache-dir", cache, *program, check=False, cwd=root)
     assert word in complaint(process, code)
@@ -329,7 +329,7 @@ def test_environment_that_cannot_be_written(command: str, request: pytest.Fixtur
 
 @pytest.mark.parametrize("arguments", [(), ("no-such-command",), ("status", "extra")], ids=" ".join)
 def test_no_command(arguments: tuple[str, ...], python: Python) -> None:
-    """Without a command, with an unknown one, or with one word too many there is one line, and exit code 2."""
+    """No command, an unknown one, or a superfluous word is one line, and exit code 2."""
     process = python("-m", "pycachehook", *arguments, check=False)
     assert process.returncode == 2
     (line,) = process.stderr.splitlines()
@@ -338,7 +338,7 @@ def test_no_command(arguments: tuple[str, ...], python: Python) -> None:
 
 
 def test_reader_that_goes_away(python: Python) -> None:
-    """Output into a pipe that nobody reads any more ends without a traceback, and with exit code 1."""
+    """Output into a pipe without a reader ends without a traceback, and with exit code 1."""
     program = (
         "import os, sys; read, write = os.pipe(); os.close(read); os.dup2(write, 1)\n"
         "os.execv(sys.executable, [sys.executable, '-m', 'pycachehook', 'status'])\n"

@@ -1,4 +1,4 @@
-"""A developer's checkout stays as git knows it: no bytecode in it, whichever tool runs."""
+"""A developer's checkout stays unchanged for git: no tool writes bytecode into it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def pytest_environment(make_environment: Callable[..., Python]) -> Python:
 
 @pytest.fixture(params=[True, False], ids=["hook", "stock"])
 def hooked(request: pytest.FixtureRequest, pytest_environment: Python, cache: Path) -> Iterator[bool]:
-    """Return whether the hook is enabled in the environment, which it is for one of the two runs."""
+    """Return whether the hook is enabled in the environment, which differs between the two runs."""
     if request.param:
         pytest_environment("-m", "pycachehook", "enable", "--cache-dir", cache)
     yield request.param

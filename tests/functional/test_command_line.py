@@ -1,4 +1,4 @@
-"""The command line as people meet it: terminals, Ctrl-C, streams that are closed or full, a removed directory, typos."""
+"""The command line in practice: terminals, Ctrl-C, closed and full streams, a removed directory, typos."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ REPORTS = [
 
 
 class Shell:
-    """Runs `pycachehook` by a shell command, in which `$P` stands for it."""
+    """Runs shell commands in which `$P` stands for `pycachehook`."""
 
     def __init__(self, python: Python, folder: Path, cache: Path) -> None:
         self.command = str(Path(python.executable).parent / "pycachehook")
@@ -69,13 +69,13 @@ def shell(python: Python, tmp_path: Path, cache: Path) -> Shell:
 
 
 class Terminal:
-    """A command on a terminal of its own, of `columns` columns."""
+    """A command on a separate terminal with `columns` columns."""
 
     def __init__(self, shell: Shell, *arguments: str | Path, columns: int = 80, **environment: str) -> None:
         self._controlling, terminal = pty.openpty()
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", "--wait", shell.command, *map(str, arguments)],  # Ctrl-C is to reach it
+            ["setsid", "--ctty", "--wait", shell.command, *map(str, arguments)],  # so that Ctrl-C reaches it
             cwd=shell.folder,
             env={**shell.environment, "TERM": "dumb", **environment},
             stdin=terminal,
@@ -85,11 +85,11 @@ class Terminal:
         os.close(terminal)
 
     def type(self, data: bytes) -> None:
-        """Type that."""
+        """Send this text."""
         os.write(self._controlling, data)
 
     def read_until(self, text: bytes) -> bytes:
-        """Return what is shown up to `text`."""
+        """Return the output up to `text`."""
         shown = b""
         while text not in shown:
             data = self._read()
@@ -98,7 +98,7 @@ class Terminal:
         return shown
 
     def end(self) -> tuple[int, str]:
-        """Return the exit code, and what else has been shown."""
+        """Return the exit code and the remaining output."""
         shown = b""
         while data := self._read():
             shown += data
@@ -124,7 +124,7 @@ def test_standard_output_is_full(command: str, shell: Shell) -> None:
 
 @pytest.mark.parametrize("command", REPORTS)
 def test_standard_output_is_closed(command: str, shell: Shell) -> None:
-    """Without standard output, or error, a command does what it does, and says nothing of it."""
+    """Without standard output or error, a command does its work and does not complain."""
     expected = shell(f"$P {command}").returncode
     for closed in (">&-", ">&- 2>&-", "2>&-", "<&-"):
         process = shell(f"$P {command} {closed}")
@@ -133,7 +133,7 @@ def test_standard_output_is_closed(command: str, shell: Shell) -> None:
 
 @pytest.mark.parametrize("command", REPORTS)
 def test_nobody_reads_on(command: str, shell: Shell) -> None:
-    """A reader that has had enough ends a command without a word."""
+    """A closed reader ends a command without a message."""
     process = shell(f"$P {command} | true; echo ${{PIPESTATUS[0]}}")
     assert process.stderr == ""
     process = shell(f"set -o pipefail; $P {command} | head -n 1")
@@ -150,7 +150,7 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("how", ["command", "module"])
 def test_removed_current_directory(command: str, how: str, shell: Shell, python: Python) -> None:
-    """In a directory that has been removed, commands work or say in one line why not."""
+    """In a removed directory, commands work or say in one line why not."""
     program = "$P" if how == "command" else f"{python.executable} -m pycachehook"
     process = shell(f"mkdir gone && cd gone && rmdir ../gone && {program} {command}")
     assert "Traceback" not in process.stderr + process.stdout
@@ -177,7 +177,7 @@ def test_removed_current_directory(command: str, how: str, shell: Shell, python:
     ],
 )  # fmt: skip
 def test_typos(command: str, expected: str, shell: Shell) -> None:
-    """Wrong usage is exit code 2 and one line, with what may have been meant and where the usage is shown."""
+    """Wrong usage is exit code 2 and one line, with a suggestion and a reference to the help."""
     process = shell(f"$P {command}")
     assert (process.returncode, process.stdout, process.stderr) == (2, "", f"pycachehook: error: {expected}\n")
 
@@ -190,7 +190,7 @@ def test_help(shell: Shell) -> None:
 
 
 def described(found: Parser) -> Iterator[tuple[str, str | None]]:
-    """Yield each flag and argument of a command, and of those below it, with its description."""
+    """Yield each flag and argument of a command and its sub-commands, with its description."""
     for action in found._actions:
         name = " ".join((found.prog, *(action.option_strings[:1] or [action.dest])))
         if action.nargs != argparse.PARSER:
@@ -200,7 +200,7 @@ def described(found: Parser) -> Iterator[tuple[str, str | None]]:
 
 
 def test_every_flag_is_described(shell: Shell) -> None:
-    """There is a word about every flag and argument of every command, and values are listed where there is a choice."""
+    """Every flag and argument of every command has a description, and choices are listed."""
     assert [name for name, text in described(parser()) if not text] == []
     text = shell("$P help run", COLUMNS="300").stdout
     assert "mirror|shared" in text
@@ -213,7 +213,7 @@ def test_every_flag_is_described(shell: Shell) -> None:
 def test_narrow_terminal(  # noqa: PLR0917
     command: str, rich: bool, columns: int, shell: Shell, tmp_path: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """No word is broken on a narrow terminal, with rich and without it."""
+    """No word is broken on a narrow terminal, with or without rich."""
     shell(f"$P precompile --in-tree ignore {tree({'one.py': ''})}")
     (tmp_path / "site").mkdir()
     if not rich:
@@ -227,7 +227,7 @@ def test_narrow_terminal(  # noqa: PLR0917
 
 
 def test_clear(shell: Shell, cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
-    """`clear` removes every entry of a cache after a question, or with --yes; and nothing from other directories."""
+    """`clear` removes every entry of a cache after a question, or with --yes, and nothing from other directories."""
     root = tree({"one.py": "", "two.py": ""})
     (root / "two.py").write_text("", encoding="utf-8")
     shell(f"$P precompile {root}")
@@ -270,7 +270,7 @@ def test_ctrl_c(shell: Shell, tree: Callable[[Mapping[str, str]], Path], cache: 
 
 
 def test_ctrl_c_at_a_question(shell: Shell, tree: Callable[[Mapping[str, str]], Path], cache: Path) -> None:
-    """Nothing is removed by a question that is interrupted."""
+    """Nothing is removed if the question is interrupted."""
     shell(f"$P precompile {tree({'one.py': ''})}")
     terminal = Terminal(shell, "clear")
     terminal.read_until(b"[y/N] ")
@@ -282,7 +282,7 @@ def test_ctrl_c_at_a_question(shell: Shell, tree: Callable[[Mapping[str, str]], 
 
 @pytest.mark.parametrize("module", ["argparse", "tomllib", "pycachehook.commands.status", "pycachehook.cli.reports"])
 def test_interrupted_while_loading(module: str, shell: Shell, tmp_path: Path) -> None:
-    """A signal while the command itself is still being loaded is one line and exit code 130, too."""
+    """A signal while the command is being loaded is one line and exit code 130, too."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(
         f"""
@@ -304,7 +304,7 @@ sys.meta_path.insert(0, Finder)
 
 
 def test_a_program_is_interrupted_as_under_python(python: Python, tmp_path: Path, cache: Path) -> None:
-    """Under `run` a signal is the program's: its traceback and the process's death by the signal are those of python."""
+    """Under `run` a signal reaches the program: its traceback and its end by the signal are those under python."""
     script = tmp_path / "waits.py"
     script.write_text("import signal\nprint('ready', flush=True)\nsignal.pause()\n", encoding="utf-8")
     ends = []
@@ -315,13 +315,13 @@ def test_a_program_is_interrupted_as_under_python(python: Python, tmp_path: Path
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=60)
             place = re.compile(r"(?<=, )line [23], in <module>\n.*\n.*\^\n|(?<=, )line [23], in <module>\n.*\n")
-            ends.append((process.returncode, place.sub("", errors)))  # it may not have begun to wait yet
+            ends.append((process.returncode, place.sub("", errors)))  # it may not be waiting yet
     assert ends[0] == ends[1]
     assert ends[0][0] == -signal.SIGINT
 
 
 def test_status_begins_with_what_matters(shell: Shell, tmp_path: Path) -> None:
-    """First comes whether the hook is active, then hits and size; defaults are shown with --verbose only."""
+    """`status` first shows whether the hook is active, then hits and size, and defaults only with --verbose."""
     stats = str(tmp_path / "stats")
     for _ in range(2):
         shell("$P run --in-tree ignore -c 'import json'", PYCACHEHOOK_STATS=stats)
@@ -335,7 +335,7 @@ def test_status_begins_with_what_matters(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_status_says_what_would_happen(shell: Shell) -> None:
-    """Where Python is to write no bytecode, a start would only read, and `status` says so."""
+    """If Python is to write no bytecode, a start would only read, which `status` reports."""
     shell("$P precompile --module json")
     assert "status             disabled; writable, once it is active\n" in shell("$P status").stdout
     process = shell("$P status", PYTHONDONTWRITEBYTECODE="1")
@@ -346,11 +346,11 @@ def test_status_says_what_would_happen(shell: Shell) -> None:
 
 
 def test_status_tells_what_was_recorded(environment: Python, purelib: Callable[[Python], Path], tmp_path: Path) -> None:
-    """The options that `enable` recorded are told by a process in which they have not been installed, too."""
+    """A process without the hook shows the options that `enable` recorded, too."""
     site = purelib(environment)
     environment("-m", "pycachehook", "enable", "--cache-dir", tmp_path / "recorded", "--layout", "shared")
     try:
-        for name in ("pycachehook.pth", "pycachehook.start"):  # by which the start-up module is called
+        for name in ("pycachehook.pth", "pycachehook.start"):  # the file that calls the start-up module
             (site / name).unlink(missing_ok=True)
         state = json.loads(environment("-m", "pycachehook", "status", "--json").stdout)
         assert (state["active"], state["enabled"]) == (False, f"{site}/_pycachehook_startup.py")
@@ -363,7 +363,7 @@ def test_status_tells_what_was_recorded(environment: Python, purelib: Callable[[
 
 
 def test_without_rich_and_shtab(shell: Shell, tmp_path: Path) -> None:
-    """Nothing but completion needs the extra `cli`."""
+    """Only completion needs the extra `cli`."""
     (tmp_path / "site").mkdir()
     for name in ("rich", "shtab"):
         (tmp_path / "site" / f"{name}.py").write_text("raise ImportError", encoding="utf-8")

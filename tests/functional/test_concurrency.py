@@ -1,4 +1,4 @@
-"""Many at once: processes, threads, forks and interpreters compile a file once, and nobody waits for a stuck one."""
+"""Concurrency: processes, threads, forks and interpreters compile a file once, and none waits for a stuck process."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 PROCESSES = 8
 PACK = ["pack", *(f"pack.module_{number:02}" for number in range(60))]
-TIMEOUT = 120.0  # seconds after which something hangs
-LONG = 100.0  # seconds; whoever waits for a lock as long as that fails by what it says
-SOON = 30.0  # seconds that are plenty, on whatever machine, for what is done at once
+TIMEOUT = 120.0  # seconds after which a process counts as hanging
+LONG = 100.0  # seconds; a process that waits this long for a lock fails the test
+SOON = 30.0  # seconds; enough on any machine for work without waiting
 
 BODY = "".join(f"def function_{number}(a, b={number}):\n    return [a + b for _ in range(b)]\n" for number in range(40))
 SOURCES = {
@@ -39,7 +39,7 @@ SOURCES = {
     **{f"{name.replace('.', '/')}.py": f"{BODY}VALUE = {name!r}\n" for name in PACK[1:]},
 }
 
-# What the first write needs is loaded before, and not counted.
+# The modules that the first write needs are loaded before, and not counted.
 PRELUDE = """
 import atexit, ctypes, faulthandler, fcntl, importlib.util, json, os, random, signal, sys, threading, time
 from filelock import lock_descriptor, unlock_descriptor
@@ -140,7 +140,7 @@ Report = dict[str, Any]
 
 
 class Team:
-    """Starts processes with one cache; each tells what it did in lines of JSON."""
+    """Starts processes with one cache, which report in lines of JSON."""
 
     def __init__(self, python: Python, cache: Path, root: Path, folder: Path) -> None:
         self.cache = cache
@@ -160,7 +160,7 @@ class Team:
         return process
 
     def hear(self, process: subprocess.Popen[str]) -> Report:
-        """Return the next thing that a running process tells."""
+        """Return the next report of a running process."""
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, self.finish(process)
@@ -168,7 +168,7 @@ class Team:
         return report
 
     def finish(self, process: subprocess.Popen[str]) -> list[Report]:
-        """Wait for the end, which is silent and in time; return what the process told since the last time."""
+        """Wait for the end, which must be silent and in time; return the reports since the last call."""
         assert process.stdout is not None
         assert process.stderr is not None
         output, errors = process.stdout.read(), process.stderr.read()
@@ -176,19 +176,19 @@ class Team:
         return [json.loads(line) for line in output.splitlines()]
 
     def run(self, *body: str, **options: Any) -> Report:
-        """Run a process that tells one thing, and return that."""
+        """Run a process that reports once, and return the report."""
         (report,) = self.finish(self.start(*body, **options))
         return report
 
     @contextmanager
     def closed_gate(self) -> Iterator[None]:
-        """Keep all that wait at the gate there."""
+        """Make all processes wait at the gate."""
         with self._gate.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def at_once(self, count: int, *body: str, prelude: str = PRELUDE, **options: object) -> list[Report]:
-        """Run processes that all wait at the gate before they go on together; return what each tells then."""
+        """Run processes that all wait at the gate before they continue together; return their reports."""
         with self.closed_gate():
             processes = [self.start(*body, prelude=prelude, **options) for _ in range(count)]
             for process in processes:
@@ -196,7 +196,7 @@ class Team:
         return [report for process in processes for report in self.finish(process)]
 
     def lines(self) -> list[str]:
-        """Return the lines of the log, without the process."""
+        """Return the lines of the log, without process ids."""
         return [line.partition(": ")[2] for line in self.log.read_text(encoding="utf-8").splitlines()]
 
     def compiled(self) -> Counter[str]:
@@ -212,7 +212,7 @@ class Team:
         return [path for path in self.cache.rglob("*") if path.name.startswith(".pycachehook-")]
 
     def stop(self) -> None:
-        """End all that still run."""
+        """Kill all running processes."""
         for process in self._started:
             process.kill()
             process.wait(TIMEOUT)
@@ -222,7 +222,7 @@ class Team:
 
 
 def _have_locks_of_their_own(root: Path) -> bool:
-    """Return whether two modules do not happen to share one of the few lock files that a cache has."""
+    """Return whether two modules have different lock files, of which a cache has only a few."""
     cache = CacheDir("/", read_only=True)
     entries = [f"/{root}/{name}.{sys.implementation.cache_tag}.pyc" for name in ("slow", "other")]
     return len({pycachehook.on_miss.single_flight._lock_path(cache, entry) for entry in entries}) == len(entries)
@@ -230,7 +230,7 @@ def _have_locks_of_their_own(root: Path) -> bool:
 
 @pytest.fixture
 def team(python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path], tmp_path: Path) -> Iterator[Team]:
-    """Return what starts processes with one cache; its `slow` and `other` have locks of their own."""
+    """Return an object that starts processes with one cache; its modules `slow` and `other` have different locks."""
     names = (f"folder_{number}" for number in range(1000))
     folder = next(name for name in names if _have_locks_of_their_own(tmp_path / "tree" / name))
     root = tree({f"{folder}/{name}": text for name, text in SOURCES.items()}) / folder
@@ -240,13 +240,13 @@ def team(python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path],
 
 
 def kill(pid: int) -> None:
-    """End a process that may be gone already."""
+    """Kill a process that may have ended already."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
 def test_cold_processes(team: Team) -> None:
-    """However many processes import a package at once, each of its modules is compiled once, without a fault."""
+    """However many processes import a package at the same time, each module is compiled once, without a fault."""
     reports = team.at_once(PROCESSES, f"wait_at_the_gate(); tell(**get(*{PACK}))", lock_timeout=LONG)
     assert [report["values"] for report in reports] == [PACK] * PROCESSES
     assert team.compiled() == dict.fromkeys(PACK, 1)
@@ -265,7 +265,7 @@ UNPREPARED = PRELUDE.replace("from filelock import lock_descriptor, unlock_descr
 
 @pytest.mark.parametrize("count", [1, PROCESSES])
 def test_uncached_filelock(count: int, team: Team) -> None:
-    """Where nothing has bytecode, filelock is not looked up, and every file is compiled once."""
+    """Without any bytecode, filelock is not searched for, and every file is compiled once."""
     body = f"wait_at_the_gate(); tell(**get(*{PACK}), loaded='filelock' in sys.modules)"
     settings: dict[str, Any] = {"prelude": UNPREPARED, "in_tree": "ignore", "lock_timeout": LONG}
     reports = team.at_once(count, body, **settings)
@@ -278,7 +278,7 @@ def test_uncached_filelock(count: int, team: Team) -> None:
 
 
 def test_followers_wait_for_the_entry(team: Team) -> None:
-    """A process that needs what another one is compiling waits for its entry, and does not load filelock."""
+    """A process that needs a module which another one is compiling waits for its entry, without loading filelock."""
     leader = stopped(team)
     follower = team.start(
         "on_waiting(lambda: tell(waiting=True)); tell(**get('slow'), loaded='filelock' in sys.modules)",
@@ -296,7 +296,7 @@ def test_followers_wait_for_the_entry(team: Team) -> None:
 
 
 def test_following_costs_no_patience(team: Team, tmp_path: Path) -> None:
-    """However long a process has followed another one, it still waits for the next compilation that takes long."""
+    """Waiting for a process that makes progress does not reduce the time for later waits."""
     timeout = 3.5
     modules = ("pack", "other", *PACK[1:5])
     for name in ("compiling", "waiting"):
@@ -307,7 +307,7 @@ def test_following_costs_no_patience(team: Team, tmp_path: Path) -> None:
         "def compile_for(seconds): os.write(compiling, b'.'); os.read(waiting, 1); time.sleep(seconds)",
         "on_compiling('pack/__init__', lambda: compile_for(0.8))",
         f"for name in {modules[1:]}: on_compiling(name.replace('.', '/'), lambda: compile_for(0.8))",
-        "on_compiling('slow', lambda: compile_for(2.5))",  # others count as at work for a shorter time than that
+        "on_compiling('slow', lambda: compile_for(2.5))",  # another process counts as active for a shorter time
         f"tell(**get(*{modules}, 'slow'))",
     )
     follower = team.start(
@@ -330,7 +330,7 @@ STOPPED = "on_compiling('slow', lambda: (tell(compiling=True), os.kill(os.getpid
 
 
 def stopped(team: Team) -> subprocess.Popen[str]:
-    """Return a process that stands still in the middle of a compilation."""
+    """Return a process that is stopped in the middle of a compilation."""
     process = team.start(STOPPED, "tell(**get('slow'))")
     assert team.hear(process) == {"compiling": True}
     _, status = os.waitpid(process.pid, os.WUNTRACED)
@@ -339,7 +339,7 @@ def stopped(team: Team) -> subprocess.Popen[str]:
 
 
 def test_stopped_holder(team: Team) -> None:
-    """A process that is stopped while it compiles makes the others wait `lock_timeout`, idly; it can go on later."""
+    """Other processes wait `lock_timeout`, without CPU use, for a process stopped while it compiles."""
     holder = stopped(team)
     others = team.at_once(3, "wait_at_the_gate(); tell(**get('slow')); tell(**get('other'))", lock_timeout=2)
     slow, other = others[::2], others[1::2]
@@ -359,7 +359,7 @@ def test_stopped_holder(team: Team) -> None:
 
 
 def test_several_stuck_locks(team: Team) -> None:
-    """However many locks are stuck, a process waits for them `lock_timeout` in all, and takes those that are free."""
+    """However many locks are stuck, a process waits for them `lock_timeout` in total, and takes free ones."""
     holder = team.start("get('other'); files = hold_all(); tell(held=len(files)); signal.pause()")
     assert team.hear(holder)["held"] > 1
     stuck = team.start(f"tell(**get(*{PACK}))", "wait_for_locks(); tell(**get('slow'))", lock_timeout=2)
@@ -374,7 +374,7 @@ def test_several_stuck_locks(team: Team) -> None:
 
 @pytest.mark.parametrize("waiting", [False, True])
 def test_killed_holder(waiting: bool, team: Team) -> None:
-    """The lock of a process that is killed while it compiles is free at once, also for one that waits already."""
+    """The lock of a process that is killed while it compiles is released at once, also for waiting processes."""
     holder = stopped(team)
     if waiting:
         other = team.start("on_waiting(lambda: tell(waiting=True)); tell(**get('slow'))", lock_timeout=LONG)
@@ -398,7 +398,7 @@ FORKS = {
 
 @pytest.mark.parametrize("fork", FORKS.values(), ids=FORKS)
 def test_holder_that_forks(fork: str, team: Team) -> None:
-    """A child that is forked while its parent compiles, and lives on, keeps no lock that the parent has let go of."""
+    """A child that is forked while its parent compiles keeps no lock that the parent has released."""
     holder = team.start(
         "alive = os.pipe()",
         "def fork():",
@@ -418,7 +418,7 @@ def test_holder_that_forks(fork: str, team: Team) -> None:
         assert (report["values"], report["stored"], report["held"]) == (["slow"], 1, [])
         (team.root / "slow.py").write_text("VALUE = 'edited'\n", encoding="utf-8")
         other = team.run("tell(**get('slow'), held=held())", lock_timeout=LONG)
-        os.kill(child, 0)  # it is still there
+        os.kill(child, 0)  # it still exists
     finally:
         kill(child)
     assert (other["values"], other["misses"], other["stored"]) == (["edited"], {"stale-source": 1}, 1)
@@ -427,7 +427,7 @@ def test_holder_that_forks(fork: str, team: Team) -> None:
 
 
 def test_fork_leaves_the_parent_its_lock(team: Team) -> None:
-    """A child that is forked while another thread compiles imports what it likes, and does not let go of that lock."""
+    """A child that is forked while another thread compiles can import, and does not release that lock."""
     holder = team.start(
         "compiling, go_on = threading.Event(), threading.Event()",
         "on_compiling('slow', lambda: (compiling.set(), go_on.wait()))",
@@ -443,12 +443,12 @@ def test_fork_leaves_the_parent_its_lock(team: Team) -> None:
 
 
 def test_fork_in_the_middle_of_a_compilation(team: Team) -> None:
-    """Where both sides of a fork finish the compilation in which it happened, both get the module, whole."""
+    """If both sides of a fork finish the compilation in which it happened, both get the complete module."""
     holder = team.start(
         "on_compiling('slow', lambda: children.append(os.fork())); children = []",
         "slow = get('slow')",
         "if children[0]: os.waitpid(children[0], 0)",
-        "wait_for_locks()",  # the other side may still be at it
+        "wait_for_locks()",  # the other side may still be compiling
         "tell(slow=slow, other=get('other'), held=held())",
         "if not children[0]: os._exit(0)",
     )
@@ -461,7 +461,7 @@ def test_fork_in_the_middle_of_a_compilation(team: Team) -> None:
 
 
 def test_no_lock_while_a_body_runs(team: Team) -> None:
-    """A module whose body takes its time keeps nobody else from importing it, or anything."""
+    """A module whose body takes long does not delay other imports, even of the same module."""
     (team.root / "slow.py").write_text("if RUN: RUN()\nVALUE = 'slow'\n", encoding="utf-8")
     runs = "import builtins; builtins.RUN = {0}"
     holder = team.start(
@@ -474,7 +474,7 @@ def test_no_lock_while_a_body_runs(team: Team) -> None:
 
 
 def test_locks_let_go_are_forgotten(team: Team) -> None:
-    """However many files have been compiled, no lock of theirs is remembered: each compilation looks at all that are."""
+    """Released locks are not remembered, however many files have been compiled."""
     report = team.run(
         f"get(*{PACK}); from pycachehook.on_miss import single_flight; tell(held=held(), remembered=len(single_flight._held))"
     )
@@ -500,11 +500,11 @@ def search(name):
         return codecs.CodecInfo(found.encode, found.decode, name="{name}", incrementaldecoder=found.incrementaldecoder)
 codecs.register(search)
 """
-NESTED = [f"nested_{number:03}" for number in range(200)]  # more than there are locks
+NESTED = [f"nested_{number:03}" for number in range(200)]  # more than the number of locks
 
 
 def test_nested_imports(team: Team) -> None:
-    """Modules that are imported while another is compiled, as its codec is, wait for no lock, be it the same one."""
+    """Modules that are imported while another is compiled, such as its codec, wait for no lock, even the same one."""
     for name in NESTED:
         (team.root / f"{name}.py").write_text(f"VALUE = {name!r}\n", encoding="utf-8")
     imports = "".join(f"import {name}\n" for name in NESTED)
@@ -550,7 +550,7 @@ def test_nested_imports_in_opposite_order(team: Team) -> None:
 
 
 def sharing(team: Team) -> list[str]:
-    """Return the names of two modules that have one lock, as found out by looking."""
+    """Return the names of two modules that have the same lock."""
     names = [f"try_{number}" for number in range(120)]
     for name in names:
         (team.root / f"{name}.py").write_text(f"VALUE = {name!r}\n", encoding="utf-8")
@@ -568,7 +568,7 @@ def sharing(team: Team) -> list[str]:
 
 
 def test_lock_and_import_lock(team: Team) -> None:
-    """A thread that compiles, and for that imports what another thread does under the same lock, delays neither."""
+    """A thread that compiles, and imports a module that another thread imports under the same lock, delays neither."""
     outer, inner = sharing(team)
     (team.root / f"{outer}.py").write_text(f"# coding: outer_codec\nVALUE = {outer!r}\n", encoding="utf-8")
     act = f"thread.start(); there.wait(20); import {inner}"
@@ -585,7 +585,7 @@ def test_lock_and_import_lock(team: Team) -> None:
 
 
 def mesh(number: int, size: int) -> Iterator[tuple[str, str]]:
-    """Yield the names and texts of modules that all import each other, over some corners."""
+    """Yield the names and texts of modules that all import each other."""
     for each in range(size):
         others = sorted({(each + step) % size for step in (1, 3, 7)})
         imports = "".join(f"import mesh_{number}_{other}\n" for other in others)
@@ -594,7 +594,7 @@ def mesh(number: int, size: int) -> Iterator[tuple[str, str]]:
 
 
 def test_mesh_in_threads(team: Team) -> None:
-    """Sixteen threads that import modules which import each other end up with all of them, each compiled once."""
+    """Sixteen threads that import modules which import each other get all of them, each compiled once."""
     rounds, size, threads = 4, 24, 16
     for number in range(rounds):
         for name, text in mesh(number, size):
@@ -622,7 +622,7 @@ def test_mesh_in_threads(team: Team) -> None:
 
 
 def test_threads_in_opposite_order(team: Team) -> None:
-    """Two threads that import two modules, which import each other, from either end, both end up with both."""
+    """Two threads that import two modules which import each other, in opposite order, both get both."""
     rounds = 40
     for number in range(rounds):
         for here, there in ("left", "right"), ("right", "left"):
@@ -679,7 +679,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_multiprocessing(method: str, team: Team, python: Python) -> None:
-    """The children of multiprocessing, however they are started, compile each module once between them."""
+    """The children of multiprocessing, started by any method, compile each module once in total."""
     names = PACK[:30]
     script = team.root / "start.py"
     script.write_text(MULTIPROCESSING.format(cache=str(team.cache), long=LONG, names=names), encoding="utf-8")
@@ -751,7 +751,7 @@ def test_interpreters(how: str, team: Team) -> None:
     assert (team.faults(), team.temporary()) == ([], [])
 
 
-# Imports `target` in a forked child, and raises KeyboardInterrupt at the call of ours with the given number.
+# Imports `target` in a forked child, and raises KeyboardInterrupt at the pycachehook call with the given number.
 INTERRUPTED = """
 OURS = ("pycachehook", "filelock")
 path = importlib.util.cache_from_source(f"{ROOT}/target.py")
@@ -816,7 +816,7 @@ def in_a_child(number):
 
 
 def test_keyboard_interrupt_at_every_call(team: Team) -> None:
-    """Wherever KeyboardInterrupt comes, no lock stays taken, no temporary file stays, and the next import is right."""
+    """Wherever KeyboardInterrupt is raised, no lock and no temporary file is left, and the next import works."""
     (team.root / "target.py").write_text("VALUE = 'target'\n", encoding="utf-8")
     report = team.run(
         "get('other')",
@@ -848,7 +848,7 @@ sys.unraisablehook = unraisable
 
 
 def test_keyboard_interrupt_at_any_time(team: Team) -> None:
-    """As often as a signal interrupts imports, at random, nothing is stuck or left, and the next is right."""
+    """After any number of signals during imports nothing is stuck or left, and the next import works."""
     text = (
         f"VALUE = 'target'\nTEXT = {random.Random(1).randbytes(200_000).hex()!r}\n"  # an entry that takes time to write
     )
@@ -882,7 +882,7 @@ def test_keyboard_interrupt_at_any_time(team: Team) -> None:
 
 
 def test_interrupted_processes(team: Team) -> None:
-    """Processes that SIGINT ends in the middle of their imports leave a cache that serves the next one."""
+    """Processes that SIGINT ends in the middle of their imports leave a cache that works for the next one."""
     drawn = random.Random(5)
     interrupted = 0
     for _ in range(10):

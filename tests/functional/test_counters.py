@@ -1,4 +1,4 @@
-"""What processes write about their lookups: one JSON line each, and one log line for each lookup."""
+"""The output of processes about their lookups: one JSON line each, and one log line for each lookup."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_many_processes_at_once(python: Python, modules: Path, cache: Path, meas
 
 
 def test_exact_counts(python: Python, modules: Path, cache: Path, measure: Measure) -> None:
-    """A cold start counts a compilation and an entry for each module, a warm one a hit for each, and nothing else."""
+    """A cold start counts a compilation and an entry per module, a warm one a hit per module, and nothing else."""
     run = ("-c", program(cache), "ignored")
     cold = measure(python, *run, PYTHONPATH=str(modules))
     warm = measure(python, *run, PYTHONPATH=str(modules))
@@ -86,7 +86,7 @@ def test_exact_counts(python: Python, modules: Path, cache: Path, measure: Measu
 
 
 def test_forked_child_counts_its_own(python: Python, modules: Path, cache: Path, measure: Measure) -> None:
-    """A forked child starts from zero and writes a line of its own, and the parent's line is without the child's."""
+    """A forked child starts from zero and writes a separate line, and the parent's line does not include it."""
     python("-c", program(cache), PYTHONPATH=str(modules))
     fork = (
         "child = os.fork()\n"
@@ -118,7 +118,7 @@ def test_forked_child_counts_its_own(python: Python, modules: Path, cache: Path,
 def test_one_line_however_a_process_ends(
     *, ending: str, code: int, lines: int, python: Python, modules: Path, cache: Path, measure: Measure
 ) -> None:
-    """A process writes one line at its exit, however it comes, but not if it is ended or replaced without one."""
+    """A process writes one line at any kind of exit, unless it is killed or replaced."""
     settings = {"PYTHONPATH": str(modules), "PYCACHEHOOK_STATS": str(measure.file)}
     assert python.within(settings)("-c", program(cache) + ending, check=False).returncode == code
     assert (len(measure.lines()) if measure.file.exists() else 0) == lines
@@ -129,7 +129,7 @@ def test_one_line_however_a_process_ends(
 def test_log_has_one_line_for_each_lookup(
     *, target: str, start: str, python: Python, modules: Path, cache: Path, measure: Measure, tmp_path: Path
 ) -> None:
-    """The log has a line with process, module, outcome and path for each lookup, and no other."""
+    """The log has one line with process, module, outcome and path per lookup, and no other."""
     if start == "warm":
         python("-c", program(cache), PYTHONPATH=str(modules))
     log = tmp_path / "log.txt"
@@ -149,7 +149,7 @@ def test_log_has_one_line_for_each_lookup(
 
 
 def test_log_of_many_processes(python: Python, modules: Path, cache: Path, tmp_path: Path) -> None:
-    """Processes that write to one log at once leave whole lines."""
+    """Processes that write to one log at the same time leave whole lines."""
     python("-c", program(cache), PYTHONPATH=str(modules))
     log = tmp_path / "log.txt"
     settings = {"PYTHONPATH": str(modules), "PYCACHEHOOK_LOG": str(log)}
@@ -162,7 +162,7 @@ def test_log_of_many_processes(python: Python, modules: Path, cache: Path, tmp_p
 
 
 def test_relative_files_stay_where_they_began(python: Python, modules: Path, cache: Path, tmp_path: Path) -> None:
-    """A relative name means a file in the directory where the process started, also after it went elsewhere."""
+    """A relative name refers to the directory in which the process started, also after `chdir`."""
     (tmp_path / "began").mkdir()
     code = program(cache, "module_0") + f"os.chdir({str(tmp_path / 'home')!r})\nimport module_1\n"
     settings = {"PYTHONPATH": str(modules), "PYCACHEHOOK_STATS": "stats.jsonl", "PYCACHEHOOK_LOG": "log.txt"}
@@ -175,7 +175,7 @@ def test_relative_files_stay_where_they_began(python: Python, modules: Path, cac
 def test_odd_names_do_not_break_lines(
     folder: str, python: Python, cache: Path, measure: Measure, tmp_path: Path
 ) -> None:
-    """A source in a directory with a line break, an undecodable byte or an accent in its name has one line, too."""
+    """A source in a directory whose name contains a line break, an undecodable byte or an accent has one line."""
     (tmp_path / folder).mkdir()
     (tmp_path / folder / "odd.py").write_text("", encoding="utf-8")
     log = tmp_path / "log.txt"
@@ -188,7 +188,7 @@ def test_odd_names_do_not_break_lines(
 
 
 def test_what_storing_needs_is_not_counted(python: Python, modules: Path, cache: Path, measure: Measure) -> None:
-    """Without bytecode of its own (`pip install --no-compile`) the package counts the program's modules alone."""
+    """Without bytecode of the package itself (`pip install --no-compile`) only the program's modules are counted."""
     package = Path(pycachehook.__file__).parent
     shutil.copytree(package, modules / "pycachehook", ignore=shutil.ignore_patterns("__pycache__"))
     start = (
@@ -208,7 +208,7 @@ def test_what_storing_needs_is_not_counted(python: Python, modules: Path, cache:
 
 
 def test_nothing_is_stored_once_the_package_is_gone(python: Python, modules: Path, cache: Path) -> None:
-    """Where the package has been removed under a running process, modules are compiled and not stored."""
+    """After the package has been removed under a running process, modules are compiled and not stored."""
     package = Path(pycachehook.__file__).parent
     shutil.copytree(package, modules / "pycachehook")
     program = f"""
