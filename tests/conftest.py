@@ -20,6 +20,7 @@ import hypothesis
 import pytest
 
 import pycachehook
+import pycachehook.runtime  # before any test, whose end drops what it has loaded
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # generous, because the machine may be busy
 hypothesis.settings.load_profile("untimed")

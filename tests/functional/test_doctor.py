@@ -388,3 +388,21 @@ def test_something_in_the_way_of_our_own_files(name: str, patient: Patient, tmp_
         assert finding["what"].startswith(f"Nothing can be stored in {cache}: {way} is ")
         patient.mend(finding)
         assert patient.findings(PYCACHEHOOK_CACHE_DIR=str(cache)) == []
+
+
+def test_full_file_system(patient: Patient, private_mounts: PrivateMounts, tmp_path: Path) -> None:
+    """A file system without space, or without inodes, is a finding."""
+    small = tmp_path / "small"
+    small.mkdir()
+    for option, what in (("size=16k", "KiB"), ("nr_inodes=1", "no inode")):
+        program = (
+            "import subprocess, sys\n"
+            f"subprocess.run(['mount', '-t', 'tmpfs', '-o', 'mode=755,{option}', 'tmpfs', {str(small)!r}], check=True)\n"
+            "from pycachehook.cli.main import main\n"
+            f"sys.exit(main(['doctor', '--cache-dir', {str(small)!r}]))\n"
+        )
+        done = private_mounts(patient.python, "-c", program, check=False)
+        assert done.returncode == 1
+        first = done.stdout.splitlines()[0]
+        assert first.startswith(f"The file system of {small} has ")
+        assert first.endswith(f"{what} left.")

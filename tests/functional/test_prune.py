@@ -348,3 +348,27 @@ def test_beside_running_imports(
         output, errors = process.communicate()
         assert (process.returncode, errors, json.loads(output)["wrong"]) == (0, "", 0)
     assert pruned > 0
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root: mounts")
+def test_entries_of_several_layers(
+    filled: list[tuple[Path, Path]], cache: Path, tmp_path: Path, private_mounts: PrivateMounts, python: Python
+) -> None:
+    """An image's entries have another device number than a container's; `verify` and `prune` see both."""
+    upper = tmp_path / "upper"
+    upper.mkdir()
+    program = f"""if True:
+        import os, subprocess
+        from pycachehook.cli.main import main
+        mount = lambda *words: subprocess.run(["mount", "-t", *words], check=True)
+        mount("tmpfs", "tmpfs", {str(upper)!r})
+        for name in ("data", "work"):
+            os.mkdir({str(upper)!r} + "/" + name)
+        layers = "lowerdir={cache},upperdir={upper}/data,workdir={upper}/work"
+        mount("overlay", "-o", layers, "overlay", {str(cache)!r})
+        main(["verify", "--cache-dir", {str(cache)!r}])
+        main(["prune", "--max-files", "0", "--cache-dir", {str(cache)!r}])
+    """
+    said = private_mounts(python, "-c", program).stdout.splitlines()
+    assert said[0] == f"{cache}: {len(filled)} sound"
+    assert said[1].startswith(f"removed {len(filled)} files, ")

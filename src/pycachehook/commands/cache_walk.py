@@ -87,7 +87,9 @@ def walk(cache_dir: str) -> Iterator[CachedFile]:
     """
     with os.scandir(cache_dir):
         pass  # raises for the cache itself, but not for directories in it
-    device, mounted = os.stat(cache_dir).st_dev, _mount_points(cache_dir)
+    found = _mount_points(cache_dir)
+    # If the mount points are known, a device number is no evidence: overlayfs gives the files of its layers several.
+    known, mounted, device = found is not None, found or set(), os.stat(cache_dir).st_dev
     own = os.path.join(cache_dir, OWN_DIR)
     shared = os.path.join(own, SHARED_DIR)
     folders = [cache_dir]
@@ -118,7 +120,7 @@ def walk(cache_dir: str) -> Iterator[CachedFile]:
                 status = entry.stat(follow_symlinks=False)
             except OSError:
                 continue
-            if status.st_dev == device:
+            if known or status.st_dev == device:
                 yield _cached_file(entry.path, source_folder, status)
 
 
@@ -142,17 +144,21 @@ def _cached_file(path: str, source_folder: str | None, status: os.stat_result) -
     return CachedFile(path, kind, source, status.st_size, status.st_mtime, bytecode)
 
 
-def _mount_points(cache_dir: str) -> set[str]:
-    """Return the paths of mount points below `cache_dir`, as Linux reports them.
+def _mount_points(cache_dir: str) -> set[str] | None:
+    """Return the paths of mount points below `cache_dir`, as Linux reports them; None where it does not.
 
     A device number is not sufficient, because a bind mount of the same file system has the same one.
     """
     real, mount_points = os.path.realpath(cache_dir).rstrip(os.sep), set()
-    with suppress(OSError), open("/proc/self/mountinfo", "rb") as file:
-        for line in file:
-            point = os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), line.split()[4]))
-            if point.startswith(real + os.sep):
-                mount_points.add(os.path.join(cache_dir, point[len(real) + 1 :]))
+    try:
+        with open("/proc/self/mountinfo", "rb") as file:
+            lines = file.readlines()
+    except OSError:
+        return None
+    for line in lines:
+        point = os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), line.split()[4]))
+        if point.startswith(real + os.sep):
+            mount_points.add(os.path.join(cache_dir, point[len(real) + 1 :]))
     return mount_points
 
 

@@ -32,6 +32,8 @@ NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "lustre", "gpfs", "ceph
 _HARMLESS = (BuiltinImporter, FrozenImporter)
 _HARMLESS_TYPES = ("DistutilsMetaFinder", "FirstImport")
 
+LEAST_SPACE = 1 << 16  # bytes: too few for the entries of most programs
+
 VARIABLES = "PYCACHEHOOK_"  # prefix of pycachehook's variables
 OTHER_VARIABLES = ("disable", "stats", "log", "trace", "config")  # in addition to the options
 
@@ -83,6 +85,8 @@ def examine(config: object = None, given: Mapping[str, object] | None = None) ->
             examination.findings.append(Finding(archive["reason"], cost, remedy))
     if state["cache_dir"] is not None and os.path.isdir(state["cache_dir"]):
         examination.findings += _file_system(state["cache_dir"])
+        if state["start"]["status"] == WRITABLE:
+            examination.findings += _space(state["cache_dir"])
         if may_be_cache(state["cache_dir"]):
             _entries(state, examination)
     examination.findings += _in_tree(coverage)
@@ -233,6 +237,22 @@ def _file_system(cache_dir: str) -> Iterator[Finding]:
             "Every import accesses the network, and locks may not work.",
             "choose a local cache_dir",
         )
+
+
+def _space(cache_dir: str) -> Iterator[Finding]:
+    """Check whether the file system has space for entries. A quota cannot be seen."""
+    if not hasattr(os, "statvfs"):
+        return
+    status = os.statvfs(cache_dir)
+    left = status.f_bavail * status.f_frsize
+    if left >= LEAST_SPACE and (status.f_favail or not status.f_files):  # some file systems count no files
+        return
+    what = f"{left // 1024} KiB" if left < LEAST_SPACE else "no inode"
+    yield Finding(
+        f"The file system of {cache_dir} has {what} left.",
+        "Entries cannot be stored, and their modules are compiled at every start.",
+        "pycachehook prune --max-size SIZE, or another cache_dir",
+    )
 
 
 def _entries(state: dict[str, Any], examination: Examination) -> None:
