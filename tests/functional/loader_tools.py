@@ -1,8 +1,8 @@
-"""Tools that replace one step of the stock loader, and a program that imports with and without them.
+"""Tools that replace one step of the standard loader, and a program that imports with and without them.
 
 `python loader_tools.py TREE CACHE OPTIONS` imports the modules of TREE in forked children, one for each case, and
-prints what came of them as JSON. Each module's source says `value = 'plain'`. A tool makes `'tool'` of it, or has no
-effect on it, as on a stock interpreter that keeps no bytecode; that outcome is printed, too.
+prints the results as JSON. The source of each module says `value = 'plain'`. A tool changes this to `'tool'`, or has no
+effect, as on a standard interpreter that writes no bytecode; that result is printed, too.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Basics: Any = external._LoaderBasics  # type: ignore[attr-defined]
 
 
 def changed(data: Any) -> Any:
-    """Return the bytes of a source as the tool has them."""
+    """Return the bytes of a source as the tool changes them."""
     return data.replace(b"'plain'", b"'tool'") if isinstance(data, bytes) else data
 
 
 def compiled(self: Any, name: str) -> Any:
-    """Stand for a `get_code` of the tool's own."""
+    """Compile a source as a `get_code` written by the tool would."""
     with open(self.path, "rb") as file:
         return compile(changed(file.read()), self.path, "exec", dont_inherit=True)
 
@@ -58,7 +58,7 @@ def get_data(where: Any) -> Callable[[Patch], None]:
 
 
 def raising(where: Any, name: str, error: type[Exception]) -> Callable[[Patch], None]:
-    """Return a tool that has a step fail, so that no bytecode is used."""
+    """Return a tool that makes a step raise, so that no bytecode is used."""
 
     def fail(*_: object, **__: object) -> object:
         raise error("no bytecode")
@@ -67,7 +67,7 @@ def raising(where: Any, name: str, error: type[Exception]) -> Callable[[Patch], 
 
 
 def passing(where: Any, name: str) -> Callable[[Patch], None]:
-    """Return a tool that only looks on."""
+    """Return a tool that observes a step and changes nothing."""
 
     def tool(patch: Patch) -> None:
         before = getattr(where, name)
@@ -81,7 +81,7 @@ def passing(where: Any, name: str) -> Callable[[Patch], None]:
 
 
 def exec_module(where: Any) -> Callable[[Patch], None]:
-    """Return a tool that changes each module after its body."""
+    """Return a tool that changes the module after its body has run."""
 
     def tool(patch: Patch) -> None:
         before = where.exec_module
@@ -97,7 +97,10 @@ def exec_module(where: Any) -> Callable[[Patch], None]:
 
 
 def compile_with(where: Any, name: str, position: int) -> Callable[[Patch], None]:
-    """Return a tool that replaces the function that compiles, or what calls that; the source is at `position`."""
+    """Return a tool that replaces the function that compiles, or its caller.
+
+    The source is the argument at `position`.
+    """
 
     def tool(patch: Patch) -> None:
         before = getattr(where, name, builtins.compile)
@@ -112,7 +115,7 @@ def compile_with(where: Any, name: str, position: int) -> Callable[[Patch], None
 
 
 def get_filename(where: Any) -> Callable[[Patch], None]:
-    """Return a tool that has another file compiled."""
+    """Return a tool that makes the loader compile another file."""
 
     def other(self: Any, name: str | None = None) -> str:
         folder = os.path.dirname(self.path)
@@ -122,7 +125,7 @@ def get_filename(where: Any) -> Callable[[Patch], None]:
 
 
 def open_code(patch: Patch) -> None:
-    """Replace the module that files are opened by."""
+    """Replace the module whose function opens files."""
     real: Any = external._io  # type: ignore[attr-defined]
     patch(external, "_io", Opening(real))
 
@@ -149,7 +152,7 @@ class Opening:
 
 
 def code_in_place(patch: Patch) -> None:
-    """Replace the code object of `source_to_code`, which stays the same function."""
+    """Replace the code object of `source_to_code`; the function object stays the same."""
 
     def source_to_code(self: Any, data: Any, path: Any, *more: Any, _optimize: int = -1) -> Any:
         return compile(data.replace(b"'plain'", b"'tool'"), path, "exec", dont_inherit=True)
@@ -158,7 +161,7 @@ def code_in_place(patch: Patch) -> None:
 
 
 def of_each_loader(name: str, step: Callable[..., Any]) -> Callable[[Patch], None]:
-    """Return a tool whose finder, the first of all, gives each loader a step of its own."""
+    """Return a tool whose finder, the first one, gives every loader object its own version of a step."""
 
     class Finder:
         active = False
@@ -219,7 +222,7 @@ TOOLS: dict[str, Callable[[Patch], None]] = {
 
 @contextmanager
 def in_use(tool: Callable[[Patch], None]) -> Iterator[None]:
-    """Have the tool's replacement in place for a while."""
+    """Activate the replacement for the duration of a `with` block."""
     undo: list[Callable[[], None]] = []
 
     def patch(where: Any, name: str, value: Any) -> None:
@@ -244,7 +247,7 @@ def value(name: str) -> str:
 
 
 class Cases:
-    """What is done in each child; `hook` installs the hook, or does nothing."""
+    """The actions of each child; `hook` installs the hook, or does nothing."""
 
     def __init__(self, tool: Callable[[Patch], None], hook: Callable[[], Any]) -> None:
         self.tool, self.hook = tool, hook
@@ -255,19 +258,19 @@ class Cases:
         return [value("first"), value("second")]
 
     def tool_first(self) -> list[str]:
-        """Load this package when the tool is in place."""
+        """Load this package after the tool is active."""
         with in_use(self.tool):
             self.hook()
             return [value("first"), value("second")]
 
     def hook_first(self) -> list[str]:
-        """Replace the step when the hook is installed."""
+        """Replace the step after the hook is installed."""
         self.hook()
         with in_use(self.tool):
             return [value("first"), value("second")]
 
     def in_the_middle(self) -> list[str]:
-        """Replace the step after one import, and put it back before another."""
+        """Replace the step after one import, and restore it before another."""
         self.hook()
         found = [value("first")]
         with in_use(self.tool):
@@ -283,7 +286,7 @@ def in_a_child(case: Callable[[], list[str]]) -> Any:
         os.close(read)
         try:
             result: Any = case()
-        except BaseException as error:  # noqa: BLE001 -- it is the outcome
+        except BaseException as error:  # noqa: BLE001 -- the exception is the result
             result = repr(error)
         os.write(write, json.dumps(result).encode())
         os._exit(0)
@@ -295,7 +298,7 @@ def in_a_child(case: Callable[[], list[str]]) -> Any:
 
 
 def main() -> None:
-    """Run all cases, as described above."""
+    """Run all cases, as described in the module's docstring."""
     tree, cache, options, loaded = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4:]
     sys.path.insert(0, tree)
     sys.dont_write_bytecode = True

@@ -1,4 +1,4 @@
-"""`compile_ahead`: other processes compile what a cold start is going to import."""
+"""`compile_ahead`: worker processes compile the modules that a cold start will import."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from conftest import clean_environment
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="needs posix_spawn")
 
-SOON = 60.0  # seconds that are plenty, on whatever machine, for what is done at once
-FIRST = 25  # modules before the one that waits: more than have to be missed before a worker starts
+SOON = 60.0  # seconds; enough on any machine for an action that takes no time
+FIRST = 25  # modules before the one that waits: more misses than a worker's start requires
 
-# Appends the process's number to a file, so that a body that runs anywhere is seen.
+# Appends the process id to a file, so that the test sees every run of a body, in any process.
 BODY = "import os\nwith open(os.environ['RAN'], 'a') as ran:\n    print(os.getpid(), __name__, file=ran)\n"
 WAIT = """
 import os, time
@@ -53,7 +53,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def environment(tree: Path, **extra: str) -> dict[str, str]:
-    """Return the variables for a program there."""
+    """Return the environment variables for a program in the tree."""
     own = {"RAN": f"{tree.parent}/ran", "CACHE": f"{tree.parent}/cache", "PYTHONPATH": str(tree)}
     return clean_environment(**own, **extra)
 
@@ -72,7 +72,7 @@ def run(tree: Path, code: str, *options: str, **extra: str) -> subprocess.Comple
 
 
 def workers_of(pid: int) -> dict[int, list[str]]:
-    """Return the workers of a process: what their descriptors lead to, by their process numbers."""
+    """Return the process ids of a process's workers, taken from its descriptors."""
     found = {}
     for each in Path("/proc").iterdir():
         try:
@@ -85,16 +85,16 @@ def workers_of(pid: int) -> dict[int, list[str]]:
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:
-    """Return what the condition returns, once that is true."""
+    """Return the result of the condition as soon as it is true."""
     deadline = time.monotonic() + SOON
     while not (value := condition()):
         assert time.monotonic() < deadline
-        time.sleep(0.01)  # another process's doings: there is no event to wait for
+        time.sleep(0.01)  # another process does it, so there is no event to wait for
     return value
 
 
 def test_a_module_is_compiled_before_it_is_imported(tree: Path) -> None:
-    """The body of one module waits until there is an entry for the next; all is compiled once, and no body run twice."""
+    """A worker stores a module's entry before the program imports that module; no body runs twice."""
     stats = tree.parent / "stats"
     run(tree, "import program", PYCACHEHOOK_STATS=str(stats))
     wait_for(lambda: len(stats.read_text().splitlines()) == 2)
@@ -107,7 +107,7 @@ def test_a_module_is_compiled_before_it_is_imported(tree: Path) -> None:
 
 @contextmanager
 def running(tree: Path, code: str) -> Iterator[subprocess.Popen[str]]:
-    """Give a program that has imported everything, and then runs `code` and waits for a line of input."""
+    """Yield a program that has imported everything, then runs `code`, then waits for a line of input."""
     program = subprocess.Popen(
         [sys.executable, "-c", f"{PRELUDE}import program\n{code}\nprint('there', flush=True)\ninput()"],
         env=environment(tree),
@@ -124,7 +124,7 @@ def running(tree: Path, code: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 def test_a_worker_holds_nothing_of_the_program(tree: Path) -> None:
-    """It has a pipe from the program and no descriptor more of it: whoever reads the program's output sees its end."""
+    """A worker inherits only one pipe, so a reader of the program's output sees its end."""
     (tree / "waiting.py").write_text("import sys\n" + WAIT + "print(os.getpid(), flush=True)\ninput()\n")
     program = subprocess.Popen(
         [sys.executable, "-c", f"{PRELUDE}import os; os.dup2(1, 77); import program"],
@@ -145,14 +145,14 @@ def test_a_worker_holds_nothing_of_the_program(tree: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 def test_a_worker_ends_when_there_is_nothing_to_do(tree: Path) -> None:
-    """The program goes on, and has no child that it does not know."""
+    """The worker ends while the program continues, and the program has no unknown child."""
     with running(tree, "try:\n    os.wait()\nexcept ChildProcessError:\n    pass") as program:
         wait_for(lambda: not workers_of(program.pid))
         assert program.poll() is None
 
 
 def test_a_warning_of_the_compiler_is_shown(tree: Path) -> None:
-    """A source that warns is compiled by the program, which says so as it would without the option."""
+    """The program itself compiles a source that causes a warning, and shows the warning."""
     (tree / "gate.py").write_text("import waiting, warns, last\n")
     (tree / "waiting.py").write_text(WAIT)
     (tree / "warns.py").write_text("1 is 1\n")
@@ -161,7 +161,7 @@ def test_a_warning_of_the_compiler_is_shown(tree: Path) -> None:
 
 @pytest.mark.parametrize("how", ["warm", "dont_write", "few"])
 def test_no_worker_starts_where_there_is_nothing_to_gain(tree: Path, how: str) -> None:
-    """Neither with a warm cache, nor where nothing is stored, nor for a few modules."""
+    """No worker starts with a warm cache, with a read-only one, or for a few modules."""
     (tree / "waiting.py").write_text("")
     code = "import module_01" if how == "few" else "import program"
     if how == "warm":
@@ -175,7 +175,7 @@ def test_no_worker_starts_where_there_is_nothing_to_gain(tree: Path, how: str) -
 
 
 def test_entries_are_those_of_the_programs_optimization(tree: Path) -> None:
-    """A worker compiles as the program does."""
+    """A worker compiles with the program's optimization level."""
     run(tree, "import program", "-O")
     names = {path.name for path in (tree.parent / "cache").rglob("*.pyc")}
     assert len(names) == FIRST + 4

@@ -1,4 +1,4 @@
-"""`pycachehook doctor`: says what is wrong with an environment, and what it advises mends it."""
+"""`pycachehook doctor`: reports what is wrong with an environment, and its advice repairs it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def environment(make_environment: Callable[..., Python]) -> Python:
 
 
 class Patient:
-    """An enabled environment, and the doctor's opinion of it."""
+    """An enabled environment, and what `doctor` reports about it."""
 
     def __init__(self, python: Python, home: Path, cache: Path) -> None:
         self.python = Python(python.executable, HOME=str(home))
@@ -38,20 +38,20 @@ class Patient:
         self.purelib = Path(self.python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
 
     def findings(self, *options: str, **environment: str) -> list[dict[str, Any]]:
-        """Return what the doctor finds; the exit code says whether it is anything."""
+        """Return the findings of `doctor`; the exit code says whether there are any."""
         process = self.python.within(environment)(*options, "-m", "pycachehook", "doctor", "--json", check=False)
         found: list[dict[str, Any]] = json.loads(process.stdout)["findings"]
         assert (process.returncode, process.stderr) == (bool(found), "")
         return found
 
     def the_finding(self, *options: str, **environment: str) -> dict[str, Any]:
-        """Return the one thing that is wrong."""
+        """Return the only finding."""
         (found,) = self.findings(*options, **environment)
         assert all(found[name] for name in ("what", "costs", "mend"))
         return found
 
     def mend(self, finding: dict[str, Any]) -> None:
-        """Do as the doctor says."""
+        """Run the command that the finding advises."""
         path = f"{Path(self.python.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = clean_environment(**self.python.environment, PATH=path)
         subprocess.run(["sh", "-c", finding["mend"]], env=environment, check=False, capture_output=True)
@@ -59,7 +59,7 @@ class Patient:
 
 @pytest.fixture
 def patient(environment: Python, cache: Path, tmp_path: Path) -> Iterator[Patient]:
-    """Return a healthy one."""
+    """Return an environment without findings."""
     patient = Patient(environment, tmp_path, cache)
     patient.python("-m", "pycachehook", "enable", "--cache-dir", cache, "--in-tree", "ignore")
     patient.python("-c", "import pycachehook.cli.main, pycachehook.commands.doctor, pycachehook.commands.run")
@@ -69,12 +69,12 @@ def patient(environment: Python, cache: Path, tmp_path: Path) -> Iterator[Patien
 
 
 def test_healthy(patient: Patient) -> None:
-    """Where nothing is wrong it says so, and the exit code is 0."""
+    """Without findings `doctor` says so, and the exit code is 0."""
     assert patient.python("-m", "pycachehook", "doctor").stdout == "nothing is wrong here\n"
 
 
 def test_not_enabled(patient: Patient) -> None:
-    """Without activation files nothing is active; what is advised mends that."""
+    """Missing activation files are a finding, and its advice installs them."""
     patient.python("-m", "pycachehook", "disable")
     finding = patient.the_finding()
     assert finding["what"] == "The hook is not enabled in this environment."
@@ -83,7 +83,7 @@ def test_not_enabled(patient: Patient) -> None:
 
 
 def test_an_activation_file_is_missing(patient: Patient) -> None:
-    """One that is missing is named."""
+    """The finding names the one activation file that is missing."""
     name = caller()
     (patient.purelib / name).unlink()
     found = patient.findings()
@@ -93,7 +93,7 @@ def test_an_activation_file_is_missing(patient: Patient) -> None:
 
 
 def test_another_version(patient: Patient) -> None:
-    """Activation files of another version are named, and written anew by what is advised."""
+    """The finding names activation files of another version, and its advice writes them again."""
     path = patient.purelib / "_pycachehook_startup.py"
     path.write_text(path.read_text(encoding="utf-8").replace("VERSION = '", "VERSION = '0."), encoding="utf-8")
     finding = patient.the_finding()
@@ -103,7 +103,7 @@ def test_another_version(patient: Patient) -> None:
 
 
 def test_environment_variables(patient: Patient, tmp_path: Path) -> None:
-    """So are variables that keep the cache from being used, or filled."""
+    """Environment variables that prevent reading or writing the cache are findings."""
     for variables, what in {
         ("PYCACHEHOOK_DISABLE",): "PYCACHEHOOK_DISABLE is set.",
         ("PYTHONDONTWRITEBYTECODE",): "PYTHONDONTWRITEBYTECODE is set.",
@@ -117,7 +117,7 @@ def test_environment_variables(patient: Patient, tmp_path: Path) -> None:
 
 
 def test_refused_directory(patient: Patient) -> None:
-    """A cache that others may write to is refused; the reason names the command that mends it."""
+    """A cache that other users can write to is refused; the reason names the command that repairs it."""
     patient.cache.chmod(0o777)
     finding = patient.the_finding()
     assert f"chmod go-w {patient.cache}" in finding["what"]
@@ -126,7 +126,7 @@ def test_refused_directory(patient: Patient) -> None:
 
 
 def test_bad_entries(patient: Patient) -> None:
-    """Entries that are bad are counted by verdict, and removed by what is advised."""
+    """Bad entries are counted by verdict, and the advice removes them."""
     patient.python("-m", "pycachehook", "precompile", "--module", "colorsys")
     entry = next(patient.cache.rglob("colorsys.*.pyc"))
     data = bytearray(entry.read_bytes())
@@ -140,7 +140,7 @@ def test_bad_entries(patient: Patient) -> None:
 
 
 def test_stale_pycs_in_the_tree(patient: Patient) -> None:
-    """Pycs that packages ship and that CPython would not take any more, as packaging that rewrites times leaves them."""
+    """Installed pycs that CPython would reject, because packaging changed modification times, are a finding."""
     sources = sorted((patient.purelib / "pip").rglob("*.py"))
     patient.python("-m", "compileall", "-q", patient.purelib / "pip", PYCACHEHOOK_DISABLE="1")
     assert patient.findings() == []
@@ -156,7 +156,7 @@ def test_stale_pycs_in_the_tree(patient: Patient) -> None:
 
 
 def test_another_finder_in_front(patient: Patient, tmp_path: Path) -> None:
-    """A finder that another tool has put in front of ours is named."""
+    """A finder that another tool has put before this package's finder is named."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(
         "import sys\nclass Mine:\n    @staticmethod\n    def find_spec(*_): return None\nsys.meta_path.insert(0, Mine)\n",
@@ -166,7 +166,7 @@ def test_another_finder_in_front(patient: Patient, tmp_path: Path) -> None:
 
 
 def test_an_archive_that_is_not_used(patient: Patient, tmp_path: Path) -> None:
-    """The finding says which, and building it again mends that."""
+    """The finding names the archive, and building it again removes the finding."""
     source, out = tmp_path / "app", tmp_path / "app.pyca"
     source.mkdir()
     (source / "one.py").touch()
@@ -183,7 +183,7 @@ def test_an_archive_that_is_not_used(patient: Patient, tmp_path: Path) -> None:
 
 
 def test_orphans_and_outdated_entries_are_no_findings(patient: Patient, tmp_path: Path) -> None:
-    """What an upgrade leaves can be pruned, and what an edit leaves is replaced: notes, and nothing is wrong."""
+    """Orphans and outdated entries are notes, not findings: `prune` or the next import deals with them."""
     source = tmp_path / "app"
     source.mkdir()
     for name in ("gone", "edited"):
@@ -205,7 +205,7 @@ def test_orphans_and_outdated_entries_are_no_findings(patient: Patient, tmp_path
 
 
 def test_cache_directory_that_cannot_be_made(patient: Patient, tmp_path: Path) -> None:
-    """A directory that does not exist is a finding where a start cannot make it; one that it can make is none."""
+    """A missing cache directory is a finding only if a start cannot create it."""
     assert patient.findings(PYCACHEHOOK_CACHE_DIR=str(tmp_path / "new" / "cache")) == []
     finding = patient.the_finding(PYCACHEHOOK_CACHE_DIR="/dev/null/cache")
     assert "/dev/null" in finding["what"]
@@ -223,7 +223,7 @@ def test_cache_directory_that_cannot_be_made(patient: Patient, tmp_path: Path) -
 
 
 def test_read_only_root(patient: Patient, private_mounts: PrivateMounts, tmp_path: Path) -> None:
-    """On a read-only root a missing cache is a finding, and one that has been filled before is none."""
+    """On a read-only root file system a missing cache is a finding, and a filled one is not."""
     (tmp_path / "ro").mkdir()
     patient.python("-m", "pycachehook", "disable")
     options = {"PYCACHEHOOK_CACHE_DIR": str(tmp_path / "ro" / "cache"), "PYCACHEHOOK_IN_TREE": "ignore"}
@@ -240,7 +240,7 @@ def test_read_only_root(patient: Patient, private_mounts: PrivateMounts, tmp_pat
 
 
 def test_container_that_root_fills(patient: Patient, private_mounts: PrivateMounts) -> None:
-    """Where root has filled a cache and a user only reads it, nothing is wrong."""
+    """A cache that root filled and that a user can only read is no finding."""
     Path(patient.python.executable).parent.parent.chmod(0o755)
     patient.python("-m", "pycachehook", "precompile", "--module", "json", "--module", "argparse")
     process = private_mounts(
@@ -257,7 +257,7 @@ def test_container_that_root_fills(patient: Patient, private_mounts: PrivateMoun
 
 
 def test_links_in_place_of_entries(patient: Patient, tmp_path: Path) -> None:
-    """A farm of links is a finding, and copies of what the links lead to are none."""
+    """Entries that are symbolic links are a finding; copies of the linked files are not."""
     patient.python("-m", "pycachehook", "precompile", "--module", "json")
     farm = tmp_path / "farm"
     shutil.copytree(patient.cache, farm, copy_function=os.symlink)
@@ -270,7 +270,7 @@ def test_links_in_place_of_entries(patient: Patient, tmp_path: Path) -> None:
 
 
 def test_root_is_told_chown(patient: Patient) -> None:
-    """Entries of another user's in root's cache: root, who may give them to itself, is not told to remove them."""
+    """Root is advised to change the owner of another user's entries, not to remove them."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
     patient.python("-m", "pycachehook", "precompile", "--module", "colorsys")
@@ -285,7 +285,7 @@ def test_root_is_told_chown(patient: Patient) -> None:
 
 
 def test_cost_counts_bytecode_in_the_tree(patient: Patient) -> None:
-    """What is told to be compiled is what has no bytecode that is used, in the tree either."""
+    """The advice to compile counts only sources without usable bytecode, in-tree bytecode included."""
     patient.python("-m", "pycachehook", "enable", "--cache-dir", patient.cache, "--in-tree", "installed")
     modules = list(patient.purelib.rglob("*.py"))
     costs = patient.the_finding("-B")["costs"]
@@ -300,7 +300,7 @@ def test_cost_counts_bytecode_in_the_tree(patient: Patient) -> None:
 
 
 def test_flags(patient: Patient, tmp_path: Path) -> None:
-    """`--cache-dir` and `--archives` are judged as a start would have them, by `status` too."""
+    """`doctor` and `status` judge `--cache-dir` and `--archives` as a start with these options would."""
     found = json.loads(
         patient.python(
             "-m", "pycachehook", "doctor", "--json", "--cache-dir", "/dev/null/x", "--archives", "/no", check=False
@@ -314,7 +314,7 @@ def test_flags(patient: Patient, tmp_path: Path) -> None:
 
 
 def test_modules_of_a_start(patient: Patient, tmp_path: Path) -> None:
-    """`doctor MODULE` imports it as `python -m` finds it, lists what is compiled and why, and stores nothing."""
+    """`doctor MODULE` imports it as `python -m` would, lists what is compiled and why, and stores nothing."""
     (tmp_path / "app").mkdir()
     for name, text in {"main": "import helper\nprint('output')\n", "helper": "", "other": ""}.items():
         (tmp_path / "app" / f"{name}.py").write_text(text, encoding="utf-8")
@@ -338,7 +338,7 @@ def test_modules_of_a_start(patient: Patient, tmp_path: Path) -> None:
 
 
 def test_prefix(patient: Patient, python: Python, tmp_path: Path) -> None:
-    """Another environment reports on itself, with the package lent to it if it has none; nothing of `.` is run."""
+    """`--prefix` reports on another environment, even one without the package, and runs no code from `.`."""
     (tmp_path / "hostile").mkdir()
     for name in ("json.py", "pycachehook.py"):
         (tmp_path / "hostile" / name).write_text("raise SystemExit('hostile')", encoding="utf-8")
@@ -359,7 +359,7 @@ def test_prefix(patient: Patient, python: Python, tmp_path: Path) -> None:
 
 
 def test_directory_of_other_data(patient: Patient, tmp_path: Path) -> None:
-    """Nothing below a directory that is no cache is looked at, however much there is; it is said what it holds."""
+    """`doctor` names the contents of a directory that is no cache, and does not search below it."""
     project = tmp_path / "project"
     folder = project / "__pycache__"
     folder.mkdir(parents=True)
@@ -375,7 +375,7 @@ def test_directory_of_other_data(patient: Patient, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [".pycachehook", ".pycachehook/locks"])
 def test_something_in_the_way_of_our_own_files(name: str, patient: Patient, tmp_path: Path) -> None:
-    """What is no directory where pycachehook has one of its own is a finding, which says what it is; so is a link out."""
+    """A file or link in place of one of the package's own directories is a finding that says what it is."""
     for kind in ("fifo", "link"):
         cache = tmp_path / kind
         way = cache / name

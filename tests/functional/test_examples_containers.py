@@ -1,6 +1,6 @@
-"""Examples as their READMEs have them: the command at the top is run, and what it prints is checked.
+"""Run the examples `quickstart`, `monorepo_rules`, `read_only_container` and `docker` by the command in their READMEs.
 
-Here `quickstart` and `monorepo_rules`, which run anywhere, and `read_only_container` and `docker`, which need root.
+The last two need root.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def test_quickstart(run_example: Callable[[str], str]) -> None:
-    """Each module is compiled once; an edit that a timestamp does not show is seen, and only its module compiled again."""
+    """Each module is compiled once; an edit that keeps size and timestamp recompiles only its module."""
     output = run_example("quickstart")
     first, second, edited = rows(output, *COUNTERS)
     modules = len(list((EXAMPLES / "quickstart" / "outline").glob("*.py")))
@@ -40,7 +40,7 @@ def test_quickstart(run_example: Callable[[str], str]) -> None:
 
 
 def test_monorepo_rules(run_example: Callable[[str], str]) -> None:
-    """Each source's pyc lies where its rule sends it, in the mode that the rule sets, and nowhere else."""
+    """Each pyc is in the directory and the mode of the rule for its source, and nowhere else."""
     pytest.importorskip("rich", reason="needs rich, from the extra cli")
     output = run_example("monorepo_rules")
     starts = rows(output, "service", *COUNTERS)
@@ -64,7 +64,7 @@ def test_monorepo_rules(run_example: Callable[[str], str]) -> None:
 
 @pytest.mark.full
 def test_read_only_container(run_example: Callable[[str], str]) -> None:
-    """What root has precompiled, a user who can write nothing finds; without it each start compiles everything."""
+    """A user without write access uses what root has precompiled; without it each start compiles everything."""
     pytest.importorskip("rich", reason="needs rich, from the extra cli")
     output = run_example("read_only_container")
     bare, again, first, second = rows(output, *COUNTERS)
@@ -75,7 +75,7 @@ def test_read_only_container(run_example: Callable[[str], str]) -> None:
     assert int(bare["compiled"]) > modules + 20, "rich's modules too"
     for row in (first, second):
         assert (row["compiled"], row["stored"], row["misses"]) == ("0", "0", "{}")
-        found = int(row["from the cache"]) + int(row["from __pycache__"])  # precompile itself may leave a pyc there
+        found = int(row["from the cache"]) + int(row["from __pycache__"])  # `precompile` itself may leave a pyc in it
         assert found == int(bare["compiled"]) + int(bare["from __pycache__"])
         assert int(row["from the cache"]) > modules + 20
     for user in (0, NOBODY):
@@ -85,7 +85,7 @@ def test_read_only_container(run_example: Callable[[str], str]) -> None:
 
 @pytest.mark.full
 def test_docker(run_example: Callable[[str], str]) -> None:
-    """Every line of the Dockerfile is carried out, and what comes out serves an unprivileged user without compiling."""
+    """The Dockerfile's lines produce an image in which an unprivileged user compiles nothing."""
     pytest.importorskip("rich", reason="needs rich, from the extra cli")
     output = run_example("docker")
     dockerfile = (EXAMPLES / "docker" / "Dockerfile").read_text(encoding="utf-8")
@@ -105,7 +105,7 @@ def test_docker(run_example: Callable[[str], str]) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["read_only_container", "docker"])
 def test_without_root(name: str, python: Python, private_mounts: PrivateMounts) -> None:
-    """Who may not mount gets one sentence and exit code 1."""
+    """A user who cannot mount gets one sentence and exit code 1."""
     done = private_mounts(python, EXAMPLES / name / "run.py", user=NOBODY, reach=[PROJECT], check=False)
     sentence = "This example needs root: it mounts, and runs as another user.\n"
     assert (done.returncode, done.stderr) == (1, sentence)

@@ -1,4 +1,4 @@
-"""Examples as their READMEs have them: CI jobs, gunicorn's workers, pytest in a clean tree, a function's bundle."""
+"""Run the examples about CI jobs, gunicorn workers, pytest in a clean tree and a function's bundle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUILDS = ("compileall", "compileall with hashes", "pycachehook precompile")
 
 
 def test_ci_cache(run_example: Callable[[str], str]) -> None:
-    """No modification time survives a clone: stock CPython compiles all again, the kept cache serves what is unchanged."""
+    """After a clone changed all mtimes, CPython compiles everything; the kept cache serves all unchanged sources."""
     output = run_example("ci_cache")
     found = rows(output, "job", "kept", "same mtime", "compiled")
     modules = str(len(list((EXAMPLES / "ci_cache" / "project").rglob("*.py"))))
@@ -39,7 +39,7 @@ def test_ci_cache(run_example: Callable[[str], str]) -> None:
 
 @pytest.mark.alone
 def test_shared_environments(run_example: Callable[[str], str]) -> None:
-    """Three environments: each compiles all that CPython does, but in the shared layout only the first one does."""
+    """Of three environments with the shared layout, only the first compiles; with CPython all three do."""
     found = rows(run_example("shared_environments"), "environment", "compiled", "from the cache", "its own paths")
     mirror, shared, stock = (found[start : start + 3] for start in (0, 3, 6))
     assert {row["its own paths"] for row in found} == {"yes"}
@@ -52,7 +52,7 @@ def test_shared_environments(run_example: Callable[[str], str]) -> None:
 
 @pytest.mark.full
 def test_gunicorn_workers(run_example: Callable[[str], str]) -> None:
-    """Each worker of stock CPython's compiles everything; of all workers with the hook one compiles each module."""
+    """With CPython every worker compiles every module; with the hook each module is compiled by one worker only."""
     output = run_example("gunicorn_workers")
     stock, first, second, writable = rows(output, "modules compiled", "once", f"{WORKERS} times", "compilations")
     modules, once, by_each = (int(stock[head]) for head in ("modules compiled", "once", f"{WORKERS} times"))
@@ -61,7 +61,7 @@ def test_gunicorn_workers(run_example: Callable[[str], str]) -> None:
     assert int(stock["compilations"]) == once + WORKERS * by_each
     assert int(writable["modules compiled"]) == modules
 
-    compiled = str(modules - 1)  # all but gunicorn.conf.py, which has a loader of gunicorn's making
+    compiled = str(modules - 1)  # all but gunicorn.conf.py, which gunicorn loads by its own loader
     assert list(first.values())[1:] == [compiled, compiled, "0", compiled]
     assert list(second.values())[1:] == ["0"] * 4
 
@@ -78,7 +78,7 @@ def test_gunicorn_workers(run_example: Callable[[str], str]) -> None:
 
 @pytest.mark.full
 def test_pytest_clean_tree(run_example: Callable[[str], str]) -> None:
-    """With the hook no `__pycache__` is in the project after its tests, and what pytest rewrote is in the cache."""
+    """With the hook the project has no `__pycache__` after its tests, and pytest's rewritten modules are cached."""
     output = run_example("pytest_clean_tree")
     project = EXAMPLES / "pytest_clean_tree" / "project"
     rewritten = sorted(path.stem for path in (project / "tests").glob("*.py"))
@@ -103,7 +103,7 @@ def test_pytest_clean_tree(run_example: Callable[[str], str]) -> None:
 
 @pytest.mark.full
 def test_lambda_bundle(run_example: Callable[[str], str]) -> None:
-    """In a read-only bundle whose modification times unpacking has changed, cold starts compile nothing."""
+    """Cold starts from a read-only bundle with changed modification times compile nothing."""
     pytest.importorskip("rich", reason="needs rich, from the extra cli")
     output = run_example("lambda_bundle")
     assert_cold_starts_compile_nothing(output)
@@ -111,7 +111,7 @@ def test_lambda_bundle(run_example: Callable[[str], str]) -> None:
 
 @pytest.mark.full
 def test_lambda_bundle_without_root(python: Python, private_mounts: PrivateMounts) -> None:
-    """Who may not mount gets the same from permissions."""
+    """For a user who cannot mount, permissions make the bundle read-only."""
     pytest.importorskip("rich", reason="needs rich, from the extra cli")
     done = private_mounts(python, EXAMPLES / "lambda_bundle" / "run.py", user=NOBODY, reach=[PROJECT])
     assert_cold_starts_compile_nothing(done.stdout)
@@ -119,7 +119,7 @@ def test_lambda_bundle_without_root(python: Python, private_mounts: PrivateMount
 
 
 def assert_cold_starts_compile_nothing(output: str) -> None:
-    """Check what the example about a function's bundle prints."""
+    """Check the output of the example about a function's bundle."""
     heads = ("cold start", "same mtime", "pycs in the tree", "pycs in the cache", "compiled by CPython")
     found = rows(output, *heads)
     assert [row["cold start"] for row in found] == ["first", "second"] * 3

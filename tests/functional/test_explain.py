@@ -1,4 +1,4 @@
-"""`pycachehook explain`: says of a module what an import of it then does."""
+"""`pycachehook explain`: predicts what an import of a module does."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock  # noqa: F401 -- before there is a hook, which would load it again for every test
+import filelock  # noqa: F401 -- imported here because a hook would load it again for every test
 import pytest
 
 import pycachehook
-import pycachehook.commands.explain  # before there is a hook, whose counters are compared
+import pycachehook.commands.explain  # imported before the hook is installed, because its counters are compared
 import pycachehook.on_miss.compiling
 from pycachehook.cli.main import main
 from pycachehook.hook import loader as loader_for
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.alone
 
-OTHER = bytes([importlib.util.MAGIC_NUMBER[0] ^ 1])  # another interpreter's magic number begins so
+OTHER = bytes([importlib.util.MAGIC_NUMBER[0] ^ 1])  # the first byte of another interpreter's magic number
 
 
 @pytest.fixture
@@ -55,27 +55,27 @@ def root(
 
 @pytest.fixture
 def hook(root: Path, cache: Path) -> Iterator[pycachehook.Hook]:
-    """Return a hook in force."""
+    """Return an installed hook."""
     with pycachehook.install(cache) as hook:
         yield hook
 
 
 def stored(hook: pycachehook.Hook, source: Path) -> Path:
-    """Have the hook store an entry, and return where."""
+    """Import a module so that the hook stores its entry, and return the entry's path."""
     loader_for(source.stem, str(source)).get_code(source.stem)
     (directory,) = hook.cache_dirs
     return Path(directory) / str(source.relative_to("/").with_suffix(f".{sys.implementation.cache_tag}.pyc"))
 
 
 def damage(entry: Path) -> None:
-    """Flip a bit of the body."""
+    """Flip a bit of the entry's code."""
     data = bytearray(entry.read_bytes())
     data[30] ^= 1
     entry.write_bytes(data)
 
 
 def replace_by_directory(entry: Path, _: Path) -> None:
-    """Put a directory where the entry was."""
+    """Replace the entry by a directory."""
     entry.unlink()
     entry.mkdir()
 
@@ -99,7 +99,7 @@ def test_reasons(
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each reason of a miss is told beforehand, with the place; and the import does what was said."""
+    """`explain` predicts the reason and the file of each kind of miss, and the import confirms it."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     entry = stored(hook, root / "module.py")
     DEFECTS[reason](entry, root / "module.py")
@@ -115,7 +115,7 @@ def test_reasons(
     importlib.import_module("module")
     assert (hook.stats.misses, hook.stats.compiled) == ({reason: 1}, 1)
     assert said["outcome"] == "compiled and stored"
-    assert hook.stats.stored == (reason != "io-error")  # a directory stands in the way, as only writing can tell
+    assert hook.stats.stored == (reason != "io-error")  # a directory has the entry's name, which only a write reveals
 
 
 HOLDER = """
@@ -128,7 +128,7 @@ with FileLock(sys.argv[1]):
 
 
 def test_lock_timeout(explain: Callable[[str], dict[str, Any]], root: Path, cache: Path, python: Python) -> None:
-    """What another process has been compiling for too long is told, too; and the import does what was said."""
+    """`explain` predicts a lock timeout while another process compiles, and the import confirms it."""
     with pycachehook.install(cache, lock_timeout=0.2, force_write=True) as hook:
         entry = stored(hook, root / "module.py")
         (lock,) = (cache / ".pycachehook" / "locks").iterdir()
@@ -148,7 +148,7 @@ def test_lock_timeout(explain: Callable[[str], dict[str, Any]], root: Path, cach
 
 
 def test_hits(explain: Callable[[str], dict[str, Any]], hook: pycachehook.Hook, root: Path) -> None:
-    """A hit is told with its place, and nothing behind it is looked at."""
+    """`explain` names the file of a hit, and examines none of lower priority."""
     source = root / "module.py"
     in_tree = root / "__pycache__" / f"module.{sys.implementation.cache_tag}.pyc"
     mode = py_compile.PycInvalidationMode.CHECKED_HASH
@@ -170,7 +170,7 @@ def test_hits(explain: Callable[[str], dict[str, Any]], hook: pycachehook.Hook, 
 def test_nothing_is_imported_or_made(
     explain: Callable[[str], dict[str, Any]], root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Packages above the module are not imported either; without a hook it is told what would be, and nothing is made."""
+    """`explain` imports no parent package and creates no file; without a hook it predicts what a hook would do."""
     monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(cache))
     said = explain("pack.part")
     assert (said["source"], said["ours"], said["active"]) == (str(root / "pack" / "part.py"), True, False)
@@ -182,7 +182,7 @@ def test_nothing_is_imported_or_made(
 
 
 def test_rules(explain: Callable[[str], dict[str, Any]], hook: pycachehook.Hook, root: Path, tmp_path: Path) -> None:
-    """The rule that decides is shown, and its options in place of the others."""
+    """`explain` shows the rule that applies, and uses its options."""
     other = str(tmp_path / "other")
     rules: list[dict[str, object]] = [
         {"match": "*/pack/*", "cache_dir": other},
@@ -203,10 +203,10 @@ def test_rules(explain: Callable[[str], dict[str, Any]], hook: pycachehook.Hook,
 
 
 class Finder:
-    """A finder of somebody else's, with a loader of its own."""
+    """A finder of another tool, with its own loader."""
 
     class Loader(SourceFileLoader):
-        """That."""
+        """The loader of that finder."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -223,7 +223,7 @@ class Finder:
 def test_what_is_not_ours(
     explain: Callable[[str], dict[str, Any]], hook: pycachehook.Hook, root: Path, tmp_path: Path
 ) -> None:
-    """Why a module is left alone is told for every kind."""
+    """`explain` gives a reason for every kind of module that the hook ignores."""
     (root / "space").mkdir()
     with zipfile.ZipFile(tmp_path / "modules.zip", "w") as archive:
         archive.writestr("zipped.py", "")
@@ -252,13 +252,13 @@ def test_what_is_not_ours(
 
 
 def test_kill_switch(explain: Callable[[str], dict[str, Any]], root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under the kill switch nothing is ours."""
+    """With the kill switch set, the hook handles no module."""
     monkeypatch.setenv("PYCACHEHOOK_DISABLE", "1")
     assert explain("module")["why"] == "PYCACHEHOOK_DISABLE is set"
 
 
 def test_refused_directory(explain: Callable[[str], dict[str, Any]], root: Path, cache: Path) -> None:
-    """A cache directory that is refused is told with the reason."""
+    """`explain` gives the reason why a cache directory is refused."""
     cache.mkdir()
     cache.chmod(0o777)
     with pycachehook.install(cache) as hook:
@@ -269,7 +269,7 @@ def test_refused_directory(explain: Callable[[str], dict[str, Any]], root: Path,
 
 
 def test_read_only(explain: Callable[[str], dict[str, Any]], hook: pycachehook.Hook, root: Path) -> None:
-    """What is not written is told with the reason."""
+    """`explain` gives the reason why nothing is written."""
     (directory,) = hook.cache_dirs
     pycachehook.install(directory, read_only=True)
     assert explain("module")["outcome"] == "compiled, not stored: read_only is set."
@@ -277,7 +277,7 @@ def test_read_only(explain: Callable[[str], dict[str, Any]], hook: pycachehook.H
 
 @pytest.mark.parametrize("name", ["no_such_module", "pack.no_such_module", "module.no_such_module"])
 def test_no_such_module(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A module that is not there is named."""
+    """The message names a module that does not exist."""
     assert main(["explain", name]) == 1
     assert (
         capsys.readouterr().err
@@ -286,7 +286,7 @@ def test_no_such_module(name: str, root: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_for_people(hook: pycachehook.Hook, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same in lines."""
+    """Without --json the same facts are printed as lines."""
     entry = stored(hook, root / "module.py")
     os.utime(entry, (0, 0))
     capsys.readouterr()
@@ -298,7 +298,10 @@ def test_for_people(hook: pycachehook.Hook, root: Path, capsys: pytest.CaptureFi
 
 
 def test_the_current_directory_is_searched(python: Python, tree: Callable[[Mapping[str, str]], Path]) -> None:
-    """Modules are found as `python -m` finds them here, or with --script as that script finds them; -P finds neither."""
+    """Modules are searched as by `python -m`, with --script as by that script.
+
+    With -P the current directory is not searched.
+    """
     root = tree({"here.py": "", "below/there.py": "", "below/main.py": "import there"})
     commands = Path(python.executable).parent / "pycachehook"
     for command in ([python.executable, "-m", "pycachehook"], [str(commands)]):
@@ -315,7 +318,7 @@ def test_the_current_directory_is_searched(python: Python, tree: Callable[[Mappi
 
 
 def test_replaced_step(python: Python, tree: Callable[[Mapping[str, str]], Path], cache: Path) -> None:
-    """With a tool that replaces a step of the loader nothing is stored, and the step is named."""
+    """If a tool replaces a step of the loader, `explain` names the step and predicts that nothing is stored."""
     root = tree({
         "module.py": "",
         "sitecustomize.py": "from importlib.machinery import SourceFileLoader as L\nplain = L.get_data\n"
@@ -331,7 +334,7 @@ def test_replaced_step(python: Python, tree: Callable[[Mapping[str, str]], Path]
 
 @pytest.mark.parametrize("home", ["/nonexistent", None])
 def test_no_cache_directory(home: str | None, python: Python, tree: Callable[[Mapping[str, str]], Path]) -> None:
-    """Where there can be none, that is the outcome."""
+    """`explain` reports that no cache directory can be determined."""
     root = tree({"module.py": ""})
     environment = {"HOME": home} if home else {"PYCACHEHOOK_CACHE_DIR": "/dev/null/cache"}
     said = json.loads(python.within(environment)("-m", "pycachehook", "explain", "--json", "module", cwd=root).stdout)

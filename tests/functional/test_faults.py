@@ -1,4 +1,4 @@
-"""Faults of disks, limits and names, really happening: the right code runs, the fault is counted, nothing is left."""
+"""Real faults of disks, limits and names: the right code runs, the fault is counted, and no temporary file remains."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SOURCES = {
     "big.py": f"VALUE = 'big'\n{BIG}",
 }
 
-# Imports modules and notes what each import came to. What the first write needs is loaded before, and not counted.
+# Imports modules and records the result of each import. The modules that the first write needs are loaded before.
 PRELUDE = """
 import ctypes, faulthandler, importlib.util, json, os, resource, shutil, signal, socket, stat, subprocess, sys
 from filelock import lock_descriptor, unlock_descriptor
@@ -114,7 +114,7 @@ def report():
 
 
 class Step(TypedDict):
-    """What one import came to; the counters are its own."""
+    """The result of one import, with the counters of this import only."""
 
     name: str
     value: str
@@ -128,9 +128,10 @@ class Step(TypedDict):
 
 
 class Child:
-    """Runs a program that imports modules while things go wrong, as `run` runs an interpreter.
+    """Runs a program that imports modules while faults occur; the arguments are those of `run`.
 
-    Whatever goes wrong: every import gives the right value, in silence and in time, and no temporary file is left.
+    For every fault it checks that each import gives the right value, without output and in time, and that no temporary
+    file remains.
     """
 
     def __init__(self, run: Runner, cache: Path, root: Path, outside: Path) -> None:
@@ -139,12 +140,12 @@ class Child:
         self.root = root
         self.outside = outside
         self.environment: dict[str, str] = {"PYTHONPATH": str(root)}
-        self.more: Any = None  # what the program put into `more`
+        self.more: Any = None  # the value of `more` in the program
 
     def __call__(
         self, *body: str, options: Mapping[str, object] | None = None, run: Runner | None = None
     ) -> list[Step]:
-        """Return what each import of the program came to."""
+        """Return the results of the program's imports."""
         program = "\n".join((PRELUDE, *body, "report()"))
         paths = map(str, (self.cache, self.root, self.outside))
         process = (run or self.run)("-c", program, *paths, json.dumps(options or {}), **self.environment)
@@ -160,7 +161,7 @@ class Child:
 
 @pytest.fixture
 def child(python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path], tmp_path: Path) -> Child:
-    """Return the function that runs a program in which imports meet faults."""
+    """Return the function that runs a program whose imports meet faults."""
     outside = tmp_path / "outside"
     for folder in (cache, outside):
         folder.mkdir(mode=0o755)
@@ -169,7 +170,7 @@ def child(python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 
 @pytest.fixture
 def mounting(child: Child, private_mounts: PrivateMounts, python: Python) -> Child:
-    """Return the same in a mount namespace of its own, with the cache on a small disk."""
+    """Return the same in its own mount namespace, with the cache on a small disk."""
     child.run = partial(private_mounts, python, small={child.cache: DISK})
     return child
 
@@ -185,7 +186,7 @@ NOT_TRIED = ("read-only", ["absent"], 0, 0)
 
 
 def check_lasting(steps: list[Step], *words: str) -> None:
-    """Check that the first entry was stored, the second failed with a reason, and the third was not tried."""
+    """Check that the first entry was stored, the second write failed with a reason, and no third was tried."""
     assert [outcome(step) for step in steps] == [STORED, REFUSED, NOT_TRIED]
     assert steps[0]["reason"] is None
     reason = steps[1]["reason"]
@@ -225,7 +226,7 @@ NO_SPACE = "No space left on device"
     ],
 )
 def test_disk_that_takes_no_more(fault: str, name: str, words: tuple[str, ...], mounting: Child) -> None:
-    """A disk that fills up or turns read-only in mid-run is written to once in vain; what lies there is still read."""
+    """After a disk becomes full or read-only there is one failing write, and entries are still read."""
     *steps, again = mounting("get('first')", fault, f"get({name!r}); get('third'); get('first')")
     check_lasting(steps, *words)
     assert (again["hits"], again["errors"]) == (1, 0)
@@ -233,19 +234,19 @@ def test_disk_that_takes_no_more(fault: str, name: str, words: tuple[str, ...], 
 
 @pytest.mark.full
 def test_no_space_for_the_name(mounting: Child, private_mounts: PrivateMounts, python: Python, tmp_path: Path) -> None:
-    """A disk with room for the whole entry and none for its name in the directory fails at the rename."""
+    """On a disk with room for the entry but not for its name in the directory, the rename fails."""
     if shutil.which("mkfs.ext4") is None or not os.path.exists("/dev/loop-control"):
         pytest.skip("needs mkfs.ext4 and loop devices: only a directory of fixed blocks is full before the disk is")
     image, name = tmp_path / "image", "n" * 200
     image.write_bytes(bytes(DISK))
     make = ["mkfs.ext4", "-q", "-b", "1024", "-m", "0", "-N", "300", "-O", "^has_journal,^dir_index,^metadata_csum"]
     subprocess.run([*make, image], check=True, capture_output=True)
-    text = ", ".join(map(str, range(250)))  # an entry of two blocks
+    text = ", ".join(map(str, range(250)))  # the size of an entry of two blocks
     (mounting.root / f"{name}.py").write_text(f"VALUE = {name!r}\nTEXT = {text!r}\n", encoding="utf-8")
     steps = mounting(
         f"mount('-o', 'loop,nodelalloc', {str(image)!r}, CACHE)",
         "get('first'); make_locks(); folder = os.path.dirname(place('first'))",
-        "for number in range(53): os.mknod(f'{folder}/{number:08}')",  # 968 - 53 * 16 = 120 bytes are left for names
+        "for number in range(53): os.mknod(f'{folder}/{number:08}')",  # leaves 968 - 53 * 16 = 120 bytes for names
         "fill(2048)",
         "more.update(folder=os.stat(folder).st_size, left=os.statvfs(CACHE).f_bavail)",
         f"get({name!r}); get('third')",
@@ -261,7 +262,7 @@ def test_no_space_for_the_name(mounting: Child, private_mounts: PrivateMounts, p
     ("limit", "name", "word"), [(0, "second", "second."), (1, "second", "second."), (8192, "big", "big.")]
 )
 def test_limit_of_file_sizes(limit: int, name: str, word: str, child: Child) -> None:
-    """Under `ulimit -f` an entry that is too large is not written, nor is any after it."""
+    """With `ulimit -f` an entry above the limit is not written, nor is any later one."""
     limits = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
     steps = child("get('first')", limits, f"get({name!r}); get('third')")
     check_lasting(steps, word, "File too large")
@@ -269,7 +270,7 @@ def test_limit_of_file_sizes(limit: int, name: str, word: str, child: Child) -> 
 
 
 def test_limit_of_file_sizes_at_the_first_write(child: Child) -> None:
-    """Under `ulimit -f 0` from the start not even the cache's own mark is written, and nothing remains of it."""
+    """With `ulimit -f 0` even the cache's marker file is not written, and no part of it remains."""
     steps = child("resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); get('first'); get('second')")
     assert [outcome(step) for step in steps] == [REFUSED, NOT_TRIED]
     assert "File too large" in (steps[0]["reason"] or "")
@@ -277,7 +278,7 @@ def test_limit_of_file_sizes_at_the_first_write(child: Child) -> None:
 
 
 def test_strict(child: Child) -> None:
-    """Under strict a failing write raises `CacheDirError` with the reason, lets go of its lock, and leaves nothing."""
+    """With `strict` a failing write raises `CacheDirError` with the reason, releases its lock, and leaves no file."""
     steps = child(
         "get('first'); resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))",
         "try: get('second')\nexcept pycachehook.CacheDirError as error: more['error'] = str(error)",
@@ -309,7 +310,7 @@ def test_strict(child: Child) -> None:
 def test_no_permission(
     give: str, words: tuple[str, ...], child: Child, environment: Python, private_mounts: PrivateMounts
 ) -> None:
-    """A process that becomes another user in mid-run writes no more where that user may not, and reads on."""
+    """A process that changes its user during the run stops writing where that user may not, and still reads."""
     run = partial(private_mounts, environment, reach=[child.cache, child.root, child.outside], user=0)
     become = f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})"
     *steps, again = child(
@@ -321,7 +322,7 @@ def test_no_permission(
 
 @pytest.mark.parametrize("left", [1, 2, 3])
 def test_few_descriptors(left: int, child: Child) -> None:
-    """One free file descriptor is enough for an import, as it is for CPython; with two its entry is written, too."""
+    """One free file descriptor suffices for an import, as for CPython; two suffice to write the entry."""
     steps = child(
         f"get('first'); taken = take_descriptors({left}); get('second')",
         "for descriptor in taken: os.close(descriptor)",
@@ -349,7 +350,7 @@ def test_few_descriptors(left: int, child: Child) -> None:
     ],
 )
 def test_no_descriptor_for_the_entry(take: str, name: str, misses: list[str], child: Child) -> None:
-    """An entry for which no file descriptor is left is not written; the next is, when there are some again."""
+    """Without a free file descriptor an entry is not written; later entries are, once there are some."""
     steps = child(
         "get('first')",
         "with open(f'{ROOT}/first.py', 'a') as file: file.write('# edited\\n')",
@@ -376,7 +377,7 @@ REMOVED = {
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
 @pytest.mark.parametrize("removed", REMOVED)
 def test_removed_between_imports(removed: str, umask: int, child: Child) -> None:
-    """A cache, or part of one, that is removed under a running process is made again: no fault, and the same modes."""
+    """A cache, or a part of it, that is removed between imports is created again with the same modes."""
     first = f"os.umask({umask}); os.rmdir(CACHE); pycachehook.install(CACHE); get('first')"
     look = "folders = lambda: sorted([p, os.stat(p).st_mode & 0o7777] for p, _, names in os.walk(CACHE))"
     before = "more['before'] = folders()"
@@ -389,7 +390,7 @@ def test_removed_between_imports(removed: str, umask: int, child: Child) -> None
 
 
 def test_our_modules_dropped(python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
-    """What drops our modules from `sys.modules`, as pex does at its start, breaks no import, and the entry is stored."""
+    """An import works and is stored after a program drops this package from `sys.modules`, as pex does."""
     program = """if True:
         import sys, pycachehook
         hook = pycachehook.install(sys.argv[1])
@@ -404,7 +405,7 @@ def test_our_modules_dropped(python: Python, cache: Path, tree: Callable[[Mappin
 
 @pytest.mark.parametrize("removed", REMOVED)
 def test_removed_while_compiling(removed: str, child: Child) -> None:
-    """A cache, or part of one, that is removed between look-up and write is made again, and the entry is stored."""
+    """A cache, or a part of it, that is removed between lookup and write is created again, and the entry is stored."""
     steps = child(
         "get('first'); compiling = pycachehook.own_modules.load('on_miss.compiling'); source = compiling.source_to_code",
         "def compile_and_remove(*arguments):",
@@ -417,7 +418,7 @@ def test_removed_while_compiling(removed: str, child: Child) -> None:
 
 
 def test_default_cache_is_made_again_private(child: Child, tmp_path: Path) -> None:
-    """The user's own cache that is removed under a running process is the user's alone again."""
+    """A default cache that is removed during the run is created again with access for the user only."""
     child.cache = tmp_path / "home" / ".cache" / "pycachehook"
     steps = child(
         "hook = pycachehook.install(); get('first')",
@@ -429,7 +430,7 @@ def test_default_cache_is_made_again_private(child: Child, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("part", REMOVED)
 def test_component_that_becomes_a_file(part: str, child: Child) -> None:
-    """Where a directory in the way to an entry or a lock becomes a file in mid-run, nothing is written any more."""
+    """If a directory above an entry or a lock becomes a file during the run, writing stops."""
     steps = child("get('first'); make_locks()", f"become_file({REMOVED[part]})", "get('second'); get('third')")
     check_lasting(steps, "Not a directory")
 
@@ -451,7 +452,7 @@ ODD_ENTRIES = {
     "kind", [pytest.param(kind, marks=[pytest.mark.full] * ("device" in kind)) for kind in ODD_ENTRIES]
 )
 def test_entry_that_is_no_file(kind: str, child: Child) -> None:
-    """What stands under an entry's name and is no file is neither opened nor followed, and replaced if that can be."""
+    """A non-file with an entry's name is neither opened nor followed, and is replaced if possible."""
     if "device" in kind and os.geteuid() != 0:
         pytest.skip("needs root: to make a device")
     before = sorted(child.outside.iterdir())
@@ -475,7 +476,7 @@ def test_entry_that_is_no_file(kind: str, child: Child) -> None:
 
 
 def lead_out_of(part: str) -> str:
-    """Return code that lets a part of the cache be a link that leads out of it."""
+    """Return code that replaces a part of the cache by a link to a directory outside it."""
     return f"os.makedirs(os.path.dirname({part}), exist_ok=True); lead_out({part})"
 
 
@@ -502,7 +503,7 @@ def lead_out_of(part: str) -> str:
     ],
 )
 def test_link_out_of_the_cache(links: str, child: Child) -> None:
-    """Nothing is written where a link inside the cache leads out of it; that is a fault, and counted."""
+    """Nothing is written through a link that leads out of the cache, and an error is counted."""
     look = "sorted(f'{folder}/{name}' for folder, names, files in os.walk(OUTSIDE) for name in names + files)"
     steps = child(links, f"more['before'] = {look}", "get('first')", f"more['after'] = {look}")
     assert child.more["after"] == child.more["before"]
@@ -512,7 +513,7 @@ def test_link_out_of_the_cache(links: str, child: Child) -> None:
 
 @pytest.mark.parametrize("name", ["CACHEDIR.TAG", ".pycachehook/format"])
 def test_mark_that_leads_out_of_the_cache(name: str, child: Child) -> None:
-    """A link in the place of one of the cache's marks is not written through."""
+    """Nothing is written through a link in place of one of the cache's marker files."""
     steps = child(
         f"os.mkdir(CACHE + '/.pycachehook'); os.symlink(OUTSIDE + '/nowhere', CACHE + '/{name}')",
         "get('first'); more['outside'] = os.listdir(OUTSIDE)",
@@ -522,7 +523,7 @@ def test_mark_that_leads_out_of_the_cache(name: str, child: Child) -> None:
 
 
 def test_link_inside_the_cache(child: Child) -> None:
-    """A link from one place in the cache to another is as good as a directory."""
+    """A link to another directory of the same cache is used like a directory."""
     steps = child(
         "folder = os.path.dirname(place('first')); os.mkdir(CACHE + '/elsewhere')",
         "os.makedirs(os.path.dirname(folder)); os.symlink(CACHE + '/elsewhere', folder)",
@@ -543,7 +544,7 @@ def test_link_inside_the_cache(child: Child) -> None:
     ],
 )
 def test_lock_file_that_is_none(make: str, child: Child) -> None:
-    """What stands in the place of a lock file and is none delays no import."""
+    """A non-file in place of a lock file delays no import."""
     steps = child(
         "get('first'); make_locks()",
         "for path in [entry.path for entry in os.scandir(CACHE + '/.pycachehook/locks')]:",
@@ -556,7 +557,7 @@ def test_lock_file_that_is_none(make: str, child: Child) -> None:
 
 
 def test_name_that_is_too_long(child: Child) -> None:
-    """An entry whose name would be longer than names can be is not written, and counted; others are."""
+    """An entry whose name exceeds NAME_MAX is counted and not written; others are written."""
     name = "n" * (os.pathconf(child.cache, "PC_NAME_MAX") - len(".py"))
     (child.root / f"{name}.py").write_text(f"VALUE = {name!r}\n", encoding="utf-8")
     steps = child(f"get('first'); get({name!r}); get('second')")
@@ -574,7 +575,7 @@ def test_name_that_is_too_long(child: Child) -> None:
     ],
 )
 def test_path_that_is_too_long(shorter: int, expected: tuple[str, list[str], int, int], child: Child) -> None:
-    """A source whose entry, or whose temporary file alone, has a path longer than PATH_MAX runs, and is counted."""
+    """A source whose entry or temporary file has a path longer than PATH_MAX runs, and an error is counted."""
     too_long = os.pathconf(child.cache, "PC_PATH_MAX")
     entry = f"{child.cache}{child.root}/deep.{sys.implementation.cache_tag}.pyc"
     left, folder = too_long - shorter - len(entry), child.root
@@ -664,7 +665,7 @@ int flock(int fd, int how) { NAMED(fd); FAIL(how & LOCK_UN ? "unlock" : "flock",
 
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a library to preload, which makes system calls fail."""
+    """Return a library for LD_PRELOAD that makes system calls fail."""
     if sys.platform != "linux" or shutil.which("cc") is None:
         pytest.skip("needs Linux and cc: a library that makes system calls fail is compiled and preloaded")
     folder = tmp_path_factory.mktemp("shim")
@@ -675,11 +676,11 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Fault(NamedTuple):
-    """A system call that fails for some files while one module is imported, and what that import comes to."""
+    """A system call that fails for some files while one module is imported, and the expected result of that import."""
 
     call: str
-    part: str  # of the path
-    names: str  # of the errors
+    part: str  # part of the path
+    names: str  # the errno values
     expected: tuple[str, list[str], int, int] = REFUSED
     module: str = "second"
     arrange: str = ""
@@ -687,7 +688,7 @@ class Fault(NamedTuple):
 
 TRIED_ON = ("writable", ["absent"], 0, 1)
 UNLOCKED = ("writable", ["absent"], 1, 1)
-UNLOCKED_BY_OTHERS = ("writable", ["absent"], 1, 0)  # a lock file of another user, in a cache of several
+UNLOCKED_BY_OTHERS = ("writable", ["absent"], 1, 0)  # another user's lock file, in a cache of several users
 HEALED = ("writable", ["io-error"], 1, 0)
 FAULTS = [
     Fault("open", "first.", "EIO ESTALE EACCES ENOMEM", HEALED, "first"),
@@ -717,7 +718,7 @@ FAULTS = [
 
 @pytest.fixture
 def preloaded(child: Child, shim: Path) -> Child:
-    """Return the function that runs a program in which system calls for files in the cache can be made to fail."""
+    """Return the function that runs a program in which system calls for files in the cache can fail."""
     child.environment |= {"LD_PRELOAD": str(shim), "FAULT_BELOW": str(child.cache)}
     return child
 
@@ -734,7 +735,7 @@ HAPPENED = "more['happened'] = ctypes.c_int.in_dll(ctypes.CDLL(None), 'fault_cou
     ],
 )
 def test_system_call_that_fails(fault: Fault, name: str, preloaded: Child) -> None:
-    """Whichever system call fails on the way to an entry or into it, and how, it has the documented consequences."""
+    """Each failing system call of a read or write has the documented consequences."""
     number = getattr(errno, name)
     steps = preloaded(
         f"get('first'); make_locks(); {fault.arrange}",
@@ -753,7 +754,7 @@ def test_system_call_that_fails(fault: Fault, name: str, preloaded: Child) -> No
 @pytest.mark.parametrize("name", ["EIO", "ESTALE", "ENOLCK"])
 @pytest.mark.parametrize("call", ["unlock", "close"])
 def test_lock_that_cannot_be_let_go(call: str, name: str, preloaded: Child) -> None:
-    """A lock file whose release reports an error breaks no import, and its entry is stored."""
+    """An import succeeds and its entry is stored although releasing the lock file fails."""
     steps = preloaded(
         f"get('first'); make_locks(); os.environ['FAULT'] = '{call} /locks/ {getattr(errno, name)}'",
         f"get('second'); del os.environ['FAULT']; {HAPPENED}; get('second')",
@@ -764,7 +765,7 @@ def test_lock_that_cannot_be_let_go(call: str, name: str, preloaded: Child) -> N
 
 @pytest.mark.parametrize("name", ["EIO", "ESTALE"])
 def test_lock_whose_holder_is_waited_for_in_vain(name: str, preloaded: Child) -> None:
-    """A lock file that another process holds, and that cannot even be closed, breaks no import."""
+    """An import succeeds although another process keeps the lock file, which cannot even be closed."""
     steps = preloaded(
         "get('first'); make_locks(); import fcntl, glob",
         "held = [open(path, 'ab') for path in glob.glob(CACHE + '/.pycachehook/locks/*')]",
@@ -779,7 +780,7 @@ def test_lock_whose_holder_is_waited_for_in_vain(name: str, preloaded: Child) ->
 
 @pytest.mark.parametrize("call", ["short-read", "short-write"])
 def test_calls_that_do_less_than_asked(call: str, preloaded: Child) -> None:
-    """Where each call reads, or writes, one byte only, an entry is as whole as ever."""
+    """Entries are complete although every call reads or writes one byte only."""
     steps = preloaded(
         f"get('first'); os.environ['FAULT'] = '{call} {preloaded.cache} 0'; get('second')",
         f"get('second'); del os.environ['FAULT']; get('second'); {HAPPENED}",
@@ -800,7 +801,7 @@ def test_calls_that_do_less_than_asked(call: str, preloaded: Child) -> None:
     ],
 )
 def test_interrupted_system_call(call: str, part: str, module: str, preloaded: Child) -> None:
-    """A system call that a signal interrupts is made again: no fault, no miss."""
+    """A system call that a signal interrupts is repeated: no error, no miss."""
     preloaded.environment["FAULT_TIMES"] = "3"
     fault = f"os.environ['FAULT'] = '{call} {part} {errno.EINTR}'"
     steps = preloaded(f"get('first'); make_locks(); {fault}; get({module!r}); {HAPPENED}")
@@ -809,7 +810,7 @@ def test_interrupted_system_call(call: str, part: str, module: str, preloaded: C
 
 
 def test_signals_without_end(child: Child) -> None:
-    """A process that signals interrupt all the time, while it imports and while it waits for a lock, meets no fault."""
+    """A process that receives signals continuously, while importing and waiting for a lock, meets no error."""
     steps = child(
         "import fcntl, glob, time",
         "get('first'); make_locks(); signals = 0",

@@ -1,4 +1,4 @@
-"""Damaged entries: the right code runs, and a sound entry takes the damaged one's place."""
+"""Damaged entries: the right code runs, and a sound entry replaces the damaged one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOURCE = {"small.py": 'def answer(b=2):\n    """Multiply."""\n    return 21 * b\
 RESULT = 42
 SEAL_SIZE = 28
 
-# Damages one entry in each way, imports the module anew each time, and prints what was not as it should be.
+# Damages one entry in every way, imports the module again each time, and prints every unexpected result.
 PROGRAM = f"""
 import importlib, json, pycachehook, sys
 sys.path.insert(0, {{root!r}})
@@ -62,7 +62,7 @@ MODE = pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash", "times
 def test_every_flipped_byte(
     read_only: bool, mode: str, python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """Whichever byte of an entry is flipped, it counts as corrupt, the right code runs, and the entry is whole again."""
+    """For each flipped byte of an entry, it counts as corrupt, the right code runs, and the entry is replaced."""
     program = PROGRAM.format(root=str(tree(SOURCE)), cache=str(cache), mode=mode, read_only=read_only, damage=FLIPPED)
     report = json.loads(python("-c", program).stdout)
     assert report["tried"] == 9 * report["size"] > 9 * 200
@@ -74,7 +74,7 @@ def test_every_flipped_byte(
 def test_every_truncation(
     read_only: bool, mode: str, python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """Wherever an entry is cut off it counts as corrupt and is made whole; exactly without its seal it is a sound pyc."""
+    """Each truncated entry counts as corrupt and is replaced; one without just its seal is a sound pyc."""
     program = PROGRAM.format(root=str(tree(SOURCE)), cache=str(cache), mode=mode, read_only=read_only, damage=TRUNCATED)
     report = json.loads(python("-c", program).stdout)
     assert report["tried"] == report["size"] > 200
@@ -85,7 +85,7 @@ def test_every_truncation(
 def test_damaged_entry_at_a_fresh_start(
     length: int, python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """A truncated entry costs the next process one compilation, where CPython dies of some, and the one after nothing."""
+    """A truncated entry, on some of which CPython fails, costs one compilation in the next process only."""
     root = tree(SOURCE)
     program = (
         f"import pycachehook, json; hook = pycachehook.install({str(cache)!r})\n"
@@ -103,7 +103,7 @@ def test_damaged_entry_at_a_fresh_start(
 def test_every_truncation_of_a_pyc_in_the_tree(
     python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """A pyc in the source's own `__pycache__`, cut off anywhere, is passed over, and left as it is."""
+    """A truncated in-tree pyc is ignored and left unchanged."""
     root = tree(SOURCE)
     python("-m", "compileall", "-q", root)
     (pyc,) = root.rglob("*.pyc")

@@ -1,4 +1,4 @@
-"""`pycachehook inspect`: what is in a pyc, whoever wrote it."""
+"""`pycachehook inspect`: shows the contents of a pyc, whichever tool wrote it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SOURCE = 'import os\n\n\ndef greet(name):\n    return "hello " + name\n\n\nraise
 MODES = {"timestamp": 0, "unchecked-hash": 1, "checked-hash": 3}
 THIS = "{}.{}".format(*sys.version_info)
 
-# The first pyc of each version is told by this number (Include/internal/pycore_magic_number.h, or Lib/importlib before).
+# The magic number of each version's final release (Include/internal/pycore_magic_number.h, earlier Lib/importlib).
 RELEASED = {62211: "2.7", 3394: "3.7", 3413: "3.8", 3425: "3.9", 3439: "3.10", 3495: "3.11", 3531: "3.12", 3571: "3.13"}
 
 
@@ -57,7 +57,7 @@ def test_an_entry_of_ours(
     source: Path,
     cache: Path,
 ) -> None:
-    """The header is told in words, the source compared, the seal checked, the code listed."""
+    """The header is described in words, the source compared, the seal checked, the code listed."""
     with pycachehook.install(cache, invalidation_mode=mode):
         loader_for("some_module", str(source)).get_code("some_module")
     (entry,) = cache.rglob("some_module.*.pyc")
@@ -88,7 +88,7 @@ def test_an_entry_of_ours(
 
 
 def test_a_pyc_of_cpythons(inspect: Callable[..., dict[str, Any]], source: Path) -> None:
-    """What CPython wrote has no seal, and is told otherwise alike; a damaged body is no reason to fail."""
+    """A pyc written by CPython is described as having no seal; damage after the header is no failure."""
     path = Path(py_compile.compile(str(source)) or "")
     said = inspect(path)
     assert (said["mode"], said["seal"], said["source_state"]) == ("timestamp", "none", "same")
@@ -107,7 +107,7 @@ def others() -> list[str]:
 
 
 def test_a_pyc_of_another_python(inspect: Callable[..., dict[str, Any]], source: Path, tmp_path: Path) -> None:
-    """Another version's pyc is named as such, and its header read; its code is not."""
+    """A pyc of another Python version is named as such; its header is read, its code is not."""
     tried = set()
     for interpreter in others():
         command = "import py_compile, sys; py_compile.compile(sys.argv[1], sys.argv[2]); print('%d.%d' % sys.version_info[:2])"
@@ -139,7 +139,7 @@ def test_magic_numbers(magic: int, version: str) -> None:
 def test_a_module_by_name(
     inspect: Callable[..., dict[str, Any]], source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A module's pyc is found without importing the module: the cache's entry before the one in the tree."""
+    """A module's pyc is found without importing the module; a cache entry precedes the in-tree pyc."""
     monkeypatch.syspath_prepend(str(source.parent))
     monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(cache))
     shipped = py_compile.compile(str(source))
@@ -165,7 +165,7 @@ def test_a_module_by_name(
 def test_what_cannot_be_inspected(
     name: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is no pyc, and has none, gets one sentence."""
+    """A file that is no pyc, and a module without one, are reported in one sentence."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     Path("text.txt").write_text("text", encoding="utf-8")
@@ -177,7 +177,7 @@ def test_what_cannot_be_inspected(
 
 
 def test_for_people(no_hook: None, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same in lines, with the code as a tree, and disassembled on demand."""
+    """Without --json the same facts are printed as lines, the code as a tree, and disassembled on demand."""
     path = str(py_compile.compile(str(source)))
     assert main(["inspect", path]) == 0
     lines = capsys.readouterr().out.splitlines()

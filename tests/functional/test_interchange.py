@@ -1,4 +1,4 @@
-"""Entries are ordinary pycs: CPython uses ours, we use CPython's, and neither rewrites the other's."""
+"""Entries are ordinary pycs: CPython and this package use each other's files, and neither rewrites them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def hook(cache: Path, **options: str) -> str:
 
 
 def entries(cache: Path, root: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Return inode, mtime in nanoseconds and bytes of the entry of every source below `root`, by path."""
+    """Return, by path, the inode, mtime in nanoseconds and bytes of the entry of every source below `root`."""
     return {
         str(path): (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes())
         for path in (cache / str(root)[1:]).rglob("*.pyc")
@@ -44,7 +44,7 @@ def entries(cache: Path, root: Path) -> dict[str, tuple[int, int, bytes]]:
 def test_cpython_loads_ours(
     mode: str, optimize: tuple[str, ...], python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """CPython with `PYTHONPYCACHEPREFIX` matches every entry of ours, in each mode, and leaves it as it is."""
+    """In each mode CPython with `PYTHONPYCACHEPREFIX` accepts every entry and leaves it unchanged."""
     root = tree(SOURCES)
     wrote = python(*optimize, "-c", hook(cache, invalidation_mode=mode), PYTHONPATH=str(root))
     before = entries(cache, root)
@@ -69,7 +69,7 @@ def test_ours_loads_what_compileall_wrote(
     tree: Callable[[Mapping[str, str]], Path],
     measure: Measure,
 ) -> None:
-    """What compileall put into the cache is hit and left as it is, in each mode."""
+    """In each mode pycs that compileall wrote into the cache are hits and stay unchanged."""
     root = tree(SOURCES)
     python(*optimize, "-m", "compileall", "-q", "--invalidation-mode", mode, root, PYTHONPYCACHEPREFIX=str(cache))
     before = entries(cache, root)
@@ -86,7 +86,7 @@ def test_ours_loads_what_compileall_wrote(
 def test_hash_based_entries_serve_every_mode(
     *, written: str, read: str, python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path], measure: Measure
 ) -> None:
-    """Hash-based entries of compileall are hit without a rewrite in all modes, the default among them."""
+    """Hash-based pycs of compileall are hits in all modes, and are not rewritten."""
     root = tree(SOURCES)
     python("-m", "compileall", "-q", "--invalidation-mode", written, root, PYTHONPYCACHEPREFIX=str(cache))
     before = entries(cache, root)
@@ -100,7 +100,7 @@ def test_hash_based_entries_serve_every_mode(
 def test_timestamp_entry_is_replaced_by_default(
     python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """Under the default mode an entry that only a timestamp vouches for is a miss with its own name, and replaced."""
+    """In the default mode a timestamp-based entry is a miss with its own reason, and is replaced."""
     root = tree(SOURCES)
     python("-m", "compileall", "-q", "--invalidation-mode", "timestamp", root, PYTHONPYCACHEPREFIX=str(cache))
     log = python("-c", hook(cache), PYTHONPATH=str(root), PYCACHEHOOK_LOG="stderr").stderr
@@ -114,7 +114,7 @@ def test_timestamp_entry_is_replaced_by_default(
 def test_edit_after_compileall(
     written: str, edited: int, python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """The default mode checks the source of an entry whatever the entry's own flag says; `unchecked-hash` does as told."""
+    """The default mode checks the source whatever the entry's flag says; `unchecked-hash` does not."""
     root = tree(SOURCES)
     python("-m", "compileall", "-q", "--invalidation-mode", written, root, PYTHONPYCACHEPREFIX=str(cache))
     (root / "demo" / "part.py").write_text(SOURCES["demo/part.py"].replace("42", "43"), encoding="utf-8")
@@ -127,7 +127,7 @@ def test_edit_after_compileall(
 
 @MODE
 def test_entry_is_a_program(mode: str, python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
-    """`python entry.pyc` runs it."""
+    """`python entry.pyc` runs the entry."""
     root = tree(SOURCES)
     python("-c", hook(cache, invalidation_mode=mode), PYTHONPATH=str(root))
     (entry,) = cache.rglob("main.*.pyc")
@@ -139,7 +139,7 @@ def test_entry_is_a_program(mode: str, python: Python, cache: Path, tree: Callab
 def test_entry_of_the_cache_is_compileall_s_place(
     python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """We and compileall name an entry alike, also below odd directories, so that neither writes a second one."""
+    """An entry's path is the one that compileall uses, also below unusual directory names."""
     odd = {f"{folder}/odd_{number}.py": "X = 1\n" for number, folder in enumerate((".hidden", "two.dots", "a b", "é"))}
     root = tree(odd)
     path = os.pathsep.join(str(root / name.partition("/")[0]) for name in odd)

@@ -1,4 +1,4 @@
-"""Every command's `--json` prints one JSON object, whose keys the documentation lists."""
+"""The `--json` output of every command is one JSON object whose keys are documented."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 PAGE = (PROJECT / "docs" / "pages" / "reference" / "json.md").read_text(encoding="utf-8")
 DOCUMENTED = {
     section.partition("\n")[0]: set(re.findall(r"`(\w+)`", section)) for section in PAGE.split("\n## ")[1:]
-}  # the words in each command's section
+}  # the words in the section of a command
 
-# What is under these keys has names of its own for keys: options, distributions, verdicts, reasons.
+# The objects under these keys have names as keys: of options, distributions, verdicts, reasons.
 OPEN = {"options", "distributions", "counts", "rule"}
 
 ARGUMENTS = {
@@ -42,7 +42,7 @@ ARGUMENTS = {
 }
 
 
-# What travels is tested with real servers in `tests/bundles`; here only the names of keys are compared.
+# `tests/bundles` tests the transfers with real servers; here only the names of keys are compared.
 BUNDLES = {
     "archive push": {"destination", "variant", "sha256", "size", "payload_size", "created", "signed"},
     "archive pull": {"path", "changed", "sha256", "size", "created", "signer", "source", "received"},
@@ -51,7 +51,7 @@ BUNDLES = {
 
 
 def keys(value: object) -> Iterator[str]:
-    """Yield every key in a JSON value, but for names that are data."""
+    """Yield every key in a JSON value, except names that are data."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield key
@@ -79,19 +79,19 @@ def commands_with_json() -> Iterator[str]:
 
 
 def test_all_are_tried() -> None:
-    """No command that takes `--json` is left out here."""
+    """This module tests every command that takes `--json`."""
     assert set(commands_with_json()) == {*ARGUMENTS, *BUNDLES} == set(DOCUMENTED)
     assert {name.partition(" ")[0] for name in ARGUMENTS} < set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", BUNDLES)
 def test_keys_of_bundles_are_documented(command: str) -> None:
-    """The page names each key of what the commands for bundles print."""
+    """The page names each key of the output of `push` and `pull`."""
     assert BUNDLES[command] <= DOCUMENTED[command]
 
 
 def test_keys_of_bundles() -> None:
-    """These are the fields of what `push` and `pull` return."""
+    """The documented keys are the fields of the results of `push` and `pull`."""
     pytest.importorskip("minisign", reason="needs the extra remote")
     from pycachehook.bundles.pull import Pulled
     from pycachehook.bundles.push import Pushed
@@ -105,7 +105,7 @@ def test_keys_of_bundles() -> None:
 def test_keys_are_documented(
     command: str, python: Python, tree: Callable[[Mapping[str, str]], Path], cache: Path, tmp_path: Path
 ) -> None:
-    """One object, with nothing around it, and no key that the page about JSON output does not name."""
+    """The output is one object, and the page about JSON output names all its keys."""
     root = tree({"one.py": "def f():\n    pass\n", "two.py": "", "broken.py": "def (\n"})
     options = {"PYCACHEHOOK_CACHE_DIR": str(cache), "PYTHONPATH": str(root)}
     options["PYCACHEHOOK_STATS"] = str(tmp_path / "stats")

@@ -1,4 +1,4 @@
-"""Tools that replace a step of the stock loader have their own outcome, and processes without them the plain one."""
+"""Tools that replace a step of the standard loader keep their effect, and other processes are not affected."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "way", [pytest.param(way, marks=() if way in {"mirror", "checked archive"} else pytest.mark.full) for way in WAYS]
 )
 def test_replaced_steps(way: str, python: Python, tree: Callable[[Mapping[str, str]], Path], cache: Path) -> None:
-    """Whatever step is replaced, before the hook is there, after that or for a while: nothing of ours has a part in it."""
+    """Whichever step is replaced, before or after the hook is installed, the result is the tool's."""
     sources = {f"{name}.py": "value = 'plain'\n" for name in NAMES}
     root, options = tree({**sources, "other.txt": "value = 'tool'\n"}), dict(WAYS[way])
     if "archives" in options:
@@ -42,7 +42,7 @@ def test_replaced_steps(way: str, python: Python, tree: Callable[[Mapping[str, s
     said = json.loads(python(loader_tools.__file__, root, cache, json.dumps(options)).stdout)
     assert set(said) == set(loader_tools.TOOLS)
     no_effect = {"path_stats", "set_data", "_cache_bytecode", "cache_from_source"}
-    for tool, rows in said.items():  # on a stock interpreter
+    for tool, rows in said.items():  # on a standard interpreter
         looks_on = tool in no_effect or tool.endswith("looked on")
         assert rows[0][1] == ["plain" if looks_on else "tool"] * 2, tool
     wrong: list[Any] = []

@@ -1,4 +1,4 @@
-"""Who may read an entry, and what becomes of the store when nothing can be written: on real disks, as real users."""
+"""Permissions of entries, and stores that cannot be written to: on real disks, with real users."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = [f"mode_{mode:03o}" for mode in SOURCE_MODES]
 
 IMPORT_ALL = "".join(f"import {name}\n" for name in NAMES)
 
-# What the first write needs: its own modules' entries are not what is counted.
+# The modules that the first write needs are loaded before, because their entries would be counted.
 PRELOAD = "from filelock import lock_descriptor\n"
 
 # Imports a first and a second module, and prints the state after each.
@@ -59,7 +59,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o027, 0o077], ids=oct)
 def test_mode_is_the_source_s(umask: int, python: Python, modules: Path, cache: Path) -> None:
-    """An entry has its source's mode, as CPython derives it, is never writable for others, and loses what umask says."""
+    """An entry has its source's mode, as in CPython, less write permission for others and the umask."""
     install = f"import os, sys, pycachehook; os.umask({umask}); pycachehook.install({str(cache)!r})\n"
     python("-c", install + IMPORT_ALL, PYTHONPATH=str(modules))
     ours = modes(cache / str(modules)[1:])
@@ -72,7 +72,7 @@ def test_mode_is_the_source_s(umask: int, python: Python, modules: Path, cache: 
 
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077], ids=oct)
 def test_nothing_in_the_cache_is_writable_for_others(umask: int, python: Python, modules: Path, cache: Path) -> None:
-    """No file or directory of a cache can be written to by group or others, whatever the umask."""
+    """Group and others cannot write to any file or directory of a cache, whatever the umask."""
     install = f"import os, pycachehook; os.umask({umask}); pycachehook.install({str(cache)!r})\n"
     python("-c", install + IMPORT_ALL, PYTHONPATH=str(modules))
     everything = [cache, *cache.rglob("*")]
@@ -81,7 +81,7 @@ def test_nothing_in_the_cache_is_writable_for_others(umask: int, python: Python,
 
 
 def test_default_cache_is_private(python: Python, modules: Path, tmp_path: Path) -> None:
-    """The default cache directory can be entered by its owner alone."""
+    """Only its owner has access to the default cache directory."""
     python("-c", f"import pycachehook; pycachehook.install()\n{IMPORT_ALL}", PYTHONPATH=str(modules))
     (cache,) = (tmp_path / "home").rglob("pycachehook")
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
@@ -92,7 +92,7 @@ def test_default_cache_is_private(python: Python, modules: Path, tmp_path: Path)
 def test_private_source_stays_private(
     environment: Python, private_mounts: PrivateMounts, modules: Path, cache: Path
 ) -> None:
-    """Another user who cannot read a source cannot read its entry either, and can read those of the others."""
+    """A user who cannot read a source cannot read its entry, and can read the other entries."""
     environment("-c", f"import pycachehook; pycachehook.install({str(cache)!r})\n{IMPORT_ALL}", PYTHONPATH=str(modules))
     look = (
         "import json, os, pathlib, sys\n"
@@ -106,7 +106,7 @@ def test_private_source_stays_private(
 
 
 def finish(process: subprocess.CompletedProcess[str]) -> tuple[list[list[str]], Counters, int]:
-    """Return the states, the counters and the user of a run of `TWO_STEPS`, which ran the right code in silence."""
+    """Return the states, the counters and the user of a run of `TWO_STEPS`, which must run the right code silently."""
     assert process.stderr == ""
     report = json.loads(process.stdout)
     assert report["values"] == [1, 2]
@@ -114,7 +114,7 @@ def finish(process: subprocess.CompletedProcess[str]) -> tuple[list[list[str]], 
 
 
 def left_behind(files: Iterable[Path]) -> list[Path]:
-    """Return the files that are neither entries nor those by which a cache directory is known: temporary ones."""
+    """Return the files that are neither entries nor marker files, such as temporary files."""
     return [
         path
         for path in files
@@ -134,7 +134,7 @@ def test_cache_that_cannot_be_written_from_the_start(
     tree: Callable[[Mapping[str, str]], Path],
     cache: Path,
 ) -> None:
-    """A cache on a read-only mount, or root's for another user, is read-only with a reason; what is in it is used."""
+    """A cache on a read-only mount, or one of root for another user, is read-only with a reason."""
     root = tree(TWO)
     fill = f"import pycachehook; pycachehook.install({str(cache)!r})\nimport first"
     environment("-c", fill, PYTHONPATH=str(root))
@@ -158,7 +158,7 @@ def test_cache_that_cannot_be_written_from_the_start(
 def test_part_of_the_cache_that_cannot_be_written(
     environment: Python, private_mounts: PrivateMounts, tree: Callable[[Mapping[str, str]], Path], cache: Path
 ) -> None:
-    """After the first write that fails for lack of permission the store is read-only, and says for which entry."""
+    """After the first write without permission the store is read-only, and the reason names the entry."""
     root = tree(TWO)
     folder = cache / str(root)[1:]
     environment("-c", f"import pycachehook; pycachehook.install({str(cache)!r})\nimport first", PYTHONPATH=str(root))
@@ -184,7 +184,7 @@ def test_part_of_the_cache_that_cannot_be_written(
 def test_full_disk(
     environment: Python, private_mounts: PrivateMounts, tree: Callable[[Mapping[str, str]], Path], cache: Path
 ) -> None:
-    """On a full disk the store turns read-only and says so, no part of an entry stays, and the program runs."""
+    """On a full disk the store becomes read-only with a reason, no partial entry stays, and the program runs."""
     big = "VALUE = 1\n" + "".join(f"TEXT_{number} = {str(number) * 500!r}\n" for number in range(400))
     root = tree({"first.py": big, "second.py": "VALUE = 2\n"})
     cache.mkdir()
@@ -212,7 +212,7 @@ def test_full_disk(
 def test_disk_without_room_for_anything(
     environment: Python, private_mounts: PrivateMounts, tree: Callable[[Mapping[str, str]], Path], cache: Path
 ) -> None:
-    """A cache directory on a medium that has no room left for a single file is read-only after the first attempt."""
+    """A cache on a disk without room for one file is read-only after the first attempt."""
     root = tree(TWO)
     cache.mkdir()
     fill = (
@@ -231,7 +231,7 @@ def test_disk_without_room_for_anything(
 def test_directory_of_another_user_is_refused(
     environment: Python, private_mounts: PrivateMounts, tree: Callable[[Mapping[str, str]], Path], cache: Path
 ) -> None:
-    """Root does not run what another user could have put into a cache: it is disabled, with a reason, and left alone."""
+    """For root, a cache that another user can write to is disabled with a reason and left unchanged."""
     root = tree(TWO)
     for path in (cache, root):
         path.mkdir(exist_ok=True)
@@ -253,7 +253,7 @@ def test_directory_of_another_user_is_refused(
 def test_cache_directory_that_cannot_be_made(
     environment: Python, private_mounts: PrivateMounts, tree: Callable[[Mapping[str, str]], Path], tmp_path: Path
 ) -> None:
-    """Where a user may not make the cache directory, the hook is disabled with a reason, and the program runs."""
+    """If a user cannot create the cache directory, the hook is disabled with a reason, and the program runs."""
     root = tree(TWO)
     theirs = tmp_path / "theirs"
     theirs.mkdir()

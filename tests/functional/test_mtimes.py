@@ -1,4 +1,4 @@
-"""Modification times that an unpacking tool rewrote: they say nothing about what is in a source."""
+"""Modification times that an unpacking tool changed, which say nothing about the content of a source."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.full
 def test_only_timestamp_entries_depend_on_mtimes(
     mode: str, sympy_environment: Python, measure: Measure, cache: Path, purelib: Callable[[Python], Path]
 ) -> None:
-    """After every source's mtime is changed, nothing of sympy is compiled, except under `timestamp`: everything."""
+    """After all mtimes change, sympy is compiled again only in the mode `timestamp`."""
     program = ("-m", "pycachehook", "run", "--cache-dir", cache, "--invalidation-mode", mode, "-c", "import sympy")
     first = measure(sympy_environment, *program)
     before = measure(sympy_environment, *program)

@@ -1,4 +1,4 @@
-"""Files that are called `*.py` and are no sources, and what is in the way of an archive: one line each, and no waiting."""
+"""Files that are named `*.py` and are no sources, and files in place of an archive: one line each, and no waiting."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ODD = {
 
 @pytest.fixture
 def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a directory with every kind of file under the name of a source, and one source."""
+    """Return a directory with one source, and every kind of non-file with the name of a source."""
     folder = tmp_path / "odd"
     folder.mkdir()
     (folder / "good.py").write_text("V = 1\n", encoding="utf-8")
@@ -48,7 +48,7 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "zero.py").symlink_to("/dev/zero")
     (folder / ".#lock.py").symlink_to("user@host.123:99")
     (folder / "loop.py").symlink_to("loop.py")
-    monkeypatch.chdir(folder)  # a socket's path must be short
+    monkeypatch.chdir(folder)  # the path of a socket must be short
     with socket.socket(socket.AF_UNIX) as each:
         each.bind("socket.py")
     return folder
@@ -59,7 +59,7 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_is_no_source_is_skipped(
     command: str, jobs: str, odd: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each has one line that says what it is, and is no failure, as no import would take it for a source."""
+    """Each non-file is described in one line and is no failure, because no import would read it."""
     for number in range(20):
         (odd / f"good_{number}.py").touch()
     if command == "precompile":
@@ -79,7 +79,7 @@ def test_what_is_no_source_is_skipped(
 
 
 def test_named_itself(odd: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is asked for by its own name and is no source is an error, in one sentence."""
+    """A non-file that is named as an argument is an error, in one sentence."""
     for name, what in ODD.items():
         if name != "folder.py":
             assert main(["precompile", "--cache-dir", str(cache), str(odd / name)]) == 1
@@ -88,7 +88,7 @@ def test_named_itself(odd: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_unreadable(odd: Path, private_mounts: PrivateMounts, python: Python) -> None:
-    """A source, and a directory, that this user may not read are failures of one line each."""
+    """A source or directory that this user cannot read is a failure of one line."""
     hidden = odd / "hidden"
     hidden.mkdir()
     odd.parent.chmod(0o755)
@@ -107,7 +107,7 @@ def test_unreadable(odd: Path, private_mounts: PrivateMounts, python: Python) ->
 
 @pytest.mark.parametrize("words", [["inspect"], ["archive", "list"], ["archive", "verify"]])
 def test_special_files_as_arguments(words: list[str], odd: Path, python: Python) -> None:
-    """A command that is given a FIFO, a device or a directory to read says so in one sentence, and does not wait."""
+    """Given a FIFO, a device or a directory to read, a command says so in one sentence and does not wait."""
     for name in ("fifo.py", "zero.py", "folder.py", "socket.py"):
         done = python("-m", "pycachehook", *words, odd / name, check=False)
         assert done.returncode in (1, 2)
@@ -117,14 +117,14 @@ def test_special_files_as_arguments(words: list[str], odd: Path, python: Python)
 
 
 def test_profile_that_is_a_fifo(odd: Path, python: Python, tmp_path: Path) -> None:
-    """Nor does `archive build` wait for a profile."""
+    """`archive build` does not wait for a profile that is a FIFO."""
     words = ("archive", "build", "--path", odd, "--profile", odd / "fifo.py", tmp_path / "a.pyca")
     done = python("-m", "pycachehook", *words, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
 def test_special_entries(odd: Path, python: Python, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`verify` and `doctor` do not wait for entries and in-tree pycs that are FIFOs, or whose sources are."""
+    """`verify` and `doctor` do not wait for entries, in-tree pycs or sources that are FIFOs."""
     tag = sys.implementation.cache_tag
     source = odd / "becomes.py"
     source.touch()
@@ -161,7 +161,7 @@ OUTS: dict[str, Callable[[Path], object]] = {
 def test_archive_replaces_only_archives(
     kind: str, tree: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Anything else is left as it is, in one sentence; `--force` replaces files and links, and nothing that is neither."""
+    """Only an archive is replaced; `--force` also replaces other files and links, and nothing else."""
     root, out, notes = tree({"m.py": ""}), tmp_path / "out.pyca", tmp_path / "notes.txt"
     notes.write_text("precious", encoding="utf-8")
     OUTS[kind](out)
@@ -186,7 +186,7 @@ def test_archive_replaces_only_archives(
 
 
 def test_out_is_one_of_the_sources(tree: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
-    """The program that is to be put into the archive is not replaced by it."""
+    """A source that goes into the archive is not overwritten by it."""
     root = tree({"main.py": "print('my program')\n"})
     assert main(["archive", "build", "--path", str(root), str(root / "main.py")]) == 1
     assert (root / "main.py").read_text(encoding="utf-8") == "print('my program')\n"
@@ -208,7 +208,7 @@ HOSTILE = (
 def test_workers_import_nothing_from_the_current_directory(
     tree: Callable[..., Path], cache: Path, tmp_path: Path
 ) -> None:
-    """Modules beside which a command is started are not run in the processes that compile."""
+    """Processes that compile import no module from the command's current directory."""
     root = tree({f"m_{number}.py": "" for number in range(30)})
     hostile = tmp_path / "hostile"
     hostile.mkdir()

@@ -48,7 +48,7 @@ ASK = "from pycachehook.commands.enable import open_code_hook_is_set as ask; pri
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a program that embeds Python with a hook that logs each path and opens the file."""
+    """Return a program that embeds Python and has a hook that logs each path and opens the file."""
     folder = tmp_path_factory.mktemp("embedding")
     source, built = folder / "embedding.c", folder / "embedding"
     source.write_text(PROGRAM)
@@ -66,7 +66,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def embedding(program: Path, tmp_path: Path) -> Python:
-    """Return that program, as an interpreter that finds this project and the start-up file."""
+    """Return that program as an interpreter that finds this project and the start-up file."""
     path = [
         str(tmp_path),
         str(Path(enable.__file__).parents[2]),
@@ -82,18 +82,18 @@ def embedding(program: Path, tmp_path: Path) -> Python:
 
 
 def test_hook_is_found(embedding: Python, python: Python) -> None:
-    """A hook is found where there is one, as often as one asks, and none where there is none."""
+    """An existing hook is detected at every query, and none is reported without one."""
     assert embedding("-c", ASK).stdout == "True True\n"
     assert python("-c", ASK).stdout == "False False\n"
 
 
 def test_no_hook_is_set_by_asking(python: Python) -> None:
-    """Asking leaves `io.open_code` as it was."""
+    """The query leaves `io.open_code` unchanged."""
     assert python("-c", f"{ASK}\nimport io; print(io.open_code({__file__!r}).read(3))").stdout.endswith('b\'"""\'\n')
 
 
 def test_audit_hook_that_objects_counts_as_a_hook(python: Python) -> None:
-    """What raises when asked is taken for a hook: reading by `io.open_code` is never wrong."""
+    """An exception from the query counts as a hook, because reading by `io.open_code` is always right."""
     program = """
 import sys
 def refuse(event, args):
@@ -109,7 +109,7 @@ sys.addaudithook(refuse)
 def test_what_is_read_passes_the_hook(
     option: str, embedding: Python, tree: Callable[[Mapping[str, str]], Path], tmp_path: Path, cache: Path
 ) -> None:
-    """With a hook, the image, the sources and the entries of every start are read by `io.open_code`."""
+    """With a hook, the image, the sources and the entries are read by `io.open_code`."""
     root = tree({"probe.py": "LOADER = type(__spec__.loader).__name__\n"})
     program = f"""
 from pathlib import Path
