@@ -1,4 +1,4 @@
-"""`pycachehook precompile`: what it has written, an import finds."""
+"""`pycachehook precompile`: imports use the entries that it has written."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def environment(make_environment: Callable[..., Python]) -> Python:
 
 
 def precompile(python: Python, *arguments: str | Path, code: int = 0, **environment: str) -> dict[str, Any]:
-    """Run the command and return what it says."""
+    """Run the command and return its JSON output."""
     process = python.within(environment)("-m", "pycachehook", "precompile", "--json", *arguments, check=False)
     assert (process.returncode, process.stderr if code == 0 else "") == (code, "")
     said: dict[str, Any] = json.loads(process.stdout)
@@ -44,7 +44,7 @@ def precompile(python: Python, *arguments: str | Path, code: int = 0, **environm
 
 @pytest.mark.alone
 def test_a_whole_environment(environment: Python, cache: Path, tmp_path: Path) -> None:
-    """After it, imports compile nothing and miss nothing, and a second one compiles nothing."""
+    """Afterwards imports compile nothing and miss nothing, and a second run compiles nothing."""
     python = environment
     home = {"HOME": str(tmp_path)}
     options = ("--cache-dir", cache, "--in-tree", "ignore")
@@ -64,7 +64,7 @@ def test_a_whole_environment(environment: Python, cache: Path, tmp_path: Path) -
 
 
 def same_trees(one: Path, other: Path) -> bool:
-    """Return whether two directories hold the same files with the same bytes."""
+    """Return whether two directories contain the same files with the same bytes."""
     names = [{path.relative_to(each) for path in each.rglob("*.pyc")} for each in (one, other)]
     assert names[0] == names[1]
     equal, different, errors = filecmp.cmpfiles(one, other, names[0], shallow=False)
@@ -73,7 +73,7 @@ def same_trees(one: Path, other: Path) -> bool:
 
 
 def test_the_same_bytes_whoever_compiles(environment: Python, tmp_path: Path) -> None:
-    """Neither the number of processes, nor the hash seed, nor what was compiled before changes a byte."""
+    """The bytes depend on neither the number of processes, the hash seed, nor earlier compilations."""
     trees = [tmp_path / name for name in ("one", "two", "three")]
     distributions = [word for name in PACKAGES for word in ("--distribution", name)]
     precompile(environment, "--cache-dir", trees[0], "-j", "1", *distributions, PYTHONHASHSEED="1")
@@ -86,7 +86,7 @@ def test_the_same_bytes_whoever_compiles(environment: Python, tmp_path: Path) ->
 
 @pytest.fixture
 def root(tree: Callable[[Mapping[str, str]], Path], no_hook: None, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a tree of sources, one of which does not compile, and none of which may be run."""
+    """Return a tree of sources, one of which does not compile, and none of which may run."""
     sources = {f"pack/part_{number}.py": "raise SystemError\n" for number in range(30)}
     root = tree(
         {"pack/__init__.py": "raise SystemError\n", **sources, "pack/broken.py": "x = 1\ny = = 2\n", "single.py": ""}
@@ -97,7 +97,7 @@ def root(tree: Callable[[Mapping[str, str]], Path], no_hook: None, monkeypatch: 
 
 @pytest.fixture
 def run(root: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
-    """Return a function that runs the command here."""
+    """Return a function that runs the command in this process."""
 
     def run(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
         assert main(["precompile", "--json", "--cache-dir", str(cache), *map(str, arguments)]) == code
@@ -109,7 +109,7 @@ def run(root: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> Callable
 
 
 def test_what_does_not_compile(run: Callable[..., dict[str, Any]], root: Path) -> None:
-    """A source that does not compile is told with its line, does not stop the rest, and makes the exit code 1."""
+    """A source with a syntax error is reported with its line, the others are compiled, and the exit code is 1."""
     for jobs in ("1", "3"):
         said = run(root, "-j", jobs, code=1)
         (failed,) = said["failed"]
@@ -120,7 +120,7 @@ def test_what_does_not_compile(run: Callable[..., dict[str, Any]], root: Path) -
 
 
 def test_modules_and_files(run: Callable[..., dict[str, Any]], root: Path) -> None:
-    """A module, a package with all in it, a file: each is what it says, and none is imported."""
+    """A module, a package with all its modules, or a file is compiled as named, and never imported."""
     assert run("--module", "single")["compiled"] == 1
     assert run("--module", "pack", "--exclude", "*/broken.py")["compiled"] == 31
     assert run(root / "single.py", root / "pack" / "part_1.py") == {
@@ -133,7 +133,7 @@ def test_modules_and_files(run: Callable[..., dict[str, Any]], root: Path) -> No
 
 
 def test_rules_hold(run: Callable[..., dict[str, Any]], root: Path, tmp_path: Path) -> None:
-    """What a rule excludes is not compiled, and what a rule sends elsewhere goes there."""
+    """A source that a rule excludes is not compiled, and one with its own cache directory is stored there."""
     other = tmp_path / "other"
     rules = f'[{{match = "*/part_1*.py", enabled = false}}, {{match = "*/part_2*.py", cache_dir = "{other}"}}]'
     said = run(root, "--rules", rules, "--exclude", "*/broken.py")
@@ -154,14 +154,14 @@ def test_rules_hold(run: Callable[..., dict[str, Any]], root: Path, tmp_path: Pa
 def test_what_is_not_there(
     arguments: list[str], sentence: str, root: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is named and not there gets one sentence."""
+    """An argument that does not exist is reported in one sentence."""
     assert main(["precompile", "--cache-dir", str(cache), *arguments]) == 1
     assert capsys.readouterr().err == f"pycachehook: error: {sentence}\n"
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "two"])
 def test_wrong_number_of_processes(number: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """So does a number of processes that is none."""
+    """An invalid number of processes is reported in one sentence."""
     with pytest.raises(SystemExit) as caught:
         main(["precompile", "-j", number])
     assert caught.value.code == 2
@@ -178,7 +178,7 @@ def test_cache_that_cannot_be_written_to(root: Path, cache: Path, capsys: pytest
 
 
 def test_for_people(root: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without --json, a line for each failure and one for all."""
+    """Without --json one line is printed for each failure, and one for the total."""
     assert main(["precompile", "--cache-dir", str(cache), str(root)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"{root / 'pack' / 'broken.py'}: line 2: ")
@@ -187,7 +187,7 @@ def test_for_people(root: Path, cache: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes have no affinity here")
 def test_usable_processors(python: Python) -> None:
-    """A process that is kept to one processor is told one."""
+    """A process that may run on one processor only counts one."""
     command = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from pycachehook.commands.precompile import usable_processors as u; print(u())"
     assert python("-c", command).stdout == "1\n"
     assert 1 <= usable_processors() <= len(os.sched_getaffinity(0))
@@ -199,7 +199,7 @@ QUOTAS = {"cgroup.controllers": ("", "cpu.max", "50000 100000"), "cpu": ("cpu", 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can make control groups")
 def test_processors_of_a_control_group(python: Python) -> None:
-    """A control group's share of the processors counts, as containers have it."""
+    """The processor share of a control group counts, as in containers."""
     hierarchy = next((quota for name, quota in QUOTAS.items() if (GROUPS / name).exists()), None)
     if hierarchy is None or not os.access(GROUPS / hierarchy[0], os.W_OK):
         pytest.skip("there is no hierarchy of control groups that could be written to")

@@ -1,7 +1,7 @@
 """Imports in programs that mock functions, replace steps of the loader, filter warnings, or interrupt themselves.
 
-Each program runs three times: on a stock interpreter, with a cold cache and with a warm one. What it prints must be
-the same.
+Each program runs three times: on a standard interpreter, with a cold cache and with a warm one. Its output must be the
+same.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if not {stock!r}:
 
 
 class Sides:
-    """Runs a program on each side."""
+    """Runs a program in the three ways."""
 
     def __init__(self, root: Path) -> None:
         self.tree = root / "tree"
@@ -45,7 +45,7 @@ class Sides:
             (self.tree / f"lazy{number}.py").write_text(f"value = {number}\n")
 
     def run(self, program: str, *flags: str, stock: bool = False, **options: object) -> str:
-        """Return the last line that the program prints, on standard error if it fails."""
+        """Return the last line that the program prints, or of standard error if it fails."""
         text = HOOK.format(
             tree=str(self.tree), stock=stock, source=str(PROJECT / "src"), cache=str(self.cache), options=options
         )
@@ -61,7 +61,7 @@ class Sides:
         return (process.stdout or process.stderr).strip().splitlines()[-1]
 
     def all(self, program: str, *flags: str, **options: Any) -> dict[str, str]:
-        """Return what the program prints on each side."""
+        """Return the output of the program for each of the three."""
         stock = self.run(program, *flags, stock=True)
         cold = self.run(program, *flags, **options)
         return {"stock": stock, "cold": cold, "warm": self.run(program, *flags, **options)}
@@ -69,7 +69,7 @@ class Sides:
 
 @pytest.fixture
 def sides(tmp_path: Path) -> Sides:
-    """Return the three sides, with an empty cache."""
+    """Return the three ways to run a program, with an empty cache."""
     return Sides(tmp_path)
 
 
@@ -137,7 +137,7 @@ WAYS: Mapping[str, dict[str, object]] = {"mock": {}, "value": {"return_value": 3
 @pytest.mark.parametrize("options", [{}, {"layout": "shared"}], ids=["mirror", "shared"])
 @pytest.mark.parametrize("way", WAYS)
 def test_mocked_functions(way: str, options: dict[str, Any], sides: Sides) -> None:
-    """A mock of a function that an import could use changes nothing, and is not called."""
+    """A mock of a function that an import might use changes nothing and is not called."""
     for number in range(len(NAMES)):
         (sides.tree / f"mocked{number}.py").write_text(f"value = {number}\n")
     program = MOCKED.format(names=NAMES, how=WAYS[way])
@@ -146,7 +146,7 @@ def test_mocked_functions(way: str, options: dict[str, Any], sides: Sides) -> No
 
 
 def test_a_descriptor_of_the_program_stays_open(sides: Sides) -> None:
-    """A mocked `os.open` that returns a number of the program's does not have it closed."""
+    """A mocked `os.open` that returns one of the program's descriptors does not cause its closing."""
     program = """
 import os
 from unittest import mock
@@ -159,7 +159,7 @@ print(os.fstat(mine).st_rdev > 0)
 
 
 def test_same_modules_after_a_cold_and_a_warm_import(sides: Sides) -> None:
-    """A miss loads no module that a hit does not load, apart from this package's own."""
+    """A miss loads the same modules as a hit, apart from modules of this package."""
     program = """
 before = set(sys.modules)
 import lazy1, lazy2, threading
@@ -188,7 +188,7 @@ print(found, threading.main_thread() is threading.current_thread())
     ],
 )
 def test_files_beside_the_script_are_not_run(name: str, sides: Sides) -> None:
-    """A file that has a standard module's name and that the program does not import does not run."""
+    """A file with a standard module's name runs only if the program imports it."""
     (sides.tree / f"{name}.py").write_text("raise SystemExit('ran')\n")
     program = "import lazy1, lazy2\nprint(lazy1.value)"
     for layout in ("mirror", "shared"):
@@ -196,7 +196,7 @@ def test_files_beside_the_script_are_not_run(name: str, sides: Sides) -> None:
 
 
 def test_odd_objects_in_sys_modules(sides: Sides) -> None:
-    """Objects in `sys.modules` are not asked for anything, and lazy modules stay lazy."""
+    """Objects in `sys.modules` get no attribute access, and lazy modules stay lazy."""
     (sides.tree / "later.py").write_text("print('ran')\n")
     program = """
 import importlib.util
@@ -216,7 +216,7 @@ print(lazy2.value)
 
 
 def test_a_whitelist_of_imports(sides: Sides) -> None:
-    """A program that replaces `builtins.__import__` sees its own imports alone."""
+    """A program that replaces `builtins.__import__` sees its own imports only."""
     program = """
 import builtins
 seen, before = [], builtins.__import__
@@ -252,7 +252,7 @@ builtins.compile = lambda data, *more, **kinds: old(data.replace(b'1', b'9') if 
 @pytest.mark.parametrize("options", [{}, {"layout": "shared"}, {"invalidation_mode": "timestamp"}], ids=str)
 @pytest.mark.parametrize("step", REPLACED)
 def test_replaced_steps(step: str, options: dict[str, Any], sides: Sides) -> None:
-    """A process with the tool has the tool's outcome, one without it the plain one, in whatever order they run."""
+    """A process with the tool has the tool's result, one without it the normal one, in any order."""
     tool = "from importlib.machinery import SourceFileLoader as L\nimport importlib._bootstrap_external as B\n"
     show = "\nimport lazy1; print(lazy1.value)"
     with_tool, plain = tool + REPLACED[step] + show, show
@@ -262,7 +262,7 @@ def test_replaced_steps(step: str, options: dict[str, Any], sides: Sides) -> Non
 
 @pytest.mark.parametrize("layout", ["mirror", "shared"])
 def test_warnings_of_a_compilation(layout: str, sides: Sides) -> None:
-    """`-W error` decides the same whatever earlier processes have stored, also for a warning that filters ignored."""
+    """`-W error` has the same effect whatever is stored, also for warnings that default filters ignore."""
     (sides.tree / "warns.py").write_text("def f(x):\n    return x is 1\n")
     program = """
 try:
@@ -279,7 +279,7 @@ except SyntaxError:
 
 @pytest.mark.parametrize("way", ["mirror", "shared", "checked-hash", "unchecked-hash"])
 def test_warnings_that_the_program_makes_errors(way: str, sides: Sides, python: Python, tmp_path: Path) -> None:
-    """`filterwarnings("error")` at run time decides the same whatever earlier processes, or an archive, have stored."""
+    """`filterwarnings("error")` at run time has the same effect whatever a cache or archive contains."""
     (sides.tree / "warns.py").write_text("def f(x):\n    return x is 1\n")
     options: dict[str, Any] = {"layout": way}
     if way.endswith("hash"):
@@ -306,7 +306,7 @@ except SyntaxError:
 
 
 def test_an_exception_of_a_signal_handler_during_the_wait_for_a_lock(sides: Sides) -> None:
-    """A TimeoutError that a handler raises is the program's, although it is an OSError."""
+    """A TimeoutError raised by a handler reaches the program, although it is an OSError."""
     assert sides.run("import signal, lazy0; print(lazy0.value)") == "0"
     holder = f"""
 import fcntl, os, sys
@@ -345,9 +345,9 @@ except TimeoutError as error:
 
 @pytest.mark.parametrize("size", [1 << 40, (1 << 63) - 4096], ids=["1 TiB", "8 EiB"])
 def test_an_entry_of_enormous_size(size: int, sides: Sides) -> None:
-    """It is refused by its size, unread."""
+    """A file that is too large for an entry is rejected without reading it."""
     program = "import lazy1; print(lazy1.value, hook.stats.misses)"
-    memory = "/dev/shm"  # where it is, it has files of any size, which few disks have
+    memory = "/dev/shm"  # tmpfs allows sparse files of any size, unlike most file systems
     with tempfile.TemporaryDirectory(dir=memory if os.path.isdir(memory) else None) as folder:
         sides.cache = Path(folder, "cache")
         assert sides.run(program) == "1 {'absent': 1}"
@@ -360,7 +360,7 @@ def test_an_entry_of_enormous_size(size: int, sides: Sides) -> None:
 
 
 def test_compiled_once_over_all_processes(sides: Sides) -> None:
-    """Eight cold processes, the standard library included, compile and store every file exactly once."""
+    """Eight cold processes together compile and store every file exactly once, standard library included."""
     program = f"""
 import sys
 sys.path[:0] = [{str(sides.tree)!r}, {str(PROJECT / "src")!r}]

@@ -1,4 +1,4 @@
-"""`pycachehook prune`: keeps a cache within limits, whoever else is using it, and touches nothing else."""
+"""`pycachehook prune`: keeps a cache within limits while others use it, and removes nothing else."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import filelock  # noqa: F401 -- before there is a hook, which would load it again for every test
+import filelock  # noqa: F401 -- imported here because a hook would load it again for every test
 import pytest
 
 import pycachehook
-import pycachehook.on_miss.compiling  # before there is a hook, as filelock
+import pycachehook.on_miss.compiling  # imported before there is a hook, like filelock
 from pycachehook.cli.main import main
 from pycachehook.hook import loader as loader_for
 
@@ -30,7 +30,7 @@ DAY = 86400
 
 @pytest.fixture
 def filled(no_hook: None, cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> list[tuple[Path, Path]]:
-    """Return `(source, entry)` for every entry of a cache, last used as many days ago as its place in the list says."""
+    """Return `(source, entry)` for every entry of a cache; the entry at index N was last used N days ago."""
     root = tree({f"folder_{number}/module.py": f"VALUE = {'x' * number!r}\n" for number in range(ENTRIES)})
     filled = []
     with pycachehook.install(cache, in_tree="ignore"):
@@ -48,7 +48,7 @@ def filled(no_hook: None, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 def prune(
     filled: list[tuple[Path, Path]], cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., dict[str, Any]]:
-    """Return a function that runs the command and returns what it says."""
+    """Return a function that runs the command and returns its JSON output."""
 
     def run(*arguments: str) -> dict[str, Any]:
         assert main(["prune", "--json", "--cache-dir", str(cache), *arguments]) == 0
@@ -59,21 +59,21 @@ def prune(
 
 
 def left(filled: list[tuple[Path, Path]]) -> list[int]:
-    """Return the numbers of the entries that are there."""
+    """Return the numbers of the remaining entries."""
     return [number for number, (_, entry) in enumerate(filled) if entry.exists()]
 
 
 def test_without_limits_nothing_is_removed(
     filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]]
 ) -> None:
-    """Entries stay unless there is a limit."""
+    """Without a limit no entry is removed."""
     size = sum(entry.stat().st_size for _, entry in filled)
     assert prune() == {"removed": [], "removed_bytes": 0, "files": ENTRIES, "bytes": size}
     assert left(filled) == list(range(ENTRIES))
 
 
 def test_limits(filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]]) -> None:
-    """Over a limit the longest unused go first, and each is told with the limit that it was over."""
+    """Above a limit the least recently used entries are removed, each reported with the limit it exceeded."""
     sizes = [entry.stat().st_size for _, entry in filled]
     said = prune("--max-files", "30")
     assert (left(filled), said["files"], said["bytes"]) == (list(range(30)), 30, sum(sizes[:30]))
@@ -88,7 +88,7 @@ def test_limits(filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, 
 
 
 def test_dry_run(filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]], cache: Path) -> None:
-    """`--dry-run` says what would be removed, and removes nothing."""
+    """`--dry-run` reports what would be removed, and removes nothing."""
     before = sorted(cache.rglob("*"))
     said = prune("--max-files", "1", "--dry-run")
     assert (len(said["removed"]), said["files"]) == (ENTRIES - 1, 1)
@@ -99,7 +99,7 @@ def test_dry_run(filled: list[tuple[Path, Path]], prune: Callable[..., dict[str,
 def test_orphans_and_empty_directories(
     filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]], cache: Path
 ) -> None:
-    """`--orphans` removes entries whose source is gone, and with the last one of a directory the directory goes, too."""
+    """`--orphans` removes entries whose source is missing, and directories that become empty."""
     for source, _ in filled[:-1]:
         source.unlink()
     assert {each["reason"] for each in prune("--orphans")["removed"]} == {"orphan"}
@@ -109,7 +109,7 @@ def test_orphans_and_empty_directories(
 
 
 def test_what_killed_writers_left(filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]]) -> None:
-    """Temporary files, ours and CPython's, go when they are an hour old, and not before."""
+    """Temporary files of this package and of CPython are removed when they are an hour old."""
     folder = filled[0][1].parent
     paths = [
         folder / name
@@ -123,7 +123,7 @@ def test_what_killed_writers_left(filled: list[tuple[Path, Path]], prune: Callab
 
 
 def test_bytecode_of_others_ages_too(filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]]) -> None:
-    """Other interpreters' and other tools' bytecode ages like ours; what is no bytecode stays."""
+    """Age limits apply to bytecode of other interpreters and tools too; other files stay."""
     folder = filled[0][1].parent
     others = [folder / name for name in ("m.cpython-27.pyc", "m.cpython-311-pytest-9.pyc", "notes.txt")]
     for path in others:
@@ -137,7 +137,7 @@ def test_bytecode_of_others_ages_too(filled: list[tuple[Path, Path]], prune: Cal
 def test_other_directories_are_refused(
     missing: str, filled: list[tuple[Path, Path]], cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A directory that has not both marks of a cache of ours is left alone."""
+    """A directory without both marker files of a cache is refused."""
     (cache / missing).unlink()
     assert main(["prune", "--cache-dir", str(cache), "--max-files", "0"]) == 1
     assert "is no cache of this version" in capsys.readouterr().err
@@ -147,7 +147,7 @@ def test_other_directories_are_refused(
 def test_links_lead_nowhere(
     filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]], tmp_path: Path, cache: Path
 ) -> None:
-    """Nothing outside the cache is removed, whether a link leads to a directory or to a file."""
+    """Nothing outside the cache is removed through a link to a directory or a file."""
     outside = tmp_path / "outside"
     (outside / "empty").mkdir(parents=True)
     victim = outside / filled[0][1].name
@@ -161,7 +161,7 @@ def test_links_lead_nowhere(
 
 @pytest.fixture
 def strangers(filled: list[tuple[Path, Path]], cache: Path) -> set[Path]:
-    """Put into the cache what pycachehook cannot have made, all old; return it."""
+    """Put old files into the cache that pycachehook cannot have written; return them."""
     folder = filled[0][1].parent
     (cache / "project" / ".git" / "refs").mkdir(parents=True)
     (folder / "empty" / "d.cpython-311.pyc").mkdir(parents=True)
@@ -185,7 +185,7 @@ def strangers(filled: list[tuple[Path, Path]], cache: Path) -> set[Path]:
 def test_what_others_keep_in_a_cache_stays(
     command: list[str], filled: list[tuple[Path, Path]], strangers: set[Path], cache: Path
 ) -> None:
-    """Whatever is removed: empty directories, sourceless modules, `__pycache__` and another cache in this one stay."""
+    """Empty directories, sourceless modules, `__pycache__` and a nested cache always stay."""
     filled[0][0].unlink()
     filled[1][1].write_bytes(b"damaged")
     main([*command, "--cache-dir", str(cache)])
@@ -206,7 +206,7 @@ def test_what_is_mounted_in_a_cache_stays(
     private_mounts: PrivateMounts,
     python: Python,
 ) -> None:
-    """A directory and a file that are mounted there, of the same file system or of another, are not looked at."""
+    """Directories and files that are mounted inside the cache are not examined."""
     outside, tag = tmp_path / "out side", sys.implementation.cache_tag
     (outside / "empty").mkdir(parents=True)
     for name in (f"m.{tag}.pyc", f"file.{tag}.pyc", "empty/other.cpython-27.pyc"):
@@ -241,7 +241,7 @@ def test_what_is_mounted_in_a_cache_stays(
 def test_a_directory_without_our_mark_is_refused(
     command: list[str], mark: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is removed from a directory that is no cache, whatever looks like our mark; it takes one sentence."""
+    """Nothing is removed from a directory that is no cache; one sentence says so."""
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     for name in (".git/refs/heads", "package/__pycache__"):
         (project / name).mkdir(parents=True)
@@ -277,7 +277,7 @@ def test_a_directory_without_our_mark_is_refused(
 
 
 def test_a_fresh_directory(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where nothing has been stored yet there is nothing to prune, and that is no failure; so a first CI job passes."""
+    """Pruning a cache without entries succeeds, so a first CI job passes."""
     cache.mkdir()
     assert main(["prune", "--cache-dir", str(cache), "--max-size", "500M", "--max-age", "30d", "--orphans"]) == 0
     assert capsys.readouterr().out.startswith("nothing to prune: ")
@@ -293,7 +293,7 @@ def test_a_fresh_directory(cache: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_directories_that_become_empty_go(
     filled: list[tuple[Path, Path]], prune: Callable[..., dict[str, Any]], cache: Path
 ) -> None:
-    """With its last entry a directory goes, and every one above it that is empty then; the cache itself stays."""
+    """Directories that become empty are removed, except the cache itself."""
     prune("--max-files", "0")
     assert {each.name for each in cache.iterdir() if each.is_dir()} == {".pycachehook"}
     assert (cache / "CACHEDIR.TAG").exists()
@@ -309,7 +309,7 @@ def test_directories_that_become_empty_go(
     ids=lambda each: each[0] if isinstance(each, list) else "",
 )
 def test_wrong_limits(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A limit that is none gets one sentence and exit code 2."""
+    """An invalid limit is reported in one sentence with exit code 2."""
     with pytest.raises(SystemExit) as caught:
         main(["prune", *arguments])
     assert caught.value.code == 2
@@ -319,7 +319,7 @@ def test_wrong_limits(arguments: list[str], sentence: str, capsys: pytest.Captur
 IMPORT = """
 import importlib, json, sys
 import pycachehook
-import pycachehook.on_miss.compiling  # before there is a hook, as filelock
+import pycachehook.on_miss.compiling  # imported before there is a hook, like filelock
 hook = pycachehook.install(sys.argv[1], in_tree="ignore")
 wrong = 0
 for round in range(15):
@@ -334,7 +334,7 @@ print(json.dumps({"wrong": wrong, "errors": hook.stats.errors}))
 def test_beside_running_imports(
     python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """While eight processes import and prune removes, nobody meets an exception or wrong code, and limits are kept."""
+    """While eight processes import, prune keeps the limits, and no import fails or runs wrong code."""
     root = tree({f"module_{number}.py": f"VALUE = {number}\n" for number in range(40)})
     processes = [python.start("-c", IMPORT, cache, PYTHONPATH=str(root)) for _ in range(8)]
     pruned = 0

@@ -1,4 +1,4 @@
-"""A package tree that cannot be written to: what the first start compiles, the second finds."""
+"""A package tree that cannot be written to: the second start uses what the first has stored."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ print(json.dumps({"user": os.getuid(), "may_write": os.access(folder, os.W_OK), 
 def test_second_start_compiles_nothing(
     situation: str, sympy_environment: Python, private_mounts: PrivateMounts, measure: Measure, tmp_path: Path
 ) -> None:
-    """In a tree that cannot be written to, the first start stores every module of sympy, and the second hits them all."""
+    """The first start stores every module of a read-only sympy, and the second start has only hits."""
     prefix = Path(sympy_environment.executable).parent.parent
     home = tmp_path / "home"
     other = situation == "another user"

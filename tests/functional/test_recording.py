@@ -1,4 +1,4 @@
-"""`pycachehook run --record FILE`: the file is the user's, and only an earlier record is replaced."""
+"""`pycachehook run --record FILE`: only an earlier record, or an empty file, is replaced."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def program(tmp_path: Path) -> Path:
 
 
 def test_record_is_replaced(program: Path, python: Python, tmp_path: Path) -> None:
-    """An empty file and an earlier record are replaced, and nothing else is left beside them."""
+    """An empty file and an earlier record are replaced, and no other file is left beside them."""
     record = tmp_path / "records" / "record"
     record.parent.mkdir()
     record.touch()
@@ -39,7 +39,7 @@ def test_record_is_replaced(program: Path, python: Python, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("content", ["import helper\n", "/etc/hosts\n", "relative.py\n"])
 def test_other_file_is_kept(content: str, program: Path, python: Python, tmp_path: Path) -> None:
-    """A file that is no record stays as it is, and the program does not run: the mistake is told at once."""
+    """A file that is no record stays unchanged, and the program does not run."""
     other = tmp_path / "other"
     other.write_text(content, encoding="utf-8")
     done = python(*RUN, other, program, check=False)
@@ -52,7 +52,7 @@ def test_other_file_is_kept(content: str, program: Path, python: Python, tmp_pat
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "directory", "link", "dangling"])
 def test_no_regular_file(kind: str, program: Path, python: Python, tmp_path: Path) -> None:
-    """A FIFO is not waited for, and no link is followed."""
+    """The command does not wait for a FIFO, and follows no link."""
     record, target = tmp_path / "record", tmp_path / "target"
     if kind == "fifo":
         os.mkfifo(record)
@@ -70,7 +70,7 @@ def test_no_regular_file(kind: str, program: Path, python: Python, tmp_path: Pat
 
 
 def test_what_the_program_has_put_there(program: Path, python: Python, tmp_path: Path) -> None:
-    """Nor is a file replaced that comes to be there while the program runs."""
+    """A file that appears while the program runs is not replaced."""
     record = tmp_path / "record"
     program.write_text(f"open({str(record)!r}, 'w').write('results')\n", encoding="utf-8")
     done = python(*RUN, record, program)
@@ -79,7 +79,7 @@ def test_what_the_program_has_put_there(program: Path, python: Python, tmp_path:
 
 
 def test_odd_names(python: Python, tmp_path: Path) -> None:
-    """A name may hold what splits lines elsewhere; one with a line feed cannot be recorded, and is left out."""
+    """Names with unusual line separators are recorded; a name with a line feed is omitted."""
     for folder, name in (("a\x1cb\u2028", "first"), ("line\nfeed", "second")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"{name}.py").touch()

@@ -1,4 +1,4 @@
-"""`pycachehook run`: what Python would run, as Python would run it, and cached, `__main__` included."""
+"""`pycachehook run`: runs what Python would run, in the same way, with caching, `__main__` included."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def application(tree: Callable[[Mapping[str, str]], Path]) -> Path:
 def test_same_as_python_and_cached(
     *, program: tuple[str, ...], cached: list[str], python: Python, application: Path, cache: Path, measure: Measure
 ) -> None:
-    """Names, arguments and paths are as `python` gives them; the second run compiles nothing, `__main__` included."""
+    """Names, arguments and paths are those of `python`; the second run compiles nothing."""
     arguments = ("one", "--two", "-m", "-h", "--cache-dir=x", "")
     expected = json.loads(python("-B", *program, *arguments, cwd=application).stdout)
     for count in range(2):
@@ -88,7 +88,7 @@ def test_same_as_python_and_cached(
 
 
 def test_script_in_another_directory(python: Python, application: Path, cache: Path, tmp_path: Path) -> None:
-    """A script reached through a link finds its neighbours beside the real file, as with `python`."""
+    """A script started through a link imports from the directory of the real file, as with `python`."""
     link = tmp_path / "link.py"
     link.symlink_to(application / "script.py")
     expected = json.loads(python("-B", link).stdout)
@@ -106,7 +106,7 @@ def test_writes_whatever_python_was_told(
     cache: Path,
     measure: Measure,
 ) -> None:
-    """`run` is explicit: it writes although `PYTHONDONTWRITEBYTECODE` or `-B` says no, with no warning."""
+    """`run` writes entries in spite of `PYTHONDONTWRITEBYTECODE` or `-B`, without a warning."""
     for count in range(2):
         run = partial(python.within(variable), *flags, "-m", "pycachehook", "run", "--cache-dir", cache)
         stats = measure(run, application / "script.py")
@@ -115,7 +115,7 @@ def test_writes_whatever_python_was_told(
 
 
 def test_no_force_write(python: Python, application: Path, cache: Path) -> None:
-    """`--no-force-write` leaves the last word to `PYTHONDONTWRITEBYTECODE`, and a warning says that nothing is kept."""
+    """With `--no-force-write` `PYTHONDONTWRITEBYTECODE` prevents writing, and a warning says so."""
     run = ("-m", "pycachehook", "run", "--no-force-write", "--cache-dir", cache, application / "script.py")
     process = python(*run, PYTHONDONTWRITEBYTECODE="1")
     assert "PYTHONDONTWRITEBYTECODE" in process.stderr
@@ -141,7 +141,7 @@ def test_no_force_write(python: Python, application: Path, cache: Path) -> None:
 def test_exit_code_and_messages(
     program: tuple[str, ...], code: int, python: Python, application: Path, cache: Path
 ) -> None:
-    """The child's exit code, traceback and signal are those under `python`, without a frame of ours."""
+    """Exit code, traceback and signal are those of `python`, without a frame of this package."""
     expected = python("-B", *program, check=False, cwd=application)
     process = python("-m", "pycachehook", "run", "--cache-dir", cache, *program, check=False, cwd=application)
     assert expected.returncode == code
@@ -166,7 +166,7 @@ def test_exit_code_and_messages(
 def test_arguments_after_the_program_are_its_own(
     program: tuple[str, ...], python: Python, application: Path, cache: Path
 ) -> None:
-    """What follows the program goes to the program, also what looks like an option of ours."""
+    """Arguments after the program go to the program, even those that look like options of `run`."""
     skipped = 2 if program[0].startswith("-") else 1
     run = ("-m", "pycachehook", "run", f"--cache-dir={cache}", "--invalidation-mode", "unchecked-hash", *program)
     argv = json.loads(python(*run, cwd=application).stdout)[4]
@@ -175,7 +175,7 @@ def test_arguments_after_the_program_are_its_own(
 
 
 def test_edited_script_runs_anew(python: Python, application: Path, cache: Path) -> None:
-    """An edit of `__main__` itself is seen, with its size and mtime kept."""
+    """An edit of `__main__` that keeps its size and mtime is detected."""
     script = application / "exits.py"
     seen = []
     for digit in "12":
@@ -185,7 +185,7 @@ def test_edited_script_runs_anew(python: Python, application: Path, cache: Path)
 
 
 def test_installed_command(python: Python, application: Path, cache: Path) -> None:
-    """The `pycachehook` script does what `python -m pycachehook` does."""
+    """The `pycachehook` script has the same effect as `python -m pycachehook`."""
     script = Path(python.executable).parent / "pycachehook"
     process = type(python)(script, **python.environment)("run", "--cache-dir", cache, "script.py", cwd=application)
     assert json.loads(process.stdout)[0] == "__main__"
@@ -193,7 +193,7 @@ def test_installed_command(python: Python, application: Path, cache: Path) -> No
 
 
 def test_kill_switch_runs_the_program(python: Python, application: Path, cache: Path) -> None:
-    """Under the kill switch `run` runs the program without a hook, and without a word about it."""
+    """With the kill switch set, `run` runs the program without a hook and without a message."""
     arguments = ("-m", "pycachehook", "run", "--cache-dir", cache, application / "script.py")
     process = python(*arguments, PYCACHEHOOK_DISABLE="1", PYTHONDONTWRITEBYTECODE="1")
     assert json.loads(process.stdout)[6] == 7

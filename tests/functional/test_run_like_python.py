@@ -1,4 +1,4 @@
-"""`pycachehook run` beside `python`: whatever may be run, what it prints and how it ends are the same, cold and warm."""
+"""`pycachehook run` compared with `python`: same output and same exit code for every kind of program, cold and warm."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ READS = "import sys\nprint([sys.stdin.read()])\nraise SystemExit(7)\n"
 FAILS = "def fail():\n    raise ValueError('as told')\nfail()\n"
 WARNS = "import re\nprint(re.match('\\d+', '12')[0])\nif 1 is 1:\n    pass\n"
 
-# What `bash -c` runs, with `$P` for `python` and for `pycachehook run`.
+# Commands for `bash -c`; `$P` stands for `python` or `pycachehook run`.
 BATTERY = {
     "process substitution": "$P <(cat probe.py) a b",
     "process substitution that fails": "$P <(cat fails.py)",
@@ -118,7 +118,7 @@ def root(tree: Callable[[Mapping[str, str]], Path], python: Python) -> Path:
 
 
 class Both:
-    """Runs commands of a shell with `python` and with `pycachehook run`."""
+    """Runs shell commands with `python` and with `pycachehook run`."""
 
     def __init__(self, python: Python, root: Path, cache: Path) -> None:
         self.root = root
@@ -127,7 +127,7 @@ class Both:
         self.environment = clean_environment(**python.environment, ROOT=str(root))
 
     def __call__(self, program: Sequence[str], command: str) -> tuple[int, str, str]:
-        """Return the exit code and what was printed, without what differs from process to process."""
+        """Return the exit code and the output, without the parts that differ between processes."""
         process = subprocess.run(
             ["bash", "-c", command.replace("$P", " ".join(program))],
             cwd=self.root,
@@ -149,13 +149,13 @@ class Both:
 
 @pytest.fixture
 def both(python: Python, root: Path, cache: Path) -> Both:
-    """Return what runs both."""
+    """Return an object that runs commands in both ways."""
     return Both(python, root, cache)
 
 
 @pytest.mark.parametrize("what", BATTERY)
 def test_same_as_python(what: str, both: Both) -> None:
-    """Output, errors and the exit code are those of `python`, at the first run and at the second."""
+    """Output, errors and exit code are those of `python`, at the first run and at the second."""
     expected = both(both.stock, BATTERY[what])
     for _ in range(2):
         assert both(both.ours, BATTERY[what]) == expected
@@ -166,7 +166,7 @@ def test_same_as_python(what: str, both: Both) -> None:
     [("$P nonesuch.py", 2), ("$P package", 1), ("$P -m nonesuch", 1), ("$P locked.py", 2)],
 )
 def test_no_such_program(command: str, code: int, both: Both) -> None:
-    """What cannot be run has the exit code that it has with `python`, and is one line."""
+    """A program that cannot be run has the exit code that it has with `python`, and one line."""
     (both.root / "locked.py").symlink_to("locked.py")
     assert both(both.stock, command)[0] == code
     found = both(both.ours, command)
@@ -177,7 +177,7 @@ def test_no_such_program(command: str, code: int, both: Both) -> None:
     "filters", [[], ["-W", "error::SyntaxWarning"], ["-W", "ignore"], ["-W", "error"]], ids=" ".join
 )
 def test_warnings_of_the_main_module(filters: list[str], both: Both) -> None:
-    """Warnings of compiling a script are shown, or are errors, at every start, and a cached entry changes nothing."""
+    """Warnings from compiling a script are shown, or are errors, at every start, cached or not."""
     stock, ours = ([program[0], *filters, *program[1:]] for program in (both.stock, both.ours))
     expected = both(stock, "$P warns.py")
     assert ("SyntaxWarning" in expected[2] or "SyntaxError" in expected[2]) is (filters != ["-W", "ignore"])
@@ -188,7 +188,7 @@ def test_warnings_of_the_main_module(filters: list[str], both: Both) -> None:
 
 
 def test_a_pyc_in_the_tree_is_not_the_scripts(both: Both) -> None:
-    """CPython reads no `__pycache__` for a script, so a stale or a silent pyc there does not matter."""
+    """A pyc in `__pycache__` is not used for a script, as in CPython."""
     both(both.stock, "$P -m compileall -q --invalidation-mode unchecked-hash warns.py; sed -i s/12/34/ warns.py")
     expected = both(both.stock, "$P warns.py")
     assert expected[1] == "34\n"
@@ -196,7 +196,7 @@ def test_a_pyc_in_the_tree_is_not_the_scripts(both: Both) -> None:
 
 
 def test_tool_that_replaces_a_step_of_the_loader(both: Both) -> None:
-    """A macro expander changes modules, but not the script that `python` compiles itself."""
+    """A macro expander changes modules, but not the script, which `python` compiles itself."""
     (both.root / "site").mkdir()
     (both.root / "site" / "sitecustomize.py").write_text(
         "from importlib.machinery import SourceFileLoader as L\n"
@@ -229,7 +229,7 @@ def test_interactive_on_a_terminal(python: Python, cache: Path) -> None:
     while select.select([controlling], [], [], 60)[0]:
         try:
             data = os.read(controlling, 4096)
-        except OSError:  # the other end has been closed
+        except OSError:  # EIO: the other end has been closed
             break
         output += data
     os.close(controlling)

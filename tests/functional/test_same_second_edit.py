@@ -1,4 +1,4 @@
-"""Two edits of equal size within one second: CPython's timestamps cannot tell them apart (gh-75953), hashes can."""
+"""Edits within one second that keep the size: timestamps do not show them (gh-75953), hashes do."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ for name in {NAMES!r}:
 
 
 def edit(tree: Path, value: int, mtime_ns: int | None = None) -> None:
-    """Write the same number of bytes into every module of `tree`, with this mtime if one is given."""
+    """Write the same number of bytes into every module of `tree`, with the given mtime if there is one."""
     for name in NAMES:
         path = tree / f"{name}.py"
         path.write_text(f"VALUE = {value}\n", encoding="utf-8")
@@ -68,7 +68,7 @@ def edit(tree: Path, value: int, mtime_ns: int | None = None) -> None:
 def test_edit_seen_by_another_process(
     hooked: bool, expected: int, python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """With one mtime for both edits, the new code runs in 100 of 100 modules under the hook, and in none without."""
+    """With one mtime for both edits, 100 of 100 modules run new code with the hook, and none without."""
     root = tree({f"{name}.py": "" for name in NAMES})
     program = (HOOK if hooked else "").format(cache=str(cache)) + IMPORT_ALL.format(tree=str(root))
     second = int(time.time()) * 10**9
@@ -82,7 +82,7 @@ def test_edit_seen_by_another_process(
 def test_edit_as_fast_as_a_generator(
     hooked: bool, python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """With the clock's own mtimes, of 100 edits right after an import the hook sees all, and stock CPython does not."""
+    """With real mtimes the hook detects all of 100 edits right after an import, and CPython does not."""
     root = tree({"edited.py": ""})
     program = (HOOK if hooked else "").format(cache=str(cache)) + EDIT_AND_IMPORT.format(tree=str(root))
     seen = int(python("-c", program).stdout)
@@ -93,7 +93,7 @@ def test_edit_as_fast_as_a_generator(
 def test_edit_between_two_starts(
     hooked: bool, python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """With the clock's own mtimes, and a process for each import, the hook sees ten of ten edits; stock CPython misses some."""
+    """With real mtimes and a process for each import, the hook detects ten of ten edits; CPython misses some."""
     root = tree({"edited.py": ""})
     program = (HOOK if hooked else "").format(cache=str(cache)) + "import edited; print(edited.VALUE)"
     seen = []
@@ -107,7 +107,7 @@ def test_edit_between_two_starts(
 def test_edit_after_stock_left_bytecode(
     pause: float, python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """An in-tree pyc from before an edit in the same second, with the same size, is not taken for the new source's."""
+    """An in-tree pyc from before such an edit is not used for the new source."""
     root = tree({f"{name}.py": "" for name in NAMES})
     import_and_edit = IMPORT_AND_EDIT.format(tree=str(root), pause=pause)
     python("-c", import_and_edit)

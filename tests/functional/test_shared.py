@@ -1,4 +1,4 @@
-"""`layout = "shared"`: one compilation for every environment, checkout and process, and each sees its own paths."""
+"""`layout = "shared"`: one compilation serves all environments, checkouts and processes, each with its own paths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock  # noqa: F401 -- before there is a hook, which would load it again for every test
+import filelock  # noqa: F401 -- imported here because a hook would load it again for every test
 import pytest
 
 import pycachehook
@@ -47,7 +47,7 @@ OPTIONS = {"PYCACHEHOOK_LAYOUT": "shared", "PYCACHEHOOK_IN_TREE": "ignore"}
 
 @pytest.fixture
 def environments(tmp_path: Path, python: Python) -> Callable[[int], list[tuple[Python, Path]]]:
-    """Return a function that makes virtual environments, each with this project and a package of its own at hand."""
+    """Return a function that makes virtual environments, each with this project and its own copy of a package."""
 
     def make(count: int) -> list[tuple[Python, Path]]:
         made = []
@@ -84,7 +84,7 @@ print(json.dumps([trace, inspect.getsourcefile(pack.wrong.fail), inspect.getsour
 def test_second_environment(
     environments: Callable[[int], list[tuple[Python, Path]]], measure: Measure, cache: Path
 ) -> None:
-    """An environment at another path compiles nothing that the first one has, and shows its own paths everywhere."""
+    """An environment at another path compiles nothing that the first has stored, and shows its own paths."""
     compiled = []
     for python, site in environments(2):
         python("-m", "pycachehook", "enable", "--layout", "shared", "--cache-dir", cache, "--in-tree", "ignore")
@@ -118,7 +118,7 @@ print(json.dumps([hook.stats.as_dict(), values]))
 
 @contextmanager
 def closed(gate: Path) -> Iterator[None]:
-    """Keep all that wait at the gate there."""
+    """Keep processes waiting at the gate during a `with` block."""
     gate.touch()
     with gate.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -127,7 +127,7 @@ def closed(gate: Path) -> Iterator[None]:
 
 @pytest.mark.alone
 def test_cold_at_once(environments: Callable[[int], list[tuple[Python, Path]]], cache: Path, tmp_path: Path) -> None:
-    """Of eight processes of four environments each file is compiled and stored once, over all of them."""
+    """Eight processes of four environments together compile and store each file once."""
     gate = tmp_path / "gate"
     running: list[tuple[Path, subprocess.Popen[str]]] = []
     with closed(gate):
@@ -148,7 +148,7 @@ def test_cold_at_once(environments: Callable[[int], list[tuple[Python, Path]]], 
 
 
 def test_levels_side_by_side(python: Python, tree: Tree, cache: Path, measure: Measure) -> None:
-    """Each optimization level has entries of its own, and finds just those."""
+    """Each optimization level has its own entries."""
     root = tree(PACK)
     program = """
 import pack.levels
@@ -183,7 +183,7 @@ print(pack.levels.__doc__, pack.levels.DEBUG, said)
 @pytest.mark.full
 @pytest.mark.alone
 def test_entry_of_a_private_source(private_mounts: PrivateMounts, python: Python, tmp_path: Path) -> None:
-    """What others may not read stays so in the cache: who has the same source compiles it, and nothing breaks."""
+    """An entry that a user cannot read makes that user compile the same source, without an error."""
     tmp_path.chmod(0o755)
     root = tmp_path / "trees"
     for name, mode in (("private", 0o600), ("public", 0o644)):
@@ -205,7 +205,7 @@ def test_entry_of_a_private_source(private_mounts: PrivateMounts, python: Python
 @pytest.mark.full
 @pytest.mark.alone
 def test_several_users(private_mounts: PrivateMounts, python: Python, tmp_path: Path) -> None:
-    """Another user's entries are found under `allow_shared` only, and who may not write there goes on without."""
+    """Other users' entries are used only under `allow_shared`; a user who cannot write still imports."""
     tmp_path.chmod(0o755)
     root = tmp_path / "trees"
     for name in ("one", "two"):
@@ -241,7 +241,9 @@ def filled(no_hook: None, cache: Path, tree: Tree) -> dict[str, Path]:
     before: set[Path] = set()
     entries = {}
     with pycachehook.install(cache, layout="shared", in_tree="ignore"):
-        loader_for("wrong", str(root / "pack" / "wrong.py")).get_code("wrong")  # and what the first write loads
+        loader_for("wrong", str(root / "pack" / "wrong.py")).get_code(
+            "wrong"
+        )  # and the modules that the first write loads
         for entry in cache.rglob("*.pyc"):
             entry.unlink()
         for name in PACK:
@@ -253,7 +255,7 @@ def filled(no_hook: None, cache: Path, tree: Tree) -> dict[str, Path]:
 
 @pytest.fixture
 def command(cache: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Return a function that runs a command on the cache and returns what it says."""
+    """Return a function that runs a command on the cache and returns its JSON output."""
 
     def run(*arguments: str) -> Any:
         assert main([*arguments, "--json", "--cache-dir", str(cache)]) in (0, 1)
@@ -263,7 +265,7 @@ def command(cache: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., An
 
 
 def test_verify(filled: dict[str, Path], command: Callable[..., Any], tree: Tree) -> None:
-    """Damage, and an entry under a name that is not its own, are found; that a source is gone or edited is no defect."""
+    """Damage and an entry under a wrong name are bad; a source that is missing or edited is no defect."""
     assert command("verify") == {"counts": {"sound": len(PACK)}, "bad": []}
     root = tree({"pack/module_1.py": "edited = True\n"})
     (root / "pack" / "module_0.py").unlink()
@@ -292,7 +294,7 @@ def test_verify(filled: dict[str, Path], command: Callable[..., Any], tree: Tree
 def test_verify_whatever_it_was_compiled_with(
     flags: tuple[str, ...], python: Python, tree: Tree, cache: Path, command: Callable[..., Any]
 ) -> None:
-    """The names of entries are found right for every level, with columns in the code or without."""
+    """Names of entries are verified for every level, with and without columns in the code."""
     root = tree(PACK)
     options = {**OPTIONS, "PYTHONPATH": str(root)}
     python.within(options)(*flags, "-m", "pycachehook", "run", "--cache-dir", cache, "-c", "import pack.levels")
@@ -302,7 +304,7 @@ def test_verify_whatever_it_was_compiled_with(
 
 
 def test_prune(filled: dict[str, Path], command: Callable[..., Any], tree: Tree, cache: Path) -> None:
-    """Entries go by last use, size and number, but are nobody's orphans; what killed processes left goes in any case."""
+    """Age, size and number limits apply to entries, which are never orphans; temporary files are removed."""
     root = tree({})
     for number, entry in enumerate(filled.values()):
         used = time.time() - (number + 0.5) * 86400
@@ -324,7 +326,7 @@ def test_prune(filled: dict[str, Path], command: Callable[..., Any], tree: Tree,
 
 
 def test_links_in_the_cache(filled: dict[str, Path], command: Callable[..., Any], cache: Path, tmp_path: Path) -> None:
-    """Where a link leads away from the entries, nothing is looked at or removed behind it."""
+    """Nothing is examined or removed through a link that leads away from the entries."""
     shared = cache / ".pycachehook" / "shared"
     shared.rename(tmp_path / "away")
     shared.symlink_to(tmp_path / "away")
@@ -336,7 +338,7 @@ def test_links_in_the_cache(filled: dict[str, Path], command: Callable[..., Any]
 def test_status(
     filled: dict[str, Path], capsys: pytest.CaptureFixture[str], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`status` counts each entry once, and other interpreters' apart."""
+    """`status` counts each entry once, and those of other interpreters separately."""
     entry = filled["pack/wrong.py"]
     entry.with_name(entry.name.replace(sys.implementation.cache_tag or "", "cpython-399")).write_bytes(b"other")
     monkeypatch.setenv("PYCACHEHOOK_CACHE_DIR", str(cache))
@@ -353,7 +355,7 @@ def test_status(
 
 @pytest.mark.parametrize("jobs", ["1", "4"])
 def test_precompile(jobs: str, python: Python, tree: Tree, cache: Path, measure: Measure) -> None:
-    """`precompile` compiles each content once, and what another checkout imports is there."""
+    """`precompile` compiles each content once, and imports of another checkout use the entry."""
     root = tree({**{f"one/{name}": text for name, text in PACK.items()}, **{f"two/{n}": t for n, t in PACK.items()}})
     run = ("-m", "pycachehook", "precompile", "--layout", "shared", "--cache-dir", cache, "-j", jobs, "--json", root)
     said = json.loads(python(*run, PYCACHEHOOK_IN_TREE="ignore").stdout)
@@ -370,7 +372,7 @@ def test_precompile(jobs: str, python: Python, tree: Tree, cache: Path, measure:
 
 
 def test_precompile_says_what_is_not_shared(python: Python, tree: Tree, cache: Path) -> None:
-    """A source whose codec is a package's own is compiled, not stored, and the command says why."""
+    """A source with a codec from a package is compiled, not stored, and the command says why."""
     root = tree({"own.py": "# coding: own\nx = 1\n", "plain.py": "x = 1\n"})
     codec = """
 import codecs, runpy, sys
@@ -386,7 +388,7 @@ runpy.run_module("pycachehook", run_name="__main__")
 
 
 def test_config_error(python: Python, cache: Path) -> None:
-    """The command line says in one sentence what does not go together."""
+    """Options that contradict each other are reported in one sentence."""
     run = ("-m", "pycachehook", "run", "--cache-dir", cache, "--layout", "shared")
     process = python(*run, "--invalidation-mode", "timestamp", "-c", "", check=False)
     assert process.returncode == 2
@@ -396,7 +398,7 @@ def test_config_error(python: Python, cache: Path) -> None:
 
 
 def test_another_reader(python: Python, tree: Tree, cache: Path) -> None:
-    """An entry is a pyc for anybody: CPython runs it."""
+    """CPython can run an entry as a pyc."""
     root = tree({"m.py": "print('run')\n"})
     options = python.within({**OPTIONS, "PYTHONPATH": str(root)})
     options("-m", "pycachehook", "run", "--cache-dir", cache, "-c", "import m")
@@ -409,7 +411,7 @@ def test_another_reader(python: Python, tree: Tree, cache: Path) -> None:
 
 
 def test_bytes_saved(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
-    """`status` adds up what processes have loaded of shared entries, if they were counted."""
+    """`status` reports the bytes that processes with statistics have loaded from shared entries."""
     root = tree({"one.py": "ONE = 1\n"})
     options = {**OPTIONS, "PYCACHEHOOK_CACHE_DIR": str(cache), "PYTHONPATH": str(root)}
     rules = {"PYCACHEHOOK_RULES": '[{match = "*/one.py", layout = "shared"}, {match = "*", enabled = false}]'}

@@ -1,4 +1,4 @@
-"""What is installed, in real processes: one hook whatever a program does to `sys.modules`, forks, switches, variables."""
+"""The state of the hook in real processes that change `sys.modules`, fork, use switches, and set variables."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def root(tree: Callable[[Mapping[str, str]], Path]) -> Path:
 def test_one_hook_after_the_package_was_dropped(
     *, asked: bool, missed: bool, layout: str, python: Python, root: Path, cache: Path
 ) -> None:
-    """A program that drops the package and imports it again has the same hook, can change it, and can take it out."""
+    """A program that drops and imports the package again still has the same hook, and can uninstall it."""
     program = f"""
 import sys, json
 import pycachehook
@@ -91,7 +91,7 @@ assert type(m3.__loader__).__name__ == "SourceFileLoader"
 
 
 def test_hook_that_start_up_installed_is_found_again(python: Python, root: Path, cache: Path) -> None:
-    """What the activation files installed is found after the package was dropped, though no `Hook` was ever made."""
+    """The hook of the activation files is known after the package was dropped."""
     program = f"""
 import sys
 from pycachehook import runtime
@@ -121,7 +121,7 @@ assert hook.stats.stored == stored + 1, hook.stats
 
 @pytest.mark.parametrize("stats", [True, False])
 def test_forked_child_counts_from_zero(stats: bool, python: Python, root: Path, cache: Path, tmp_path: Path) -> None:
-    """A forked child has counters of its own, whether or not they are written anywhere."""
+    """A forked child has its own counters, whether or not statistics are written."""
     program = f"""
 import os, pycachehook
 hook = pycachehook.install({str(cache)!r})
@@ -164,7 +164,7 @@ print(compiled)
 
 
 def test_failed_installation_attaches_nothing(python: Python, tmp_path: Path) -> None:
-    """A strict installation that raises writes no statistics at exit: nothing was installed."""
+    """A strict installation that raises writes no statistics at exit."""
     program = f"""
 import pycachehook
 try:
@@ -190,7 +190,7 @@ except pycachehook.CacheDirError:
 )
 @pytest.mark.parametrize("environment", [{}, {"PYCACHEHOOK_LAYOUT": "x"}, {"PYCACHEHOOK_CONFIG": "/no/such/file"}])
 def test_kill_switch_is_asked_first(call: str, environment: dict[str, str], python: Python) -> None:
-    """Under the kill switch nothing is wrong, nothing is installed, and nothing is loaded but the hook's module."""
+    """With the kill switch set, nothing is checked or installed, and only the hook's module is loaded."""
     program = f"""
 import sys, pycachehook
 before = list(sys.meta_path)
@@ -210,7 +210,7 @@ assert hook.stats.hits == 0
 def test_python_that_ignores_its_environment_ignores_ours(
     switch: str, environment: Python, root: Path, tmp_path: Path
 ) -> None:
-    """Under -E and -I no variable counts but the kill switch."""
+    """Under -E and -I no environment variable has an effect except the kill switch."""
     config = tmp_path / "wrong.toml"
     config.write_text("[tool.pycachehook]\nlayout = 3\n", encoding="utf-8")
     variables = {
@@ -236,7 +236,7 @@ print(hook.status, hook.options and sorted(hook.options.chosen()))
 
 @pytest.fixture(scope="session")
 def environment(make_environment: Callable[..., Python]) -> Python:
-    """Return an environment with this package installed, which -I finds."""
+    """Return an environment in which this package is installed, so that -I can import it."""
     return make_environment()
 
 
@@ -249,7 +249,7 @@ def environment(make_environment: Callable[..., Python]) -> Python:
 )
 @pytest.mark.parametrize("source", ["variables", "file"])
 def test_environment_of_another_user(identity: list[str], obeyed: bool, source: str, tmp_path: Path) -> None:
-    """Where the real and the effective user differ, the environment names no archives and no files to write, and allows no shared caches."""
+    """If the real and effective users differ, environment variables set no archives, output files or shared caches."""
     variables = {
         "PYCACHEHOOK_ALLOW_SHARED": "1",
         "PYCACHEHOOK_ARCHIVES": "/no/such.pyca",
@@ -278,7 +278,7 @@ def test_environment_of_another_user(identity: list[str], obeyed: bool, source: 
 
 
 def test_guarded_import_statement_sees_nothing_of_ours(python: Python, root: Path, cache: Path) -> None:
-    """A program that allows some names only in `builtins.__import__` is not asked for ours."""
+    """A replaced `builtins.__import__` receives no name of this package."""
     program = f"""
 import builtins, pycachehook
 hook = pycachehook.install({str(cache)!r}, rules=[{{"match": "*/m5.py", "layout": "shared"}}])
@@ -322,7 +322,7 @@ print(options.cache_dir == sys.pycache_prefix, options.origin("cache_dir"), opti
 
 
 IN_TREE: dict[str, dict[str, list[str]]] = {
-    # the option's value: which of the pycs are read, by the directory that they are below
+    # the option's value: the directories whose in-tree pycs are read
     "installed": {"site-packages": ["timestamp", "checked"], "app": ["checked"]},
     "all": {"site-packages": ["timestamp", "checked"], "app": ["timestamp", "checked"]},
     "read": {"site-packages": ["timestamp", "checked"], "app": ["timestamp", "checked"]},
@@ -333,7 +333,7 @@ IN_TREE: dict[str, dict[str, list[str]]] = {
 
 @pytest.mark.parametrize("in_tree", [None, *IN_TREE])
 def test_in_tree(in_tree: str | None, python: Python, tmp_path: Path, cache: Path) -> None:
-    """Pycs in the source's own `__pycache__` are read as the option says: by default those with a timestamp only in packages."""
+    """In-tree pycs are read as the option says; by default timestamp-based ones are read in packages only."""
     for place in ("site-packages", "app"):
         for kind, mode in (("timestamp", "timestamp"), ("checked", "checked-hash")):
             source = tmp_path / place / f"{kind}_{place[:3]}.py"
@@ -360,7 +360,7 @@ print(json.dumps(read))
 
 
 def test_timestamp_pyc_of_the_application_is_stale(python: Python, root: Path, cache: Path) -> None:
-    """By default a source that was changed with its size and its time kept runs as it is, not as its in-tree pyc is."""
+    """By default the in-tree pyc of an application's source that changed with the same size and mtime is not used."""
     python("-m", "compileall", "-q", root)
     status = (root / "m1.py").stat()
     (root / "m1.py").write_text("value = 7\n", encoding="utf-8")
@@ -370,7 +370,7 @@ def test_timestamp_pyc_of_the_application_is_stale(python: Python, root: Path, c
 
 
 def test_unchecked_entries_are_checked_after_a_switch_to_timestamp(python: Python, root: Path, cache: Path) -> None:
-    """Entries from the time of `unchecked-hash` are not believed in another mode."""
+    """Entries written in the mode `unchecked-hash` are checked in other modes."""
 
     def run(mode: str) -> str:
         program = (
@@ -389,7 +389,7 @@ def test_unchecked_entries_are_checked_after_a_switch_to_timestamp(python: Pytho
 @pytest.mark.parametrize("kind", ["fifo", "directory", "device"])
 @pytest.mark.parametrize("named", ["variable", "keyword"])
 def test_configuration_that_is_no_file(kind: str, named: str, python: Python, tmp_path: Path) -> None:
-    """A FIFO, a directory or a device as configuration file is refused, and not waited for."""
+    """A FIFO, a directory or a device as configuration file is refused without waiting."""
     path = tmp_path / "options.toml"
     if kind == "fifo":
         os.mkfifo(path)
@@ -411,7 +411,7 @@ except pycachehook.ConfigError as error:
 
 
 def run_config(python: Python, path: Path, **options: Any) -> str:
-    """Return what installing with the configuration file comes to."""
+    """Return the result of installing with the configuration file."""
     program = f"""
 import pycachehook
 try:
@@ -425,7 +425,7 @@ except pycachehook.ConfigError as error:
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs owners and modes")
 @pytest.mark.parametrize("which", ["file", "directory"])
 def test_configuration_that_others_may_write(which: str, python: Python, tmp_path: Path) -> None:
-    """A configuration file that others could have written is refused, with what mends it."""
+    """A configuration file that other users can write to is refused; the message names the repair."""
     path = tmp_path / "place" / "options.toml"
     path.parent.mkdir()
     path.write_text('[tool.pycachehook]\nlayout = "shared"\nallow_shared = true\n', encoding="utf-8")

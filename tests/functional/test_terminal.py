@@ -1,4 +1,4 @@
-"""No command lets a control character from a file name, from code or from an argument reach the terminal."""
+"""No command sends a control character from a file name, from code or from an argument to the terminal."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ NAMES = (f"fine{EVIL}.py", f"broken{EVIL}.py", "latin\udce9.py", "latinbroken\ud
 
 
 def assert_harmless(text: str) -> None:
-    """Check that of the characters that are no text there is only the end of a line."""
+    """Check that the text contains no control character except line feeds."""
     assert {each for each in text if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp")} <= {"\n"}
 
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
-    """Return a directory of sources with such names, some of which do not compile."""
+    """Return a directory of sources with control characters in their names, some of which do not compile."""
     folder = tmp_path / "sources"
     folder.mkdir()
     for name in NAMES:
@@ -42,7 +42,7 @@ def sources(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pyc(tmp_path: Path) -> Path:
-    """Return a pyc in whose code all names and constants are such."""
+    """Return a pyc whose code has names and constants with control characters."""
     code = compile("def f(argument):\n    return missing, 'constant'", "file", "exec")
     inner = code.co_consts[0].replace(co_name=EVIL, co_names=(EVIL,), co_varnames=(EVIL,), co_filename=EVIL)
     code = code.replace(co_name=EVIL, co_names=(EVIL,), co_consts=(inner, EVIL), co_filename=EVIL)
@@ -52,7 +52,7 @@ def pyc(tmp_path: Path) -> Path:
 
 
 def test_commands(python: Python, sources: Path, pyc: Path, cache: Path, tmp_path: Path) -> None:
-    """Names of files and in code, arguments, paths, statistics: in the output, in complaints and in the log."""
+    """Control characters are escaped in the output, in error messages and in the log."""
     stats = tmp_path / f"stats{EVIL}"
     stats.write_text(json.dumps({"argv0": EVIL, "hits": 1, "compiled": 1}) + "\n", encoding="utf-8")
     evil_cache, archive = tmp_path / f"cache{EVIL}", tmp_path / f"archive{EVIL}"
@@ -94,7 +94,7 @@ def test_commands(python: Python, sources: Path, pyc: Path, cache: Path, tmp_pat
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_any_encoding(encoding: str, python: Python, sources: Path, cache: Path) -> None:
-    """What the terminal's encoding lacks is an escape too, and no exception."""
+    """A character that the terminal's encoding cannot represent is escaped, and raises no exception."""
     (sources / "ä€漢broken.py").write_text("V = = 1\n", encoding="utf-8")
     words = ("precompile", "--cache-dir", cache, sources)
     done = python("-m", "pycachehook", *words, check=False, PYTHONIOENCODING=encoding, PYTHONUTF8="1")
@@ -102,7 +102,7 @@ def test_any_encoding(encoding: str, python: Python, sources: Path, cache: Path)
 
 
 def test_on_a_terminal(sources: Path, cache: Path, tmp_path: Path) -> None:
-    """The tables that rich draws hold none either: what a command prints itself is colour and nothing else."""
+    """The tables of rich contain no control character except colours."""
     archive = tmp_path / "archive.pyca"
     environment = clean_environment(TERM="dumb", HOME=str(tmp_path))
     for words in (["build", "--path", str(sources)], ["list"]):
@@ -114,7 +114,7 @@ def test_on_a_terminal(sources: Path, cache: Path, tmp_path: Path) -> None:
         while True:
             try:
                 part = os.read(ours, 1 << 16)
-            except OSError:  # EIO: all writers have gone
+            except OSError:  # EIO: all writers have closed the terminal
                 break
             output += part
         process.wait()
@@ -125,7 +125,7 @@ def test_on_a_terminal(sources: Path, cache: Path, tmp_path: Path) -> None:
 
 
 def test_json_keeps_data(python: Python, sources: Path, cache: Path) -> None:
-    """`--json` gives every name exactly, in characters that no terminal obeys."""
+    """`--json` represents every name exactly, in ASCII characters."""
     done = python("-m", "pycachehook", "precompile", "--json", "--cache-dir", cache, sources, check=False)
     assert done.stdout.rstrip("\n").isprintable()
     failed = {each["path"] for each in json.loads(done.stdout)["failed"]}

@@ -1,4 +1,4 @@
-"""The texts in `examples`: every command in them prints what they say."""
+"""The texts in `examples`: every command in them prints the output shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXTS = [path for path in sorted(EXAMPLES.rglob("*.md")) if BLOCK.search(path.re
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: str(text.relative_to(EXAMPLES)))
 def test_console_sessions(text: Path, tmp_path: Path) -> None:
-    """All commands of a text, one after the other, print what it shows, but for what differs between Pythons and days."""
+    """The commands of a text, in order, print the output shown, apart from versions and dates."""
     console = Console(tmp_path, sys.executable)
     played = 0
     for block in BLOCK.findall(text.read_text(encoding="utf-8")):
@@ -26,5 +26,5 @@ def test_console_sessions(text: Path, tmp_path: Path) -> None:
 
 
 def test_there_is_a_text() -> None:
-    """The text that teaches what a `__pycache__` is, is among them."""
+    """The text that explains `__pycache__` is among those tested."""
     assert "what_is_a_pycache" in {text.parent.name for text in TEXTS}

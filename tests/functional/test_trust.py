@@ -1,4 +1,4 @@
-"""Nobody else's bytecode runs: every rule of trust, with real owners, real modes and real users."""
+"""No other user's bytecode runs: every rule of trust, with real owners, modes and users."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROOT = 0
 STRANGER = 4242  # a user who is neither root nor the one who runs the program
 GROUP = 4343  # a group of several users
 
-# Installs the hook, imports modules, and prints what came of it. What the first write needs is loaded before.
+# Installs the hook, imports modules, and prints the results. The modules that the first write needs are loaded before.
 PROGRAM = """
 import json, os, sys
 from filelock import lock_descriptor, unlock_descriptor
@@ -52,7 +52,7 @@ print(json.dumps({**state, **hook.stats.as_dict()}))
 
 
 class Report(TypedDict):
-    """What the program found."""
+    """The output of the program."""
 
     user: int
     status: str
@@ -67,7 +67,10 @@ class Report(TypedDict):
 
 
 class World:
-    """A place where every path's owner and mode is known, with a source `module.py` that everybody may read."""
+    """A directory in which the owner and mode of every path is known.
+
+    It contains a source `module.py` that everybody can read.
+    """
 
     def __init__(self, area: Path, environment: Python, private_mounts: PrivateMounts) -> None:
         self.area = area
@@ -85,11 +88,11 @@ class World:
         path.chmod(mode)
 
     def entry(self, cache: Path, name: str = "module") -> Path:
-        """Return the place of a module's entry."""
+        """Return the path of a module's entry."""
         return cache / str(self.sources)[1:] / f"{name}.{sys.implementation.cache_tag}.pyc"
 
     def plant(self, cache: Path, owner: int, *, group: int | None = None, mode: int = 0o644) -> Path:
-        """Plant a valid entry whose code is not its source's: whoever runs it finds `VALUE` to be "entry"."""
+        """Plant a valid entry that sets `VALUE` to "entry", unlike its source."""
         source, path = self.sources / "module.py", self.entry(cache)
         for folder in reversed(path.parents):
             if not folder.exists():
@@ -104,7 +107,7 @@ class World:
         return path
 
     def python(self, user: int, *arguments: str | Path, home: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Run Python as `user`, with nowhere to call home if it is not said."""
+        """Run Python as `user`, by default without a home directory."""
         return self._private_mounts(
             self._environment, *arguments, reach=[self.area], user=user, HOME=str(home or "/nowhere")
         )
@@ -119,7 +122,7 @@ class World:
         return report
 
     def everything(self) -> list[tuple[object, ...]]:
-        """Return all that is there, with owners, modes, sizes and times of the last change."""
+        """Return all paths below the directory, with owners, modes, sizes and times of the last change."""
         return [
             (path, status.st_ino, status.st_uid, status.st_gid, status.st_mode, status.st_size, status.st_ctime_ns)
             for path in sorted([self.area, *self.area.rglob("*")])
@@ -129,7 +132,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path, environment: Python, private_mounts: PrivateMounts) -> World:
-    """Return a place where every path's owner and mode is known."""
+    """Return a directory in which the owner and mode of every path is known."""
     area = tmp_path / "area"
     area.mkdir()
     area.chmod(0o755)
@@ -147,7 +150,10 @@ class Node(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What lies in the area, who uses `cache` there, and what that comes to; `blamed` is what is at `fault`, if any."""
+    """A directory tree, the user of its `cache`, and the expected result.
+
+    The reason of a refusal names `blamed`, if any, for `fault`.
+    """
 
     user: int
     nodes: tuple[Node, ...]
@@ -157,7 +163,7 @@ class Case(NamedTuple):
     fault: str = ""
 
     def build(self, world: World) -> Path:
-        """Make it, with an entry of the user's own in the cache, if that is there; return the cache directory."""
+        """Make the tree, with an entry of the user in the cache if it exists; return the cache directory."""
         for node in self.nodes:
             path = world.area / node.path
             if node.to is None:
@@ -174,7 +180,7 @@ class Case(NamedTuple):
 
 
 def refused(user: int, *nodes: Node, cache: str = "cache", blamed: str = "cache", fault: str) -> Case:
-    """Return a case that is refused."""
+    """Return a case in which the cache is refused."""
     return Case(user, nodes, cache, "disabled", blamed, fault)
 
 
@@ -340,7 +346,7 @@ def cases(of: dict[str, Case]) -> pytest.MarkDecorator:
 @cases(ACCEPTED)
 @pytest.mark.alone
 def test_accepted_directory(case: Case, world: World) -> None:
-    """A directory that only this user or root can write to is used: its entry runs; it is writable if it is ours."""
+    """A directory that only this user or root can write to is used; it is writable if this user owns it."""
     report = world.run(case.user, case.build(world))
     assert (report["status"], report["values"], report["hits"]) == (case.status, ["entry"], 1)
     assert (report["misses"], report["errors"]) == ({}, 0)
@@ -349,7 +355,7 @@ def test_accepted_directory(case: Case, world: World) -> None:
 
 @cases(MISSING)
 def test_missing_directory_is_made(case: Case, world: World) -> None:
-    """A directory that is missing in a trusted place is made, belongs to the user, and is trusted at the next start."""
+    """A directory missing below a trusted one is created for the user, and trusted at the next start."""
     cache = case.build(world)
     for stored in (1, 0):
         report = world.run(case.user, cache)
@@ -359,7 +365,7 @@ def test_missing_directory_is_made(case: Case, world: World) -> None:
 
 @cases(REFUSED)
 def test_refused_directory(case: Case, world: World) -> None:
-    """A directory into which others could put bytecode is neither read nor written; the reason says which and why."""
+    """A directory into which other users could put bytecode is neither read nor written; the reason says why."""
     cache = case.build(world)
     before = world.everything()
     report = world.run(case.user, cache)
@@ -377,7 +383,7 @@ def test_refused_directory(case: Case, world: World) -> None:
 
 @cases(REFUSED)
 def test_allow_shared(case: Case, world: World) -> None:
-    """What is refused otherwise is accepted under allow_shared, a missing directory is made."""
+    """With allow_shared such a directory is accepted, and a missing one is created."""
     cache = case.build(world)
     there = cache.exists()
     report = world.run(case.user, cache, allow_shared=True)
@@ -388,7 +394,7 @@ def test_allow_shared(case: Case, world: World) -> None:
 
 @cases(REFUSED)
 def test_command_that_mends_it(case: Case, world: World) -> None:
-    """Who runs the command that the reason names, and again if another is named then, finds the directory accepted."""
+    """The commands that the reasons name, run in turn, make the directory accepted."""
     cache = case.build(world)
     planted = cache.exists()
     commands: list[str] = []
@@ -446,7 +452,7 @@ def plant(entry: Entry, world: World) -> tuple[Path, Path]:
 @pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash"])
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
 def test_entry_in_a_trusted_directory(entry: Entry, mode: str, world: World) -> None:
-    """An entry that others could have written is `untrusted`, does not run, and is replaced where that can be."""
+    """An entry that other users could have written is `untrusted`, does not run, and is replaced if possible."""
     cache, path = plant(entry, world)
     writable = entry.user == entry.folder
     first, second = (world.run(entry.user, cache, invalidation_mode=mode) for _ in range(2))
@@ -466,7 +472,7 @@ def test_entry_in_a_trusted_directory(entry: Entry, mode: str, world: World) -> 
 
 @pytest.mark.parametrize("name", [name for name, entry in ENTRIES.items() if not entry.trusted])
 def test_entry_under_allow_shared(name: str, world: World) -> None:
-    """Under allow_shared an entry that others could have written runs."""
+    """With allow_shared an entry that other users could have written runs."""
     cache, _ = plant(ENTRIES[name], world)
     report = world.run(ENTRIES[name].user, cache, allow_shared=True)
     assert (report["values"], report["hits"], report["misses"]) == (["entry"], 1, {})
@@ -474,7 +480,7 @@ def test_entry_under_allow_shared(name: str, world: World) -> None:
 
 @pytest.mark.parametrize("layout", ["mirror", "shared"])
 def test_source_that_a_group_may_read(layout: str, world: World) -> None:
-    """An entry of a source for a group's eyes goes to that group if that is possible, else to its owner alone."""
+    """An entry of a group-readable source is readable for that group if possible, otherwise for its owner."""
     for user, name in ((NOBODY, "theirs"), (ROOT, "ours")):
         world.source(name, mode=0o640, owner=user, group=GROUP)
         cache = world.area / f"cache-{name}"
@@ -496,7 +502,7 @@ def modes(paths: Iterable[Path]) -> set[int]:
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o027, 0o077], ids=oct)
 @pytest.mark.parametrize("default", [False, True], ids=["given", "default"])
 def test_modes_of_what_is_made(default: bool, umask: int, world: World) -> None:
-    """Directories are made 0755, the user's own cache 0700, files like their source, locks 0600, all less umask."""
+    """Directories have mode 0755, the default cache 0700, files that of the source, locks 0600, less the umask."""
     home = world.area / "home"
     home.mkdir()
     os.chown(home, NOBODY, NOBODY)
@@ -516,7 +522,7 @@ READABLE = [f"readable_{number}" for number in range(5)]
 
 
 def build_image(world: World, umask: int = 0o022) -> Path:
-    """Fill a cache of root's with all sources there are."""
+    """Fill a cache owned by root with the entries of all sources."""
     image = world.area / "image"
     names = sorted(path.stem for path in world.sources.glob("*.py"))
     report = world.run(ROOT, image, *names, umask=umask)
@@ -526,7 +532,7 @@ def build_image(world: World, umask: int = 0o022) -> Path:
 
 @pytest.mark.parametrize("user", [NOBODY, STRANGER])
 def test_image_built_by_root(user: int, world: World) -> None:
-    """A cache that root filled serves an unprivileged user from the first start on: nothing is compiled or changed."""
+    """A cache that root filled serves an unprivileged user: nothing is compiled or changed."""
     for name in READABLE:
         world.source(name)
     image = build_image(world)
@@ -539,14 +545,14 @@ def test_image_built_by_root(user: int, world: World) -> None:
 
 
 def test_image_that_only_root_may_read(world: World) -> None:
-    """A cache that root filled under umask 077 is closed to others, who compile for themselves, without a fault."""
+    """Other users cannot read a cache that root filled under umask 077; they compile without an error."""
     report = world.run(NOBODY, build_image(world, 0o077))
     assert (report["status"], report["values"], report["compiled"], report["errors"]) == ("read-only", ["source"], 1, 0)
 
 
 @pytest.mark.parametrize(("mode", "group"), [(0o600, ROOT), (0o640, GROUP), (0o400, ROOT), (0o660, GROUP)])
 def test_private_source(mode: int, group: int, world: World) -> None:
-    """Who cannot read a source can neither import it nor read its bytecode."""
+    """A user who cannot read a source can neither import it nor read its bytecode."""
     world.source("private", mode=mode, group=group)
     image = build_image(world)
     entry = world.entry(image, "private")
@@ -558,7 +564,7 @@ def test_private_source(mode: int, group: int, world: World) -> None:
 
 
 def test_source_that_only_its_owner_may_read(world: World) -> None:
-    """The owner of a private source compiles it where root's cache has an entry that only root may read."""
+    """The owner of a private source compiles it if only root can read root's entry."""
     world.source("private", mode=0o600, owner=NOBODY, group=NOBODY)
     report = world.run(NOBODY, build_image(world), "private")
     assert (report["values"], report["misses"], report["errors"]) == (["source"], {"io-error": 1}, 0)
@@ -574,7 +580,7 @@ UNUSABLE = {
     "below a file": Case(NOBODY, (), "sources/module.py/cache"),
 }
 
-# Imports one module that has a pyc in its own tree, and one that has none.
+# Imports one module that has an in-tree pyc, and one that has none.
 DISABLED_PROGRAM = """
 import json, sys
 import pycachehook
@@ -598,11 +604,11 @@ print(json.dumps([[module.VALUE, plain.VALUE], stats, seen]))
 @pytest.mark.parametrize("then", ["uninstalled", "another directory"])
 @cases(UNUSABLE)
 def test_disabled(case: Case, then: str, own: bool, world: World) -> None:
-    """Disabled, nothing is written anywhere, in-tree pycs are read, and Python writes none until that is over."""
+    """A disabled hook writes nothing, reads in-tree pycs, and suppresses Python's writes until it is uninstalled."""
     world.source("plain")
     world.python(ROOT, "-m", "compileall", "-q", world.sources / "module.py")
     for path in [world.sources, *world.sources.rglob("*")]:
-        os.chown(path, NOBODY, NOBODY)  # who could write there
+        os.chown(path, NOBODY, NOBODY)  # the user who could write to it
     cache = case.build(world)
     other = world.area / "other"
     other.mkdir()

@@ -1,4 +1,4 @@
-"""Trust where most users are not mapped: in user namespaces as sandboxes and rootless containers make them."""
+"""Trust in user namespaces in which most users are not mapped, as in sandboxes and rootless containers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ AS_ROOT = ("unshare", "--user", "--map-root-user")
 
 @pytest.fixture
 def run(environment: Python, private_mounts: PrivateMounts, public: Path) -> Callable[..., dict[str, Any]]:
-    """Return a function that imports a module in a namespace, as USER, and returns what came of it."""
+    """Return a function that imports a module in a namespace, as USER, and returns the result."""
     if subprocess.run(["setpriv", f"--reuid={USER}", *UNMAPPED, "true"], check=False).returncode != 0:
         pytest.skip("users cannot make user namespaces here")
     sources = public / "sources"
@@ -65,7 +65,7 @@ def owned(path: Path, owner: int, mode: int = 0o755) -> Path:
 @pytest.mark.parametrize("owner", [USER, STRANGER, 0], ids=["own", "a stranger's", "root's"])
 @pytest.mark.parametrize("wrapper", [UNMAPPED, AS_NOBODY], ids=["unmapped", "as nobody"])
 def test_overflow_uid_is_nobody(wrapper: tuple[str, ...], owner: int, run: Any, public: Path) -> None:
-    """Where this process's own id is the one that unmapped ids are shown as, no directory counts as its own."""
+    """If this process has the id that stands for unmapped ids, no directory counts as its own."""
     found = run(owned(public / "cache", owner), wrapper)
     assert (found["uid"], found["status"], found["value"], found["stored"]) == (65534, "disabled", "source", 0)
     assert "stands for every user who is not mapped into this user namespace" in found["reason"]
@@ -74,7 +74,7 @@ def test_overflow_uid_is_nobody(wrapper: tuple[str, ...], owner: int, run: Any, 
 
 @pytest.mark.parametrize("wrapper", [AS_ONESELF, AS_ROOT], ids=["as oneself", "as root"])
 def test_own_cache_below_unmapped_directories(wrapper: tuple[str, ...], run: Any, public: Path) -> None:
-    """A user's own cache works below root's directories, whose owner is not mapped, and below a sticky one of root's."""
+    """A user's own cache works below directories of an unmapped root, sticky ones included."""
     for above in (public, owned(public / "sticky", 0, 0o1777)):
         cache = owned(above / "cache", USER)
         first, second = run(cache, wrapper), run(cache, wrapper)
@@ -85,7 +85,7 @@ def test_own_cache_below_unmapped_directories(wrapper: tuple[str, ...], run: Any
 @pytest.mark.parametrize("wrapper", [AS_ONESELF, AS_ROOT], ids=["as oneself", "as root"])
 @pytest.mark.parametrize("owner", [STRANGER, 0], ids=["a stranger's", "root's"])
 def test_unmapped_cache(owner: int, wrapper: tuple[str, ...], run: Any, public: Path) -> None:
-    """A cache directory of somebody who is not mapped is refused, root's too: it looks like a stranger's."""
+    """A cache directory of an unmapped user is refused, even of root, because the owner is unknown."""
     found = run(owned(public / "cache", owner), wrapper)
     assert (found["status"], found["value"], found["stored"]) == ("disabled", "source", 0)
     assert "is owned by uid 65534" in found["reason"]
@@ -94,7 +94,7 @@ def test_unmapped_cache(owner: int, wrapper: tuple[str, ...], run: Any, public: 
 
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o757], ids=oct)
 def test_below_an_unmapped_directory_that_others_may_write(mode: int, run: Any, public: Path) -> None:
-    """An unmapped directory above the cache that its group or everybody may write is refused."""
+    """A cache below an unmapped directory that group or others can write to is refused."""
     cache = owned(owned(public / "above", 0, mode) / "cache", USER)
     found = run(cache, AS_ONESELF)
     assert (found["status"], found["stored"]) == ("disabled", 0)
@@ -102,7 +102,7 @@ def test_below_an_unmapped_directory_that_others_may_write(mode: int, run: Any, 
 
 @pytest.mark.parametrize("linked", ["cache", "above"])
 def test_unmapped_link(linked: str, run: Any, public: Path) -> None:
-    """A link of somebody who is not mapped is refused, at the cache directory and above."""
+    """A link of an unmapped user is refused, at the cache directory and above it."""
     owned(owned(public / "place", USER) / "cache", USER)
     link = public / linked
     link.symlink_to(public / "place" / "cache" if linked == "cache" else public / "place")
@@ -113,7 +113,7 @@ def test_unmapped_link(linked: str, run: Any, public: Path) -> None:
 
 
 def test_unmapped_entry(run: Any, public: Path) -> None:
-    """An entry of somebody who is not mapped is not run, and is replaced."""
+    """An entry of an unmapped user does not run, and is replaced."""
     cache = owned(public / "cache", USER)
     run(cache, AS_ONESELF)
     (entry,) = cache.rglob("module.*.pyc")
@@ -123,12 +123,12 @@ def test_unmapped_entry(run: Any, public: Path) -> None:
 
 
 def test_group_in_a_namespace(run: Any, public: Path) -> None:
-    """A group id that equals the user's is no private group in a namespace, where a user chooses the mapping."""
+    """A group id equal to the user id is no private group in a namespace, where a user chooses the mapping."""
     assert run(owned(public / "outside", USER, 0o775), ())["status"] == "writable"
     found = run(owned(public / "cache", USER, 0o775), AS_ONESELF)
     assert (found["status"], "is writable by group" in found["reason"]) == ("disabled", True)
 
 
 def test_nobody_where_all_ids_are_mapped(run: Any, public: Path) -> None:
-    """Outside of such namespaces the same id is a user like any other."""
+    """Outside such namespaces the same id is an ordinary user."""
     assert run(owned(public / "cache", 65534), (), user=65534)["status"] == "writable"

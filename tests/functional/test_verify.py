@@ -1,4 +1,4 @@
-"""`pycachehook verify`: finds what is wrong in a cache, and nothing else."""
+"""`pycachehook verify`: reports what is wrong in a cache, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import filelock  # noqa: F401 -- before there is a hook, which would load it again for every test
+import filelock  # noqa: F401 -- imported here because a hook would load it again for every test
 import pytest
 
 import pycachehook
-import pycachehook.on_miss.compiling  # before there is a hook, as filelock
+import pycachehook.on_miss.compiling  # imported before there is a hook, like filelock
 from pycachehook.cli.main import main
 from pycachehook.hook import loader as loader_for
 from pycachehook.pyc import SEAL_SIZE
@@ -45,7 +45,7 @@ def filled(no_hook: None, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 
 @pytest.fixture
 def verify(filled: dict[Path, Path], cache: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
-    """Return a function that runs the command, checks its exit code, and returns what it says."""
+    """Return a function that runs the command, checks its exit code, and returns its JSON output."""
 
     def run(*arguments: str) -> dict[str, Any]:
         code = main(["verify", "--json", "--cache-dir", str(cache), *arguments])
@@ -59,7 +59,7 @@ def verify(filled: dict[Path, Path], cache: Path, capsys: pytest.CaptureFixture[
 def test_finds_each_corruption_and_no_sound_entry(
     filled: dict[Path, Path], verify: Callable[..., dict[str, Any]], cache: Path
 ) -> None:
-    """Each of a thousand entries with a byte changed or the end cut off is bad, and no other; `--fix` removes them."""
+    """Of a thousand entries exactly the damaged ones are bad; `--fix` removes them."""
     assert verify() == {"counts": {"sound": ENTRIES}, "bad": []}
     chance = random.Random(SEED)
     corrupted = chance.sample(sorted(filled), CORRUPTED)
@@ -71,7 +71,7 @@ def test_finds_each_corruption_and_no_sound_entry(
             length = chance.randrange(len(data))
             del data[
                 length - (length == len(data) - SEAL_SIZE) :
-            ]  # without its seal alone it would be CPython's, and sound
+            ]  # an entry without just its seal is a sound pyc, as CPython writes it
         entry.write_bytes(data)
     said = verify()
     assert {each["path"] for each in said["bad"]} == set(map(str, corrupted))
@@ -83,9 +83,9 @@ def test_finds_each_corruption_and_no_sound_entry(
 
 
 def test_verdicts(filled: dict[Path, Path], verify: Callable[..., dict[str, Any]], cache: Path) -> None:
-    """What is wrong has a name; what CPython wrote is checked too, and what others keep there is not judged."""
+    """Each defect has its own verdict; CPython's pycs are checked too, and other files are not judged."""
     entries = sorted(filled)
-    os.utime(filled[entries[0]], (1, 1))  # no reason to complain
+    os.utime(filled[entries[0]], (1, 1))  # not reported
     filled[entries[1]].write_text("changed", encoding="utf-8")
     filled[entries[2]].unlink()
     entries[3].chmod(0o666)
@@ -111,7 +111,7 @@ def test_verdicts(filled: dict[Path, Path], verify: Callable[..., dict[str, Any]
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to look at root's entries as another user")
 @pytest.mark.usefixtures("filled")
 def test_sources_of_somebody_else(python: Python, cache: Path) -> None:
-    """An entry whose source this user may not read is not judged, and nothing that has to be mended."""
+    """An entry whose source this user cannot read is not judged, and needs no repair."""
     program = f"""if True:
         import os
         from pycachehook.commands import verify
@@ -126,7 +126,7 @@ def test_sources_of_somebody_else(python: Python, cache: Path) -> None:
 def test_program_of_another_name(
     python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A program need not be called `.py`: its entry is sound as long as the program is there."""
+    """The entry of a program not named `*.py` is sound as long as the program exists."""
     program = tree({"tool.sh": "print(42)\n"}) / "tool.sh"
     python("-m", "pycachehook", "run", "--cache-dir", cache, "--in-tree", "read", program)
     assert len(list(cache.rglob("tool.*.pyc"))) == 1
@@ -141,7 +141,7 @@ def test_program_of_another_name(
 def test_allow_shared(
     filled: dict[Path, Path], verify: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Entries that others may write to are untrusted, unless that is what the options say."""
+    """Entries that others can write to are untrusted, unless `allow_shared` is set."""
     next(iter(filled)).chmod(0o666)
     assert verify()["counts"] == {"untrusted": 1, "sound": ENTRIES - 1}
     monkeypatch.setenv("PYCACHEHOOK_ALLOW_SHARED", "1")
@@ -149,7 +149,7 @@ def test_allow_shared(
 
 
 def test_no_cache(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A directory that is not there is named in one sentence."""
+    """A missing directory is reported in one sentence."""
     assert main(["verify", "--cache-dir", str(cache)]) == 1
     assert capsys.readouterr().err == f"pycachehook: error: The cache directory {cache} does not exist.\n"
 
@@ -157,7 +157,7 @@ def test_no_cache(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to look at another user's cache")
 @pytest.mark.usefixtures("filled")
 def test_the_cache_of_another_user(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Root judges a service's cache as the service does, and says so; what the service would not trust is removed."""
+    """Root judges a service's cache by the service's user id, and removes what that user would not trust."""
     for path in (cache, *cache.rglob("*")):
         os.lchown(path, NOBODY, NOBODY)
     entries = sorted(cache.rglob("*.pyc"))
@@ -173,7 +173,7 @@ def test_the_cache_of_another_user(cache: Path, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to look at root's entries as another user")
 def test_entries_that_may_not_be_read(python: Python, filled: dict[Path, Path], cache: Path) -> None:
-    """An entry that this user may not read is not judged, and never removed."""
+    """An entry that this user cannot read is not judged, and never removed."""
     for entry in filled:
         entry.chmod(0o600)
     cache.chmod(0o777)
@@ -191,7 +191,7 @@ def test_entries_that_may_not_be_read(python: Python, filled: dict[Path, Path], 
 def test_nothing_of_the_current_directory_runs(
     filled: dict[Path, Path], cache: Path, python: Python, tmp_path: Path
 ) -> None:
-    """Entries without a seal are read by a process that imports nothing from where `verify` is started."""
+    """The process that reads entries without a seal imports nothing from the current directory."""
     for entry in list(filled)[:3]:
         py_compile.compile(
             str(filled[entry]), str(entry), invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH

@@ -1,4 +1,4 @@
-"""How often a lookup reads its source, computes the location of its entry, compiles, and looks at the clock."""
+"""How often a lookup reads its source, computes the location of its entry, compiles, and reads the clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.alone
 
 TEXT = "answer = 42\n"
 
-# Imports `subject` and prints what was counted meanwhile.
+# Imports `subject` and prints what was counted during the import.
 COUNTING = """
 import json, sys
 import pycachehook, pycachehook.on_miss.compiling, pycachehook.content_store, pycachehook.events
@@ -93,7 +93,7 @@ MISSES = ["absent", "stale-source", "corrupt", "untrusted"]
 def test_a_miss_reads_its_source_once(
     miss: str, options: dict[str, Any], python: Python, subject: Path, cache: Path
 ) -> None:
-    """By system calls: the source is opened once, read to its end once, and nothing but it and the entry is read."""
+    """By system calls: a miss opens and reads the source once, and reads nothing else but the entry."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("needs strace")
@@ -121,7 +121,7 @@ def test_a_miss_reads_its_source_once(
 def test_a_miss_computes_the_location_and_compiles_once(
     miss: str, options: dict[str, Any], python: Python, subject: Path, cache: Path
 ) -> None:
-    """The finder's location of an entry is the one that is looked up and written; a shared one has one digest."""
+    """The location that the finder computes is looked up and written; a shared one has one digest."""
     count(python, subject, cache, **options)
     spoil(miss, subject, cache)
     found = count(python, subject, cache, **options)
@@ -132,7 +132,7 @@ def test_a_miss_computes_the_location_and_compiles_once(
 
 
 def test_a_hit_computes_the_location_once(python: Python, subject: Path, cache: Path) -> None:
-    """And compiles nothing."""
+    """A hit computes the location once and compiles nothing."""
     count(python, subject, cache)
     found = count(python, subject, cache)
     assert (found["mirrored"], found["compile"], found["stats"]["hits"]) == (1, 0, 1)
@@ -142,7 +142,7 @@ def test_a_hit_computes_the_location_once(python: Python, subject: Path, cache: 
 def test_events_have_a_duration_for_each_phase(
     options: dict[str, Any], python: Python, subject: Path, cache: Path
 ) -> None:
-    """Of a miss and of a hit; each duration is a whole number of nanoseconds, none negative."""
+    """The durations of a miss and of a hit are whole numbers of nanoseconds, and none is negative."""
     cold = count(python, subject, cache, "listen", **options)["events"]
     assert [row[0] for row in cold] == ["miss", "compiled", "stored"]
     for word, module, path, place, reason, nanoseconds in cold:
@@ -160,7 +160,7 @@ def test_events_have_a_duration_for_each_phase(
 def test_nothing_is_measured_where_nobody_listens(
     options: dict[str, Any], python: Python, subject: Path, cache: Path
 ) -> None:
-    """No clock is read and no event made, neither by a miss nor by a hit."""
+    """Without a listener neither a miss nor a hit reads the clock or creates an event."""
     for hits in (0, 1):
         found = count(python, subject, cache, **options)
         assert found["stats"]["hits"] == hits

@@ -1,4 +1,4 @@
-"""The processes that compile: what they say, how they end, and what they take from a cache."""
+"""The processes that compile: their output, their end, and their use of a cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FILES = 24
 
 @pytest.fixture
 def warning_root(tree: Callable[..., Path]) -> Path:
-    """Return a tree of sources of which each has the compiler warn."""
+    """Return a tree of sources, each of which causes a compiler warning."""
     return tree({f"m_{number:02}.py": f"print({number} is {number})\n" for number in range(FILES)})
 
 
@@ -35,7 +35,7 @@ def warning_root(tree: Callable[..., Path]) -> Path:
 def test_warnings_come_after_the_progress(
     command: str, jobs: str, warning_root: Path, python: Python, tmp_path: Path
 ) -> None:
-    """A line for each, from the command itself, when all is done; with `--json` they are part of the answer."""
+    """The command prints one line for each warning at the end; with `--json` they are part of the object."""
     where = ["--cache-dir", str(tmp_path / "cache"), str(warning_root)]
     if command == "archive build":
         where = ["--path", str(warning_root), str(tmp_path / "a.pyca")]
@@ -51,7 +51,7 @@ def test_warnings_come_after_the_progress(
 
 
 def test_warnings_that_are_errors(warning_root: Path, python: Python, cache: Path) -> None:
-    """The interpreter's `-W` is the processes' too."""
+    """The interpreter's `-W` options apply to the processes too."""
     words = ("-m", "pycachehook", "precompile", "--json", "-j", "2", "--cache-dir", cache, warning_root)
     assert len(json.loads(python("-W", "error", *words, check=False).stdout)["failed"]) == FILES
 
@@ -60,7 +60,7 @@ def test_warnings_that_are_errors(warning_root: Path, python: Python, cache: Pat
 def test_options_of_the_interpreter(
     option: tuple[str, ...], warning_root: Path, python: Python, tmp_path: Path
 ) -> None:
-    """What is compiled depends on the interpreter's options alone, and not on the number of processes."""
+    """The result depends on the interpreter's options, not on the number of processes."""
     found = []
     for jobs in ("1", "2"):
         cache = tmp_path / jobs
@@ -83,7 +83,7 @@ def test_options_of_the_interpreter(
 
 
 def test_a_source_that_ends_the_process(tree: Callable[..., Path], python: Python, cache: Path, tmp_path: Path) -> None:
-    """It is one failure, and all others are compiled; a codec that a package brings may do what it likes."""
+    """A codec that ends the process causes one failure, and all other sources are compiled."""
     root = tree({f"m_{number:02}.py": "V = 1\n" for number in range(FILES)})
     (root / "m_05.py").write_text("# coding: deadly\n", encoding="utf-8")
     site = tmp_path / "site"
@@ -113,7 +113,7 @@ codecs.register(search)
 @pytest.mark.parametrize("whole_group", [True, False])
 @pytest.mark.parametrize("command", ["precompile", "archive build"])
 def test_interrupted(command: str, whole_group: bool, tree: Callable[..., Path], tmp_path: Path) -> None:
-    """Ctrl-C, which reaches every process of the terminal, is one line and exit code 130, and no process is left."""
+    """Ctrl-C, which reaches every process of the terminal, gives one line and exit code 130, and all processes end."""
     root = tree({f"m_{number:02}.py": "# coding: waiting\n" for number in range(FILES)})
     site, started = tmp_path / "site", tmp_path / "started"
     site.mkdir()
@@ -136,7 +136,7 @@ def test_interrupted(command: str, whole_group: bool, tree: Callable[..., Path],
 
 
 def test_broken_on_purpose(tmp_path: Path) -> None:
-    """Only below the test directories of the standard library does a source that cannot be compiled do so on purpose."""
+    """A source that cannot be compiled is no failure only in the test directories of the standard library."""
     stdlib = sysconfig.get_path("stdlib")
     for name in ("test/tokenizedata/badsyntax_pep3120.py", "lib2to3/tests/data/py2.py", "idlelib/idle_test/x.py"):
         assert outcome_of_error(f"{stdlib}/{name}", SyntaxError()) == BROKEN
@@ -148,7 +148,7 @@ def test_broken_on_purpose(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_an_untouched_python(python: Python, tmp_path: Path) -> None:
-    """The whole standard library, with its test data: no failure."""
+    """The whole standard library, with its test data, compiles without a failure."""
     stdlib = sysconfig.get_path("stdlib")
     words = ("precompile", "--json", "--cache-dir", tmp_path / "cache", "--exclude", "*/site-packages/*", stdlib)
     said = json.loads(python("-m", "pycachehook", *words).stdout)
@@ -161,7 +161,7 @@ def test_an_untouched_python(python: Python, tmp_path: Path) -> None:
 def test_archive_takes_code_from_the_cache(
     layout: str, filler: str, tree: Callable[..., Path], python: Python, tmp_path: Path
 ) -> None:
-    """A build with a cache and one without make the same bytes; what is in the cache is not compiled again."""
+    """A build with a cache gives the same bytes as one without, and compiles no cached source."""
     stdlib = Path(sysconfig.get_path("stdlib"))
     names = ("argparse", "decimal", "typing", "enum", "dataclasses", "ast", "inspect", "tarfile", "pydoc", "turtle")
     root = tree({f"{name}_.py": (stdlib / f"{name}.py").read_text(encoding="utf-8") for name in names})
@@ -185,7 +185,7 @@ def test_archive_takes_code_from_the_cache(
 def test_archive_does_not_compile_what_is_cached(
     tree: Callable[..., Path], python: Python, cache: Path, tmp_path: Path
 ) -> None:
-    """With every source in the cache the compiler is not called; an entry that is not the source's is not taken."""
+    """With every source cached the compiler is not called; an entry that does not match is not used."""
     root = tree({f"m_{number}.py": f"V = {number}\n" for number in range(4)})
     options = {"PYCACHEHOOK_CACHE_DIR": str(cache)}
     python.within(options)("-m", "pycachehook", "precompile", root)
@@ -206,7 +206,7 @@ def test_archive_does_not_compile_what_is_cached(
 
 
 def build(python: Python, root: Path, out: Path, **environment: str) -> bytes:
-    """Build an archive under one name, whatever `out` is called, and return its bytes."""
+    """Build an archive under one fixed name, move it to `out`, and return its bytes."""
     whole = out.parent / "archive.pyca"
     python.within(environment)("-m", "pycachehook", "archive", "build", "--path", root, whole)
     whole.rename(out)

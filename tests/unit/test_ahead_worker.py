@@ -1,4 +1,4 @@
-"""What a worker of `compile_ahead` reads from a module's text: the modules that it may import."""
+"""Test how a `compile_ahead` worker determines the modules that a source may import."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ CASES = {
 @pytest.mark.parametrize("source", CASES)
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
 def test_modules_that_a_source_imports(source: str, newline: bytes) -> None:
-    """Statements that run at an import are followed, and those in functions and for type checkers are not."""
+    """Import statements that run at import time count; those in functions and for type checkers do not."""
     data = source.encode().replace(b"\n", newline)
     assert list(dict.fromkeys(imported(data, "pack.sub"))) == CASES[source]
 
 
 @pytest.fixture
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Worker:
-    """Return a worker with a cache of its own, for a tree in `tmp_path / "tree"` that is on the path."""
+    """Return a worker with its own cache, for a tree in `tmp_path / "tree"` that is on the path."""
     (tmp_path / "tree").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path / "tree"))
     return Worker(dict(resolve({"cache_dir": str(tmp_path / "cache")}, "test").values()), "", private=False)
@@ -56,13 +56,13 @@ def entries(folder: Path) -> set[str]:
 
 
 def work(worker: Worker) -> None:
-    """Have it do all that there is to do."""
+    """Run the worker until it has nothing left to do."""
     while worker.todo:
         worker.step()
 
 
 def test_imports_are_followed_without_running_anything(tmp_path: Path, worker: Worker) -> None:
-    """What a compiled module imports is compiled and stored, and what that imports too; no body runs."""
+    """The modules that a compiled module imports are compiled and stored in turn; no body runs."""
     tree = tmp_path / "tree"
     (tree / "first.py").write_text("import second\n")
     (tree / "second.py").write_text("from pack import third\nraise SystemExit\n")
@@ -77,7 +77,7 @@ def test_imports_are_followed_without_running_anything(tmp_path: Path, worker: W
 
 @pytest.mark.parametrize("source", ["if:\n", "x = (\n", "\0", "'\\d'\n", "1 is 1\n", "x = '\ud800'\n"])
 def test_what_does_not_compile_silently_is_left_to_the_program(tmp_path: Path, worker: Worker, source: str) -> None:
-    """An error or a warning is the program's to show, so nothing is stored, and the work goes on."""
+    """A source that causes an error or a warning is not stored, and the work continues."""
     tree = tmp_path / "tree"
     (tree / "first.py").write_text("import second, third\n")
     (tree / "second.py").write_bytes(source.encode("utf-8", "surrogatepass"))
