@@ -10,6 +10,7 @@ from pycachehook.errors import ConfigError, PycacheHookError
 
 from .trace import NOT_FOUND, PHASES, Process
 
+_LEAST_WIDTH = 1 / 400  # of the chart: two or three pixels
 _COLORS = {  # Okabe and Ito's, which colour-blind people tell apart
     "find": "#56B4E9",
     "read": "#0072B2",
@@ -104,10 +105,13 @@ def page(processes: Sequence[Process]) -> str:
 
 
 def _chart(plot: Any, process: Process) -> str:
-    """Return plotly's JSON of an icicle: each import below the one that waits for it, as wide as it took long."""
+    """Return plotly's JSON of an icicle: each import below the one that waits for it, as wide as it took long.
+
+    Imports that would be a line of a few pixels are in the table alone: thousands of them take plotly seconds.
+    """
     whole = sum(one.duration for one in process.outermost)
     nodes: list[tuple[str, str, str, float, str, str]] = [("0", "imports", "", whole / 1000, "", "")]
-    pending = [(one, "0") for one in reversed(process.outermost)]
+    pending = [(one, "0") for one in reversed(process.outermost) if one.duration > whole * _LEAST_WIDTH]
     while pending:
         one, parent = pending.pop()
         identifier = str(len(nodes))
@@ -116,7 +120,7 @@ def _chart(plot: Any, process: Process) -> str:
         shares = ", ".join(f"{phase} {time / 1000:.2f}" for phase, time in phases.items())
         text = f"{one.own / 1000:.2f} of {one.duration / 1000:.2f} ms itself ({shares})<br>{escape(one.path or one.loader)}"
         nodes.append((identifier, escape(one.name), parent, one.duration / 1000, color, text))
-        pending += [(child, identifier) for child in reversed(one.children)]
+        pending += [(child, identifier) for child in reversed(one.children) if child.duration > whole * _LEAST_WIDTH]
     names, labels, parents, values, colors, texts = (list(column) for column in zip(*nodes, strict=True))
     icicle = plot.Icicle(
         ids=names,

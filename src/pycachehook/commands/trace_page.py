@@ -13,7 +13,7 @@ h1 { font-size: 22px } h2 { font-size: 17px; overflow-wrap: anywhere } .parts { 
 .parts li, .key span { display: inline-block; margin-right: 16px }
 .key i { display: inline-block; width: 12px; height: 12px; margin-right: 5px; border: 1px solid #666 }
 input { font: inherit; padding: 4px 8px; width: 100%; max-width: 420px; box-sizing: border-box }
-.scroll { overflow-x: auto; max-height: 70vh } table { border-collapse: collapse; width: 100% }
+.chart { overflow: hidden } .scroll { overflow-x: auto; max-height: 70vh } table { border-collapse: collapse; width: 100% }
 th { position: sticky; top: 0; background: #eee; cursor: pointer; text-align: right }
 th, td { padding: 2px 8px; white-space: nowrap; border-bottom: 1px solid #ddd } td { text-align: right }
 th.text, td.text { text-align: left }
