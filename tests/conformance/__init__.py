@@ -1,4 +1,4 @@
-"""Conformance: the stock loader and ours give the same answers, case by case."""
+"""Conformance tests: the standard loader and this package's loader give the same results in every case."""
 
 import pytest
 

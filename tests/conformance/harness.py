@@ -1,7 +1,7 @@
-"""One program, run four times: by the stock loader and by ours, each with its cache empty and then full.
+"""One program, run four times: by the standard loader and by this package's, with an empty cache and with a full one.
 
-The stock side runs under `PYTHONPYCACHEPREFIX`, ours under `pycachehook.install()` with that very directory, so that
-even the places of bytecode must agree; between runs each side's cache is put aside under a name of its own.
+The standard loader runs under `PYTHONPYCACHEPREFIX`, this package under `pycachehook.install()` with the same
+directory, so that even the paths of bytecode must agree. Between runs each side's cache is moved to its own name.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ import pytest
 from conftest import clean_environment
 from pycachehook.loader import CachingLoader
 
-Json = Any  # what `json.loads` returns
+Json = Any  # the result of `json.loads`
 Sources = Mapping[str, str | bytes]
 Cases = Mapping[str, tuple[str, Json]]
 Prepare = Callable[[Path], object]
 
 SIDES = ("stock", "ours")
 
-CHILD = Path(__file__).parent / "child"  # what children find through PYTHONPATH, on both sides alike
+CHILD = Path(__file__).parent / "child"  # on the PYTHONPATH of all children
 
 
 @dataclass(frozen=True)
 class Child:
-    """What came of one run; `stats` is None on the stock side, and where a process had no chance to write them."""
+    """The result of one run; `stats` is None without the hook, and if a process could not write its counters."""
 
-    returncode: int  # negative: the signal that ended it
+    returncode: int  # negative: the number of the signal that ended it
     stdout: str
     stderr: str
     stats: Json = None
 
     @property
     def outcome(self) -> tuple[int, str, str]:
-        """What a shell would see, with our loader under the stock loader's name."""
+        """Status and output, with the name of this package's loader replaced by the standard loader's."""
         return self.returncode, as_stock_type(self.stdout), as_stock_type(self.stderr)
 
     @property
@@ -67,21 +67,21 @@ class Comparison:
         assert self.warm.outcome == self.stock_warm.outcome
 
     def assert_cached(self) -> None:
-        """Check that our cold run stored something, and that our warm run compiled nothing."""
+        """Check that the hook stored something in the cold run and compiled nothing in the warm one."""
         assert self.cold.stats["stored"] > 0, self.cold
         assert self.warm.stats["compiled"] == 0, self.warm
         assert self.warm.stats["hits"] > 0, self.warm
 
 
 class Lab:
-    """Where the runs take place: a tree of sources, and a directory that is one side's cache and then the other's."""
+    """The directories of the runs: a tree of sources, and a cache directory that the sides use in turn."""
 
     def __init__(self, factory: pytest.TempPathFactory, sources: Sources) -> None:
         base = factory.getbasetemp() / "conformance"
         self.cache = base / "cache"
         self.tree = factory.mktemp("tree")
         self._stats = base / "stats"
-        if not base.exists():  # the standard library's entries stay from test to test; each tree is a new one
+        if not base.exists():  # entries of the standard library are kept between tests; each tree is new
             for side in SIDES:
                 (base / side).mkdir(parents=True)
         write_tree(self.tree, sources)
@@ -98,8 +98,9 @@ class Lab:
     ) -> Comparison:
         """Run `python FLAGS ARGUMENTS` on both sides, twice each.
 
-        `prepare` gets each side's cache before its first run. Without `prefix` the stock side has its bytecode in the
-        tree. With `run`, ours is `pycachehook run ARGUMENTS`, and once is enough for `python`, which caches no program.
+        `prepare` receives each side's cache before its first run. Without `prefix` CPython keeps its bytecode in the
+        tree. With `run`, the side with the hook is `pycachehook run ARGUMENTS`, and `python`, which caches no program,
+        runs once.
         """
         runs = []
         for side in SIDES:
@@ -119,7 +120,7 @@ class Lab:
         return Comparison(stock[0], stock[-1], *ours)
 
     def sides(self) -> list[Path]:
-        """Return each side's cache, as it lies between runs."""
+        """Return each side's cache directory between runs."""
         return [self.cache.with_name(side) for side in SIDES]
 
     def _run(self, side: str, command: list[str], variables: dict[str, str], cwd: Path) -> Child:
@@ -140,20 +141,20 @@ class Lab:
         finally:
             self.cache.rename(aside)
         lines = self._stats.read_text(encoding="utf-8").splitlines() if self._stats.exists() else []
-        stats = json.loads(lines[-1]) if lines else None  # of the process that ended last
+        stats = json.loads(lines[-1]) if lines else None  # those of the process that ended last
         return Child(process.returncode, process.stdout, process.stderr, stats)
 
 
 class Battery:
     """Many small cases in one program.
 
-    A case is the body of a function, and what the stock loader makes it return: a JSON value, in which a pattern
-    stands for a text that contains it, and a mapping for one that has these entries among others. `<tree>` and
-    `<cache>` stand for the directories. What a case raises, it returns (see `raised` in `child/prelude.py`).
+    A case is the body of a function and the result expected from the standard loader: a JSON value, in which a pattern
+    stands for a text that contains it, and a mapping for one that has at least these items. `<tree>` and `<cache>`
+    stand for the directories. If a case raises, the exception is its result (see `raised` in `child/prelude.py`).
     """
 
     def __init__(self, sources: Sources, cases: Cases, *, changing: bool = False, **options: Any) -> None:
-        """Take `changing` where the program writes sources, so that its second run compiles, too."""
+        """Prepare the cases; pass `changing` if the program writes sources, so that its second run compiles, too."""
         self._changing = changing
         self.names = list(cases)
         self._expected = {name: expected for name, (_, expected) in cases.items()}
@@ -166,7 +167,7 @@ class Battery:
         self._done: tuple[Lab, Comparison] | None = None
 
     def check(self, factory: pytest.TempPathFactory, name: str) -> None:
-        """Check one case: that the stock loader's answer is the expected one, and ours the same."""
+        """Check that the standard loader's result of one case is the expected one, and the hook's the same."""
         if self._done is None:
             lab = Lab(factory, self._sources)
             self._done = lab, lab.compare("program.py", **self._options)
@@ -186,7 +187,7 @@ class Battery:
 
 
 def assert_like(found: Json, expected: Json, names: Mapping[str, str]) -> None:
-    """Check that `found` is what `expected` describes, as in `Battery`."""
+    """Check that `found` matches `expected`, as described in `Battery`."""
     if isinstance(expected, re.Pattern):
         text = found if isinstance(found, str) else json.dumps(found)
         assert expected.search(text), f"{expected.pattern!r} is not in {text}"
@@ -216,5 +217,5 @@ def write_tree(root: Path, sources: Sources) -> None:
 
 
 def as_stock_type(text: str) -> str:
-    """Call our loader by the stock loader's name: that it is another type is the one difference that is meant."""
+    """Replace the loader's type name by the standard loader's; the different type is the only intended difference."""
     return text.replace(CachingLoader.__name__, "SourceFileLoader")

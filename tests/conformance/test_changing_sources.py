@@ -221,7 +221,7 @@ BATTERY = Battery(
 
 @pytest.mark.parametrize("name", BATTERY.names)
 def test_change(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A source that changes under the import system's hands gives the same code, or the same error."""
+    """A source that changes during an import gives the same code, or the same error."""
     BATTERY.check(tmp_path_factory, name)
 
 
@@ -233,7 +233,7 @@ print(find_and_load(deleted)[1].splitlines()[-1])
 
 @pytest.mark.parametrize(("mode", "loads"), [("checked-hash", False), ("timestamp", False), ("unchecked-hash", True)])
 def test_deleted_source_by_invalidation_mode(mode: str, loads: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Only under unchecked-hash, where the source is not looked at, does a module outlive its source: that is meant."""
+    """Only the mode unchecked-hash, which does not read the source, loads a module whose source was deleted."""
     lab = Lab(tmp_path_factory, {"mover.py": MOVER, "program.py": DELETED})
     runs = lab.compare("program.py", environment={"PYCACHEHOOK_INVALIDATION_MODE": mode})
     assert "FileNotFoundError" in runs.stock_cold.stdout

@@ -1,4 +1,4 @@
-"""That the comparison with CPython's own suite finds what it should, and that its quick part finds nothing."""
+"""Test that the comparison with CPython's suite detects differences, and that its quick part has none."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ needs_suite = pytest.mark.skipif(
 
 @needs_suite
 def test_every_ending_has_an_outcome(tmp_path: Path) -> None:
-    """Each way for a test to end is told apart, subtests and fixtures included; a second test of a name is numbered."""
+    """Each way for a test to end has its outcome, subtests and fixtures included; repeated names get numbers."""
     found = drive(tmp_path, TESTS)
     assert {test.removeprefix("subject."): str(outcome) for test, outcome in found.items()} == {
         "Ends.test_ok": "ok",
@@ -109,12 +109,12 @@ def test_every_ending_has_an_outcome(tmp_path: Path) -> None:
         "Twice.test": "ok",
         "Twice.test #2": "ok",
     }
-    assert found["subject.Ends.test_subtests"].failures == (("(number=0)", "AssertionError"),)  # digits do not last
+    assert found["subject.Ends.test_subtests"].failures == (("(number=0)", "AssertionError"),)  # digits are removed
 
 
 @needs_suite
 def test_crash_is_the_test_s(tmp_path: Path) -> None:
-    """A test in which the interpreter ends has an outcome, and those that follow have none."""
+    """A test in which the interpreter ends has the outcome CRASH, and the following tests have none."""
     found = drive(tmp_path, CRASHING)
     assert {test: outcome.word for test, outcome in found.items()} == {
         "subject.Ends.test_1": OK,
@@ -124,20 +124,20 @@ def test_crash_is_the_test_s(tmp_path: Path) -> None:
 
 @needs_suite
 def test_chosen_tests_run_alone(tmp_path: Path) -> None:
-    """Given ids, nothing else is run."""
+    """With ids, no other test is run."""
     assert list(drive(tmp_path, CRASHING, "subject.Ends.test_3")) == ["subject.Ends.test_3"]
 
 
 @needs_suite
 def test_module_that_is_skipped(tmp_path: Path) -> None:
-    """A module that cannot be used on this system counts as one test that was skipped."""
+    """A module that cannot be used on this system counts as one skipped test."""
     found = drive(tmp_path, "import unittest\nraise unittest.SkipTest('not here')\n")
     assert found == {"subject": Outcome(SKIPPED)}
     assert found["subject"].text == "not here"
 
 
 def test_what_differs() -> None:
-    """An outcome, the kind of a failure, the subtest that fails, or the lack of the test; not a traceback's text."""
+    """The outcome, the exception type, the failing subtest and a missing test count; a traceback's text does not."""
     one = {"same": BAD, "word": GOOD, "kind": BAD, "subtest": BAD, "only here": GOOD}
     other = {
         "same": Outcome(BAD.word, BAD.failures, "text"),
@@ -157,7 +157,7 @@ def deviation(
 
 
 class Script:
-    """Stands for the suite: the first run of a module gives `prefix` and `hook`, and each test's later ones `alone`."""
+    """A stand-in for the suite: the first run of a module gives `prefix` and `hook`, later runs of a test `alone`."""
 
     def __init__(self, prefix: Outcomes, hook: Outcomes, alone: dict[str, Sequence[tuple[Outcome, Outcome]]]) -> None:
         self.first = {PREFIX: prefix, HOOK: hook}
@@ -168,7 +168,7 @@ class Script:
     def __call__(
         self, module: str, sides: Collection[str], tests: Collection[str] = (), options: Mapping[str, str] | None = None
     ) -> list[Outcomes]:
-        """Return the outcomes on each side; given options, those without the hook."""
+        """Return the outcomes on each side; with options, those without the hook."""
         assert module == "m"
         if options is not None:
             self.options.append((list(tests), options))
@@ -183,7 +183,7 @@ class Script:
 
 
 def test_what_differs_by_chance_does_not_count() -> None:
-    """A test that agrees once when it is run alone is unsteady; one that never does differs."""
+    """A test that agrees in one run alone is unsteady; one that never does differs."""
     script = Script(
         {"steady": GOOD, "unsteady": GOOD, "same": GOOD},
         {"steady": BAD, "unsteady": BAD, "same": GOOD},
@@ -196,7 +196,7 @@ def test_what_differs_by_chance_does_not_count() -> None:
 
 
 def test_what_is_listed_must_differ() -> None:
-    """A listed test that differs is not run again; one that does not is, and may differ then."""
+    """A listed test that differs is not run again; one that does not differ is."""
     script = Script(
         {"listed": GOOD, "late": GOOD, "mended": GOOD},
         {"listed": BAD, "late": GOOD, "mended": GOOD},
@@ -207,7 +207,7 @@ def test_what_is_listed_must_differ() -> None:
 
 
 def test_what_is_listed_has_a_way_back() -> None:
-    """Under the options that an entry names its tests end as CPython's do; one that does not is reported."""
+    """With the options that a deviation names its tests must end as CPython's do."""
     script = Script(
         {"listed": GOOD, "stubborn": GOOD, "other": GOOD}, dict.fromkeys(("listed", "stubborn", "other"), BAD), {}
     )
@@ -218,7 +218,7 @@ def test_what_is_listed_has_a_way_back() -> None:
 
 
 def test_what_fails_in_both_is_run_without_a_prefix() -> None:
-    """Tests that fail alike are no difference, and those skipped alike are not compared."""
+    """Tests that fail on both sides are no difference, and tests skipped on both are not compared."""
     outcomes = {"bad": BAD, "good": GOOD, "skipped": Outcome(SKIPPED)}
     script = Script(outcomes, outcomes, {})
     result = compare(script, "m", {}, bool)
@@ -228,7 +228,7 @@ def test_what_fails_in_both_is_run_without_a_prefix() -> None:
 
 
 def module_figures(**changed: object) -> dict[str, object]:
-    """Return the figures of a module in which nothing is wrong, or what is said."""
+    """Return the figures of a module without failures, changed by the arguments."""
     kinds = ("listed", "unlisted", "unsteady", "no way back")
     lists = ("no longer", "fail in both, pass without a prefix", "fail in any case")
     return {"compared": 3, "skipped": 1} | {kind: {} for kind in kinds} | {kind: [] for kind in lists} | changed
@@ -248,7 +248,7 @@ def module_figures(**changed: object) -> dict[str, object]:
     ],
 )
 def test_what_fails_the_run(modules: dict[str, object], *, failed: bool) -> None:
-    """An unlisted difference, a listed one that is none, and an interpreter without a suite; the summary says so."""
+    """An unlisted difference, a listed test that does not differ, and a missing suite are failures in the summary."""
     figures = {"python": "3.11.0", "no suite": None, "modules": modules, "not there": ["test_threaded_import"]}
     assert bool(failures(figures)) is failed
     text = summary(figures, [])
@@ -262,7 +262,7 @@ def test_what_fails_the_run(modules: dict[str, object], *, failed: bool) -> None
     ids=["unknown version", "no test of CPython's", "no test"],
 )
 def test_deviations_must_be_complete(tests: str, tmp_path: Path) -> None:
-    """An entry says what, why, how to have it otherwise, and which tests show it under which Pythons."""
+    """A deviation must say what, why, how to avoid it, and which tests show it in which versions."""
     file = tmp_path / "deviations.toml"
     file.write_text(
         f"[[deviation]]\nwhat = 'a'\nreason = 'b'\nstock = 'c'\noptions = {{d = 'e'}}\n[deviation.tests]\n{tests}\n",
@@ -273,7 +273,7 @@ def test_deviations_must_be_complete(tests: str, tmp_path: Path) -> None:
 
 
 def test_deviations_are_listed_by_module_and_python() -> None:
-    """A module's list has no other module's tests, and no other Python's."""
+    """A module's list contains only its own tests, and only this Python version's."""
     one = deviation(tests={"test.m.T.t": ("3.11",), "test.m_other.T.t": ("3.11", "3.12")})
     assert set(deviations.listed([one], "3.11", "m")) == {"test.m.T.t"}
     assert deviations.listed([one], "3.12", "m") == {}
@@ -289,7 +289,7 @@ def test_table_in_the_documentation_is_up_to_date() -> None:
 @pytest.mark.full
 @needs_suite
 def test_quick_part(tmp_path: Path, wheel: Path) -> None:
-    """In the modules that say most in little time nothing differs but what is listed."""
+    """In the modules of the quick part nothing differs except listed tests."""
     report = tmp_path / "report.json"
     done = run_tests_module("conformance.cpython", "--quick", "--json", report, wheel=wheel)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Finders, path hooks and loaders: those of others beside ours, and ours as `importlib.abc` describes one."""
+"""Finders, path hooks and loaders of other tools beside this package's, and the interfaces of `importlib.abc`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pycachehook.loader import CachingLoader, Policies
 
 from .harness import Battery
 
-# Finders and loaders as other tools have them; `events` collects what they are asked.
+# Finders and loaders like those of other tools; `events` collects the calls.
 TOOLS = '''
 import importlib.machinery, importlib.util, os, sys
 
@@ -138,7 +138,7 @@ def f():
             """,
             re.compile('(?s)lazy_broken.py", line 2, in <module>\n    1 / 0'),
         ),
-        # Specs by hand.
+        # Specs created by hand.
         "spec_from_file_location": (
             """
             spec = importlib.util.spec_from_file_location("given.name", TREE + "/plain.py")
@@ -325,7 +325,7 @@ def f():
             """,
             ["No module named 'sprout'", "No module named 'sprout'", "green", {"loader": "SourceFileLoader"}],
         ),
-        # Loaders of others.
+        # Loaders of other tools.
         "zip": (
             """
             import zipfile
@@ -399,7 +399,7 @@ def f():
 
 @pytest.mark.parametrize("name", BATTERY.names)
 def test_finder(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Finders, hooks and loaders of others are asked, obeyed and reported the same under either loader."""
+    """Finders, hooks and loaders of other tools are called and respected in the same way."""
     BATTERY.check(tmp_path_factory, name)
 
 
@@ -409,7 +409,7 @@ LOADER_ABCS = ("Loader", "InspectLoader", "ExecutionLoader", "FileLoader", "Sour
 @pytest.mark.parametrize("name", LOADER_ABCS)
 @pytest.mark.filterwarnings("ignore:.*ResourceLoader:DeprecationWarning")
 def test_loader_is_what_importlib_abc_asks_for(name: str) -> None:
-    """The loader is an instance of each class of `importlib.abc` that the stock loader is one of, and not abstract."""
+    """The loader is an instance of the same `importlib.abc` classes as the standard loader, and not abstract."""
     base: type = getattr(importlib.abc, name)
     stock, ours = SourceFileLoader("m", "/m.py"), CachingLoader("m", "/m.py", Policies())
     assert isinstance(stock, base)
@@ -420,7 +420,7 @@ def test_loader_is_what_importlib_abc_asks_for(name: str) -> None:
 
 
 def test_loader_has_the_signatures_of_the_stock_loader() -> None:
-    """Each public method of the loader takes what the stock loader's takes."""
+    """Each public method of the loader has the standard loader's signature."""
     names = [name for name in dir(SourceFileLoader) if not name.startswith("_")]
     assert {"get_code", "get_source", "exec_module"} <= set(names)
     for name in names:
@@ -429,7 +429,7 @@ def test_loader_has_the_signatures_of_the_stock_loader() -> None:
 
 
 def test_finder_conforms_to_meta_path_finder() -> None:
-    """The finder does all that `importlib.abc.MetaPathFinder` asks for, called in each way that it may be."""
+    """The finder implements `importlib.abc.MetaPathFinder`, called in each permitted way."""
 
     class Conforming(CachingFinder, importlib.abc.MetaPathFinder):
         pass
@@ -449,7 +449,7 @@ def test_finder_conforms_to_meta_path_finder() -> None:
 
 @pytest.mark.usefixtures("import_state")
 def test_finder_stands_in_front_of_the_path_finder(tmp_path: Path) -> None:
-    """The installed finder comes directly before `PathFinder`, once, and goes with the hook."""
+    """The installed finder is directly before `PathFinder`, once, until the hook is uninstalled."""
     with pycachehook.install(tmp_path):
         places = [index for index, each in enumerate(sys.meta_path) if isinstance(each, CachingFinder)]
         assert len(places) == 1
@@ -458,7 +458,7 @@ def test_finder_stands_in_front_of_the_path_finder(tmp_path: Path) -> None:
 
 
 def test_finder_behind_is_asked_twice(python: Python, cache: Path) -> None:
-    """For a module that nobody has, a finder behind ours is asked by us and then by Python: a documented deviation."""
+    """For a missing module, a later finder is called by the hook and by Python: a documented deviation."""
     program = """
 import sys
 class Behind:

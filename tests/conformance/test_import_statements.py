@@ -1,4 +1,4 @@
-"""The import statement and `importlib.import_module`: what they bind, run, leave behind and complain about."""
+"""The import statement and `importlib.import_module`: the names they bind, the code they run, and their errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BATTERY = Battery(
         "second/space/far.py": "VALUE = 'far'\n",
         "second/space/deep/er.py": "VALUE = 'deeper'\n",
         "second/pack/three.py": "",
-        # Circles.
+        # Circular imports.
         "ring_a.py": "EARLY = 1\nimport ring_b\nVALUE = ring_b.SEEN\n",
         "ring_b.py": "import ring_a\nSEEN = sorted(name for name in vars(ring_a) if name[0] != '_')\n",
         "knot_a.py": "from knot_b import b\na = 1\n",
@@ -45,7 +45,7 @@ BATTERY = Battery(
         "loop/__init__.py": "from . import left\n",
         "loop/left.py": "import loop.right as right\nVALUE = right.VALUE\n",
         "loop/right.py": "import loop.left as left\nVALUE = hasattr(left, 'VALUE')\n",
-        # Modules that do something odd.
+        # Modules with unusual bodies.
         "attr.py": """
 def __getattr__(name):
     if name == "made":
@@ -120,14 +120,14 @@ def __dir__():
             "sys.path.insert(0, TREE + '/second')\nimport pack.three\nreturn [facts(pack.__spec__)]",
             {"raised": "ModuleNotFoundError", "name": "pack.three"},
         ),
-        # Circles.
+        # Circular imports.
         "circle": ("import ring_a\nreturn ring_a.VALUE", ["EARLY"]),
         "circle_of_names": (
             "import knot_a",
             {"raised": "ImportError", "text": re.compile("cannot import name 'a' from .*knot_a.py")},
         ),
         "circle_of_submodules": ("import loop\nreturn loop.left.VALUE", False),
-        # Modules that do something odd.
+        # Modules with unusual bodies.
         "module_getattr": (
             "import attr\nfrom attr import made\nreturn [made, attr.made, dir(attr), hasattr(attr, 'x')]",
             ["made", "made", ["made"], False],
@@ -211,7 +211,7 @@ def __dir__():
             """,
             {"raised": "ImportError", "text": re.compile("cannot import name 'rgb_to_hsv' from 'colorsys'")},
         ),
-        # Complaints.
+        # Errors.
         "missing": ("import nowhere", {"raised": "ModuleNotFoundError", "text": "No module named 'nowhere'"}),
         "missing_in_a_package": (
             "import pack.nowhere",
@@ -371,11 +371,11 @@ def g():
 @pytest.mark.skipif(sys.version_info < (3, 15), reason="lazy imports came with Python 3.15 (PEP 810)")
 @pytest.mark.parametrize("name", LAZY.names)
 def test_lazy_import(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A lazy import loads when its name is used, and fails in the same words."""
+    """A lazy import loads when its name is used, and fails with the same message."""
     LAZY.check(tmp_path_factory, name)
 
 
 @pytest.mark.parametrize("name", BATTERY.names)
 def test_import(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """An import binds, runs, leaves behind and complains about the same under either loader."""
+    """An import binds the same names, runs the same code and gives the same errors with both loaders."""
     BATTERY.check(tmp_path_factory, name)

@@ -34,7 +34,7 @@ LEVELS: dict[tuple[str, ...], list[Json]] = {
 
 @pytest.mark.parametrize("flags", LEVELS, ids=lambda flags: "".join(flags) or "none")
 def test_optimization(flags: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Docstrings, assertions and the entry's name follow `-O` and `-OO` under either loader."""
+    """Docstrings, assertions and the entry's name depend on `-O` and `-OO` in the same way."""
     doc, inner, outcome, level, suffix = LEVELS[flags]
     expression = "[each for each in (level.__doc__, level.checked.__doc__, sys.flags.optimize, level.__spec__.cached)]"
     Battery(
@@ -51,7 +51,7 @@ def test_optimization(flags: tuple[str, ...], tmp_path_factory: pytest.TempPathF
 
 
 def test_optimization_levels_do_not_mix(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A cache filled under one level does not change what another sees."""
+    """A cache filled at one level has no effect at another."""
     program = "import level\nprint(level.__doc__, level.checked.__doc__, level.__spec__.cached.rpartition('.')[0][-5:])"
     lab = Lab(tmp_path_factory, {**OPTIMIZED, "program.py": program})
     seen = set()
@@ -67,7 +67,7 @@ def test_optimization_levels_do_not_mix(tmp_path_factory: pytest.TempPathFactory
 def test_no_bytecode(
     flags: tuple[str, ...], environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Under `-B` and its variable neither loader writes bytecode, and both load all the same."""
+    """With `-B` or its variable neither loader writes bytecode, and both load modules."""
     program = "import plain, sys\nprint(plain.VALUE, sys.dont_write_bytecode, plain.__spec__.cached)"
     lab = Lab(tmp_path_factory, {"plain.py": "VALUE = 1\n", "program.py": program})
     runs = lab.compare("program.py", flags=flags, environment=environment)
@@ -79,7 +79,7 @@ def test_no_bytecode(
 
 
 def entries(side: Path, tree: Path) -> list[Path]:
-    """Return the entries that one side's cache holds for the tree."""
+    """Return the entries for the tree in one side's cache."""
     return list((side / tree.relative_to("/")).rglob("*.pyc"))
 
 
@@ -103,7 +103,7 @@ DOUBTFUL = {
 def test_warning_made_an_error(
     flags: tuple[str, ...], name: str, error: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A warning that `-W` makes an error stops the import with the same traceback, and does so every time."""
+    """A warning that `-W` makes an error stops the import with the same traceback, every time."""
     lab = Lab(tmp_path_factory, {**DOUBTFUL, "program.py": f"x = 1\nimport {name}\n"})
     runs = lab.compare("program.py", flags=flags)
     runs.assert_same()
@@ -118,16 +118,16 @@ def test_warning_made_an_error(
         ((), True),
         (("-W", "ignore"), False),
         (("-W", "ignore::SyntaxWarning"), False),
-        (("-W", "ignore::SyntaxWarning:doubtful"), None),  # the module's name reaches the compiler from 3.15 on
+        (("-W", "ignore::SyntaxWarning:doubtful"), None),  # from 3.15 on the compiler receives the module's name
         (("-W", "always::SyntaxWarning"), True),
         (("-X", "dev"), True),
     ],
 )
 def test_syntax_warning(flags: tuple[str, ...], warned: bool | None, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A SyntaxWarning is printed, with its place, when a source is compiled.
+    """A SyntaxWarning is printed, with its location, when a source is compiled.
 
-    Where warning filters are given, a source that warns is compiled each time, so that they always decide. CPython
-    compiles it again under no filter.
+    With warning filters given, a source that causes a warning is compiled at every start, so that the filters always
+    decide. CPython compiles it again with no filter.
     """
     lab = Lab(tmp_path_factory, {**DOUBTFUL, "program.py": "import wants_doubtful\n"})
     runs = lab.compare("program.py", flags=flags)
@@ -143,7 +143,7 @@ def test_syntax_warning(flags: tuple[str, ...], warned: bool | None, tmp_path_fa
     "flags", [("-X", "dev", "-W", "error"), ("-bb", "-W", "error"), ("-X", "warn_default_encoding")]
 )
 def test_strict_modes(flags: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Nothing that the interpreter can be told to complain about is in the hook: no resource warning, no other."""
+    """The hook causes no warning in any of the interpreter's strict modes."""
     sources = {"pack/__init__.py": "from . import a, b\n", "pack/a.py": "A = 1\n", "pack/b.py": "from .a import A\n"}
     lab = Lab(tmp_path_factory, {**sources, "program.py": "import gc, pack\nprint(pack.b.A)\ngc.collect()\n"})
     runs = lab.compare("program.py", flags=flags)
@@ -155,7 +155,7 @@ def test_strict_modes(flags: tuple[str, ...], tmp_path_factory: pytest.TempPathF
 OLD, NEW = "VALUE = 'old'\n", "VALUE = 'new code'\n"
 PRINT = "import changed, sys\nprint(changed.VALUE, changed.__spec__.cached)"
 CHECKS = [
-    # kind of pyc, --check-hash-based-pycs, what a stale one gives
+    # kind of pyc, --check-hash-based-pycs, result of a stale one
     (PycInvalidationMode.CHECKED_HASH, "default", "new code"),
     (PycInvalidationMode.CHECKED_HASH, "always", "new code"),
     (PycInvalidationMode.CHECKED_HASH, "never", "old"),
@@ -183,7 +183,7 @@ def stale(lab: Lab, target: Path, mode: PycInvalidationMode) -> None:
 def test_check_of_hash_based_pycs(
     mode: PycInvalidationMode, check: str, value: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A stale pyc in the cache is believed or not as CPython does, in the invalidation mode that is the pyc's."""
+    """A stale pyc in the cache is used or rejected as CPython does, if its mode is the invalidation mode."""
     lab = Lab(tmp_path_factory, {"program.py": PRINT})
     name = f"changed.{sys.implementation.cache_tag}.pyc"
     runs = lab.compare(
@@ -202,20 +202,20 @@ def test_check_of_hash_based_pycs(
 def test_stale_pyc_beside_the_source(
     mode: PycInvalidationMode, check: str, value: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A stale pyc that a package ships in its `__pycache__` is believed or not as CPython does."""
+    """A stale pyc that a package ships in its `__pycache__` is used or rejected as CPython does."""
     assert_shipped(tmp_path_factory, mode, check, value, fresh=False)
 
 
 @pytest.mark.parametrize("mode", PycInvalidationMode)
 def test_pyc_beside_the_source(mode: PycInvalidationMode, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A pyc that a package ships in its `__pycache__` is used where CPython uses it."""
+    """A pyc that a package ships in its `__pycache__` is used whenever CPython uses it."""
     assert_shipped(tmp_path_factory, mode, "default", "new code", fresh=True)
 
 
 def assert_shipped(
     tmp_path_factory: pytest.TempPathFactory, mode: PycInvalidationMode, check: str, value: str, *, fresh: bool
 ) -> None:
-    """Compare with a pyc in the tree: of the source as it is, if `fresh`, or else of the source as it was."""
+    """Compare with an in-tree pyc: of the current source, if `fresh`, otherwise of an earlier one."""
     lab = Lab(tmp_path_factory, {"program.py": PRINT.replace(", changed.__spec__.cached", "")})
     target = lab.tree / "__pycache__" / f"changed.{sys.implementation.cache_tag}.pyc"
 
@@ -240,7 +240,7 @@ def assert_shipped(
 
 @pytest.mark.parametrize("name", ["absent", "empty", "short", "header", "foreign"])
 def test_damaged_pyc(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A pyc that CPython passes over, ours passes over too, and the source's value is the answer."""
+    """A damaged pyc that CPython ignores is ignored here too, and the source's value is the result."""
     content = {"empty": b"", "short": b"\0" * 7, "header": b"\0" * 16, "foreign": b"\x6f\x0d\x0d\x0a" + b"\0" * 40}
     lab = Lab(tmp_path_factory, {"program.py": PRINT, "changed.py": NEW})
 

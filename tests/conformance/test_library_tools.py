@@ -1,4 +1,4 @@
-"""What the standard library's tools find out about modules, their sources and their resources."""
+"""The information that the standard library's tools give about modules, their sources and their resources."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ Requires-Dist: other>=2
         "demo-1.5.dist-info/entry_points.txt": "[console_scripts]\ndemo = shapes:area\n",
         "demo-1.5.dist-info/RECORD": "shapes.py,,\ndemo-1.5.dist-info/METADATA,,\n",
         "demo-1.5.dist-info/top_level.txt": "shapes\n",
-        # Packages to walk.
+        # Packages for walk_packages.
         "walk/__init__.py": "",
         "walk/a.py": "",
         "walk/b/__init__.py": "",
@@ -479,5 +479,5 @@ RESULT = [__name__, sys.argv[0], __spec__.name, type(__loader__).__name__, __doc
 
 @pytest.mark.parametrize("name", BATTERY.names)
 def test_tool(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The standard library's tools find out the same about a module under either loader."""
+    """The standard library's tools give the same information about a module with both loaders."""
     BATTERY.check(tmp_path_factory, name)

@@ -1,4 +1,4 @@
-"""What a module, its spec and its loader say about themselves."""
+"""The attributes of a module, its spec and its loader."""
 
 from __future__ import annotations
 
@@ -90,5 +90,5 @@ FRAMES = [[each.filename.rpartition("/")[2], each.function] for each in inspect.
 
 @pytest.mark.parametrize("name", BATTERY.names)
 def test_attribute(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A module says the same about itself, its spec, its loader and its code under either loader."""
+    """The attributes of a module, its spec, its loader and its code are the same with both loaders."""
     BATTERY.check(tmp_path_factory, name)

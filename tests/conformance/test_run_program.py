@@ -1,4 +1,4 @@
-"""`pycachehook run` against `python`: the same program sees and does the same."""
+"""`pycachehook run` compared with `python`: a program behaves the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from .harness import Comparison, Lab
 
-# What a main program can see of itself.
+# The information that a main program has about itself.
 SELF = '''"""The program's docstring."""
 import helper, json, sys
 from typing import ClassVar
@@ -81,7 +81,7 @@ SOURCES = {
 
 
 def one(comparison: Comparison) -> dict[str, object]:
-    """Check that the program ran, and the same everywhere, and return what it printed."""
+    """Check that the program ran with the same output on all sides, and return that output."""
     comparison.assert_same()
     answer: dict[str, object] = comparison.stock_cold.answer
     assert comparison.warm.stats["compiled"] == 0, comparison.warm
@@ -106,7 +106,7 @@ def one(comparison: Comparison) -> dict[str, object]:
     ],
 )
 def test_script(script: str, helper: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A script, a directory or an archive sees of itself what it sees under `python`, however its path is spelt."""
+    """A script, a directory or a zip file has the same information about itself, however its path is spelt."""
     lab = Lab(tmp_path_factory, SOURCES)
     (lab.tree / "link.py").symlink_to("folder/program.py")
     (lab.tree / "folder_link").symlink_to("folder")
@@ -121,7 +121,7 @@ def test_script(script: str, helper: str, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_script_by_its_absolute_path(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A script that is not below the current directory is run as `python` runs it."""
+    """A script that is not below the current directory runs as with `python`."""
     lab = Lab(tmp_path_factory, SOURCES)
     seen = one(lab.compare(lab.tree / "program.py", run=True, cwd=lab.tree / "pack"))
     assert seen["path"] == [str(lab.tree), str(Path(__file__).parent / "child")]
@@ -139,7 +139,7 @@ def test_script_by_its_absolute_path(tmp_path_factory: pytest.TempPathFactory) -
     ],
 )
 def test_module(name: str, helper: str, origin: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A module or package sees of itself what it sees under `python -m`."""
+    """A module or package has the same information about itself as under `python -m`."""
     lab = Lab(tmp_path_factory, SOURCES)
     seen = one(lab.compare("-m", name, "-c", "--help", run=True))
     assert seen["argv"] == [f"{lab.tree}/{origin}", "-c", "--help"]
@@ -148,7 +148,7 @@ def test_module(name: str, helper: str, origin: str, tmp_path_factory: pytest.Te
 
 
 def test_code(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A string sees of itself what it sees under `python -c`."""
+    """A string has the same information about itself as under `python -c`."""
     code = SELF.replace("isinstance(pickle.loads(pickle.dumps(Kept())), Kept)", "None")
     seen = one(Lab(tmp_path_factory, SOURCES).compare("-c", code, "-m", "--help", run=True))
     assert seen["argv"] == ["-c", "-m", "--help"]
@@ -170,7 +170,7 @@ PROGRAMS = {"script": ["program.py"], "module": ["-m", "program"], "application"
 
 @pytest.mark.parametrize("how", [*PROGRAMS, "string"])
 def test_names_in_main(how: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A program finds the same names in its module, `__builtins__` and `__cached__` among them."""
+    """A program has the same names in its module, `__builtins__` and `__cached__` included."""
     lab = Lab(tmp_path_factory, {"program.py": NAMES, "app/__main__.py": NAMES})
     runs = lab.compare(*PROGRAMS.get(how, ["-c", NAMES]), run=True)
     runs.assert_same()
@@ -179,7 +179,7 @@ def test_names_in_main(how: str, tmp_path_factory: pytest.TempPathFactory) -> No
 
 @pytest.mark.parametrize("how", [*PROGRAMS, "string"])
 def test_annotations_in_main(how: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A program finds the annotations of its module."""
+    """A program has the same annotations in its module."""
     lab = Lab(tmp_path_factory, {"program.py": ANNOTATIONS, "app/__main__.py": ANNOTATIONS})
     runs = lab.compare(*PROGRAMS.get(how, ["-c", ANNOTATIONS]), run=True)
     runs.assert_same()
@@ -200,7 +200,7 @@ SHOW_FLAGS = "import sys\nprint(sys.path[0], sys.flags, sys.dont_write_bytecode,
     ids="".join,
 )
 def test_flags_of_python(flags: tuple[str, ...], program: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What Python was told reaches the program in the same way."""
+    """Python's options reach the program in the same way."""
     lab = Lab(tmp_path_factory, {"folder/program.py": SHOW_FLAGS, "tool.py": SHOW_FLAGS})
     runs = lab.compare(*program, flags=flags, run=True)
     runs.assert_same()
@@ -208,7 +208,7 @@ def test_flags_of_python(flags: tuple[str, ...], program: list[str], tmp_path_fa
 
 
 ENDINGS = {
-    # the program's last lines: exit status, and what standard error must hold
+    # the program's last lines: exit status, and text that standard error must contain
     "nothing": ("print('done')", 0, ""),
     "exit_number": ("sys.exit(3)", 3, ""),
     "exit_nothing": ("sys.exit()", 0, ""),
@@ -371,7 +371,7 @@ BEGINNING = "import sys\n\ncount = 1\n\n\ndef f(x):\n    return x + 1\n\n\n"
 
 
 def program_of(lines: str) -> str:
-    """Return the text of a program that ends so."""
+    """Return the text of a program with this end."""
     return f"{BEGINNING}{textwrap.dedent(lines).strip()}\n"
 
 
@@ -385,7 +385,7 @@ HELPERS = {
 
 @pytest.mark.parametrize("name", ENDINGS)
 def test_ending(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A script ends with the same status, output and traceback, to the letter, as under `python`."""
+    """A script ends with exactly the same status, output and traceback as under `python`."""
     lines, status, errors = ENDINGS[name]
     lab = Lab(tmp_path_factory, {**HELPERS, "program.py": program_of(lines)})
     runs = lab.compare("program.py", run=True)
@@ -403,7 +403,7 @@ SOME_ENDINGS = (
 
 @pytest.mark.parametrize("name", [*SOME_ENDINGS, "process_pool"])
 def test_ending_of_a_module(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A module ends as it ends under `python -m`."""
+    """A module ends as under `python -m`."""
     lines, status, errors = ENDINGS[name]
     lab = Lab(tmp_path_factory, {**HELPERS, "program.py": program_of(lines)})
     runs = lab.compare("-m", "program", run=True)
@@ -415,7 +415,7 @@ def test_ending_of_a_module(name: str, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.mark.parametrize("name", [*SOME_ENDINGS, "excepthook"])
 def test_ending_of_a_string(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A string ends as it ends under `python -c`."""
+    """A string ends as under `python -c`."""
     lines, status, _ = ENDINGS[name]
     runs = Lab(tmp_path_factory, HELPERS).compare("-c", program_of(lines), run=True)
     runs.assert_same()
@@ -423,7 +423,7 @@ def test_ending_of_a_string(name: str, tmp_path_factory: pytest.TempPathFactory)
 
 
 def without_runpy(text: str) -> str:
-    """Drop what `python -m` itself adds in front of a module's traceback: ours begins with the module's own frame."""
+    """Remove the frames that `python -m` adds at the start of a module's traceback, which `run` does not add."""
     machinery = ("Traceback (most recent call last):", '  File "<frozen runpy>"', '  File "<frozen importlib.')
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(machinery))
 
@@ -445,13 +445,13 @@ BROKEN = {
 }
 
 
-# From a file CPython reads line by line, and words these otherwise than from bytes, which is how modules are compiled.
+# CPython reads a file line by line; its messages then differ from those for bytes, which modules are compiled from.
 WORDED_OTHERWISE = ("not_decodable", "unknown_encoding", "null_byte")
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_source_of_a_script(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A script's source is read, decoded and complained about as `python` does."""
+    """A script's source is read and decoded, and gives errors, as with `python`."""
     runs = Lab(tmp_path_factory, {"program.py": BROKEN[name]}).compare("program.py", run=True)
     if name in WORDED_OTHERWISE:
         for each in (runs.stock_cold, runs.cold, runs.warm):
@@ -464,7 +464,7 @@ def test_source_of_a_script(name: str, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_syntax_warning_of_a_script(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A doubtful script is warned about at every start, as `python` does, which compiles it each time."""
+    """A syntax warning of a script is shown at every start, as with `python`, which compiles it each time."""
     runs = Lab(tmp_path_factory, {"program.py": "print(len('a') is 1)\n"}).compare("program.py", run=True)
     assert "SyntaxWarning" in runs.stock_cold.stderr
     assert runs.cold.outcome == runs.stock_cold.outcome
@@ -475,7 +475,7 @@ def test_syntax_warning_of_a_script(tmp_path_factory: pytest.TempPathFactory) ->
     "name", [name for name in BROKEN if "error" in name or name in (*WORDED_OTHERWISE, "windows_lines", "latin_1")]
 )
 def test_source_of_a_module(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A main module's source is read, decoded and complained about as `python -m` does."""
+    """A main module's source is read and decoded, and gives errors, as with `python -m`."""
     runs = Lab(tmp_path_factory, {"program.py": BROKEN[name]}).compare("-m", "program", run=True)
     stock = runs.stock_cold
     assert stock.stdout + stock.stderr
@@ -485,7 +485,7 @@ def test_source_of_a_module(name: str, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_syntax_error_in_a_string(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A string that does not compile is complained about as `python -c` does."""
+    """A string with a syntax error gives the same error as with `python -c`."""
     runs = Lab(tmp_path_factory, {}).compare("-c", "x = 1\nif x = 2: pass", run=True)
     runs.assert_same()
     assert "SyntaxError" in runs.stock_cold.stderr
@@ -504,7 +504,7 @@ def test_syntax_error_in_a_string(tmp_path_factory: pytest.TempPathFactory) -> N
     ],
 )
 def test_nothing_to_run(program: tuple[str, ...], status: int, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A program that is not there is a failure with a message and no traceback, as under `python`."""
+    """A missing program is an error with a message and no traceback, as with `python`."""
     runs = Lab(tmp_path_factory, {"pack/__init__.py": "", "bare/__init__.py": "", "folder/": ""}).compare(
         *program, run=True
     )
@@ -517,7 +517,7 @@ def test_nothing_to_run(program: tuple[str, ...], status: int, tmp_path_factory:
 
 @pytest.mark.parametrize(("name", "warned"), [("pack.tool", True), ("pack", False)])
 def test_package_that_loads_its_main_module(name: str, warned: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """`-m` imports the package first, warns if that has loaded the module to run, and runs it anew."""
+    """`-m` imports the package first, warns if that loaded the module to run, and runs it again."""
     sources = {
         "pack/__init__.py": "print('package')\nfrom . import tool\n",
         "pack/tool.py": "print('tool', __name__)\n",
@@ -531,7 +531,7 @@ def test_package_that_loads_its_main_module(name: str, warned: bool, tmp_path_fa
 
 
 def test_excepthook_that_fails(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A program's own excepthook that fails is reported together with what it was to report."""
+    """The failure of a program's own excepthook is reported together with the original exception."""
     lines = "def hook(*args):\n    1 / 0\n\nsys.excepthook = hook\nraise ValueError('a')"
     runs = Lab(tmp_path_factory, {"program.py": program_of(lines)}).compare("program.py", run=True)
     stock = runs.stock_cold
@@ -540,12 +540,14 @@ def test_excepthook_that_fails(tmp_path_factory: pytest.TempPathFactory) -> None
     for ours in (runs.cold, runs.warm):
         assert ours.returncode == stock.returncode == 1
         assert ours.stderr.startswith("Error in sys.excepthook:\n")
-        assert ours.stderr.endswith(original)  # above that, the hook's own traceback begins with a frame of ours
+        assert ours.stderr.endswith(
+            original
+        )  # above this depth, the hook's own traceback begins with a frame of this package
         assert "ZeroDivisionError: division by zero" in ours.stderr
 
 
 def test_package_that_fails(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """`-m` of a module in a package that cannot be imported ends in an error that names the cause."""
+    """`-m` of a module in a package that cannot be imported gives an error that names the cause."""
     lab = Lab(tmp_path_factory, {"pack/__init__.py": "1 / 0\n", "pack/tool.py": ""})
     runs = lab.compare("-m", "pack.tool", run=True)
     for each in (runs.stock_cold, runs.cold, runs.warm):
@@ -555,7 +557,7 @@ def test_package_that_fails(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.mark.parametrize("how", [("program.py",), ("-m", "program"), ("-c", "import program")])
 def test_hook_installed_by_itself(how: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """With the hook in force from the start, `python` itself runs a program no differently."""
+    """With the hook installed at start-up, `python` runs a program unchanged."""
     lab = Lab(
         tmp_path_factory,
         {**HELPERS, "program.py": "import fine, sys\nprint(__name__, __spec__ and __spec__.name)\nfine.f(0)\n"},

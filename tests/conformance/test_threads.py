@@ -111,5 +111,5 @@ with ThreadPoolExecutor(4) as pool:
 
 @pytest.mark.parametrize("name", BATTERY.names)
 def test_threads(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """However many threads import a module, its body runs once, and each of them gets it whole."""
+    """A module imported by many threads runs once, and each thread gets it complete."""
     BATTERY.check(tmp_path_factory, name)

@@ -1,4 +1,4 @@
-"""The text of tracebacks, and the places that warnings name."""
+"""The text of tracebacks, and the locations that warnings name."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ BATTERY = Battery(
             """,
             ["in the body"],
         ),
-        # Given when the source is compiled, so under either loader with an empty cache only.
+        # Shown when the source is compiled, so with both loaders only with an empty cache.
         "syntax_warning": (
             RECORD.format(action="import doubtful"),
             [["SyntaxWarning", re.compile('"is" with'), "<tree>/doubtful.py", 2, re.compile("return x is 1")]],
@@ -292,5 +292,5 @@ BATTERY = Battery(
 
 @pytest.mark.parametrize("name", BATTERY.names)
 def test_traceback(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A traceback reads the same, and a warning names the same place, under either loader."""
+    """A traceback has the same text, and a warning names the same location, with both loaders."""
     BATTERY.check(tmp_path_factory, name)

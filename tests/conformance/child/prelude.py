@@ -1,4 +1,4 @@
-"""What a battery's program starts from: `from prelude import *`."""
+"""Functions for the programs of batteries, which start with `from prelude import *`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ANSWERS: dict[str, object] = {}
 
 
 def case(function: Callable[[], object]) -> None:
-    """Keep what the function returns or raises, and undo what it did to the import system."""
+    """Record what the function returns or raises, and undo its changes to the import system."""
     lists: tuple[list[object], ...] = (sys.path, sys.path_hooks, sys.meta_path)  # type: ignore[assignment]
     kept = [list(each) for each in lists]
     try:
         ANSWERS[function.__name__] = function()
-    except Exception as error:  # noqa: BLE001 -- whatever it is, it is the answer
+    except Exception as error:  # noqa: BLE001 -- the exception is the result of the case
         ANSWERS[function.__name__] = raised(error)
     for each, content in zip(lists, kept, strict=True):
         each[:] = content
@@ -35,12 +35,12 @@ def case(function: Callable[[], object]) -> None:
 
 
 def main() -> None:
-    """Print the answers."""
+    """Print the results."""
     print(json.dumps(ANSWERS))
 
 
 def forget() -> None:
-    """Unload what lies in the tree."""
+    """Unload all modules of the tree."""
     names = {name.partition(".")[0] for name in os.listdir(TREE)}
     for name in [name for name in sys.modules if name.partition(".")[0] in names]:
         del sys.modules[name]
@@ -48,7 +48,7 @@ def forget() -> None:
 
 
 def raised(error: BaseException) -> dict[str, object]:
-    """Return what an exception says, as plain data."""
+    """Return the type and message of an exception as plain data."""
     found: dict[str, object] = {"raised": type(error).__name__, "text": str(error)}
     if isinstance(error, ImportError):
         found.update(name=error.name, path=error.path)
@@ -58,12 +58,12 @@ def raised(error: BaseException) -> dict[str, object]:
 
 
 def kind(thing: object) -> str:
-    """Return the name of the thing's type, which may be our loader's."""
+    """Return the name of the object's type, which may be this package's loader."""
     return type(thing).__name__
 
 
 def facts(spec: ModuleSpec | None) -> dict[str, object] | None:
-    """Return what a spec says, as plain data."""
+    """Return the attributes of a spec as plain data."""
     if spec is None:
         return None
     found = {name: getattr(spec, name) for name in ("name", "origin", "cached", "has_location", "parent")}
@@ -73,7 +73,7 @@ def facts(spec: ModuleSpec | None) -> dict[str, object] | None:
 
 
 def module_from(name: str) -> object:
-    """Return a new module made and executed by hand, as the recipe in importlib's documentation does."""
+    """Create and execute a module by hand, as in the recipe of importlib's documentation."""
     spec = importlib.util.find_spec(name)
     assert spec is not None
     assert spec.loader is not None
@@ -83,7 +83,7 @@ def module_from(name: str) -> object:
 
 
 def trace(action: Callable[[], object]) -> str:
-    """Return the traceback of what `action()` raises, as it would be printed."""
+    """Return the traceback of the exception that `action()` raises, as it would be printed."""
     try:
         action()
     except BaseException:  # noqa: BLE001 -- as above
@@ -92,9 +92,9 @@ def trace(action: Callable[[], object]) -> str:
 
 
 def without_importlib(text: str) -> str:
-    """Return a traceback without importlib's frames, where CPython does not trim them itself.
+    """Return a traceback without importlib's frames, for cases in which CPython does not remove them itself.
 
-    Which of its functions are on the way, and on which lines, changes from one release of CPython to the next, too.
+    The functions and line numbers in these frames also change between releases of CPython.
     """
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith('  File "<frozen importlib'))
 

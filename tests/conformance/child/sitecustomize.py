@@ -1,9 +1,9 @@
-"""Run at the start of every child: on our side, with the hook; on the stock side, without."""
+"""Install the hook at the start of every child that runs with the hook."""
 
 import os
 
 if "CONFORMANCE_CACHE" in os.environ:
     import pycachehook
-    import pycachehook.on_miss.compiling  # or, in a source tree, the first compilation would count this one too
+    import pycachehook.on_miss.compiling  # otherwise, in a source tree, the first compilation would count this one too
 
     pycachehook.install(os.environ["CONFORMANCE_CACHE"])

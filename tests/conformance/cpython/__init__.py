@@ -1,4 +1,4 @@
-"""CPython's own regression suite, run with the hook on and compared test by test with CPython alone.
+"""CPython's own regression suite, run with the hook and compared test by test with CPython alone.
 
-`python -m tests.conformance.cpython` runs it; what may differ stands in `tests/conformance/deviations.toml`.
+`python -m tests.conformance.cpython` runs it; `tests/conformance/deviations.toml` lists the permitted differences.
 """

@@ -20,7 +20,7 @@ from .suite import MODULES, QUICK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compare; return 1 if a test differs that is not listed, or one no longer does that is, else 0."""
+    """Compare; return 1 if an unlisted test differs, or a listed one does not, else 0."""
     parsed = _parser().parse_args(arguments)
     known = deviations.load()
     modules = tuple(parsed.modules or (QUICK if parsed.quick else MODULES))
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _compare_all(
     python: Path, modules: tuple[str, ...], known: list[deviations.Deviation], wheel: Path, root: Path
 ) -> dict[str, Any]:
-    """Return what came of all modules with one interpreter, as JSON can hold it."""
+    """Return the results of all modules with one interpreter as JSON values."""
     suite = about(python, modules)
     figures: dict[str, Any] = {"python": suite["version"], "no suite": suite["missing"], "modules": {}}
     figures["not there"] = [name for name in modules if name not in suite["modules"]]
@@ -57,7 +57,7 @@ def _compare_all(
 
 
 def _as_json(result: Result, listed: dict[str, deviations.Deviation]) -> dict[str, Any]:
-    """Return a module's result, with what is listed told from what is not."""
+    """Return a module's result, with listed and unlisted differences separated."""
 
     def shown(found: Differences) -> dict[str, dict[str, str]]:
         return {

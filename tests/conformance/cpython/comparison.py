@@ -1,4 +1,4 @@
-"""Comparing the hook with CPython under a prefix, module by module and test by test."""
+"""Compare the hook with CPython under a cache prefix, module by module and test by test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .deviations import Deviation
 from .environments import HOOK, PLAIN, PREFIX
 from .runs import SKIPPED, Outcome, Outcomes
 
-AGAIN = 3  # times that a test is run alone, on both sides, before an unexpected outcome counts
+AGAIN = 3  # runs of a test alone, on both sides, before an unexpected outcome counts
 
 ABSENT = Outcome("absent")
 
@@ -18,17 +18,17 @@ Say = Callable[[str], object]
 
 
 class Run(Protocol):
-    """Runs a module of the suite, or some of its tests alone, and returns the outcomes on each of some sides."""
+    """Runs a module of the suite, or single tests of it, and returns the outcomes on each of the given sides."""
 
     def __call__(
         self, module: str, sides: Collection[str], tests: Collection[str] = ..., options: Mapping[str, str] = ...
     ) -> Sequence[Outcomes]:
-        """Run; `options` are the hook's."""
+        """Run the tests; `options` are those of the hook."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How a test ends under a prefix, and how with the hook on."""
+    """The outcome of a test with a cache prefix, and its outcome with the hook."""
 
     prefix: Outcome
     hook: Outcome
@@ -42,10 +42,11 @@ Differences = dict[str, Difference]
 
 @dataclass
 class Result:
-    """What came of a module, by test.
+    """The results of the tests of a module.
 
-    `compared` tests ran on both sides, and `skipped` ones on neither. `differ` did so each time; `unsteady` have differed
-    once, and agreed when they were run alone. `fail_in_both` says why: whether CPython passes them without a prefix.
+    `compared` tests ran on both sides, and `skipped` ones on neither. `differ` differed in every run; `unsteady`
+    differed once, and had the same outcome when they were run alone. `fail_in_both` says whether CPython passes them
+    without a prefix.
     """
 
     compared: list[str] = field(default_factory=list)
@@ -57,9 +58,10 @@ class Result:
 
 
 def compare(run: Run, module: str, listed: Mapping[str, Deviation], say: Say) -> Result:
-    """Run a module of the suite on both sides, and then alone what did not turn out as `listed`; tell `say` of it.
+    """Run a module on both sides, run tests with unexpected outcomes alone, and report them to `say`.
 
-    A test that is listed is expected to differ, but not under the options that its deviation names; every other one is not.
+    A test in `listed` is expected to differ, except with the options that its deviation names; no other test may
+    differ.
     """
     say(f"{module}: on both sides")
     prefix, hook = run(module, (PREFIX, HOOK))
@@ -93,6 +95,6 @@ def compare(run: Run, module: str, listed: Mapping[str, Deviation], say: Say) ->
 
 
 def differences(prefix: Outcomes, hook: Outcomes) -> Differences:
-    """Return the tests that have not ended alike, or that only one side has."""
+    """Return the tests whose outcomes differ, or that only one side has."""
     pairs = {test: Difference(prefix.get(test, ABSENT), hook.get(test, ABSENT)) for test in prefix | hook}
     return {test: pair for test, pair in pairs.items() if pair.prefix != pair.hook}

@@ -1,6 +1,6 @@
-"""The differences that are meant: `tests/conformance/deviations.toml`, and the table in the documentation made from it.
+"""The intended differences: `tests/conformance/deviations.toml`, and the table in the documentation made from it.
 
-`python -m tests.conformance.cpython.deviations` brings the table up to date.
+`python -m tests.conformance.cpython.deviations` updates the table.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 
 @dataclass(frozen=True, eq=False)
 class Deviation:
-    """One thing that is different on purpose.
+    """One intended difference.
 
-    `what` differs, the `reason`, how to have it as CPython has it (`stock`, and as `options` of the hook, under which the
-    tests do not differ), and the `tests` that show it, each with the versions of Python under which it does.
+    `what` differs, the `reason`, how to get CPython's behaviour (`stock` in words, and `options` of the hook with which
+    the tests do not differ), and the `tests` that show it, each with the versions of Python in which it does.
     """
 
     what: str
@@ -34,13 +34,13 @@ class Deviation:
 
     @property
     def pythons(self) -> str:
-        """The versions under which any test shows it."""
+        """The versions in which any test shows the difference."""
         found = {python for versions in self.tests.values() for python in versions}
         return ", ".join(python for python in PYTHONS if python in found)
 
 
 def load(path: Path = FILE) -> list[Deviation]:
-    """Return the deviations; raises ValueError for an entry that is not complete."""
+    """Return the deviations; raises ValueError for an incomplete entry."""
     deviations = []
     seen: dict[tuple[str, str], str] = {}
     for entry in tomllib.loads(path.read_text(encoding="utf-8"))["deviation"]:
@@ -61,7 +61,7 @@ def load(path: Path = FILE) -> list[Deviation]:
 
 
 def listed(deviations: list[Deviation], python: str, module: str) -> dict[str, Deviation]:
-    """Return the deviations of one module's tests, by test, for a Python such as `3.11`."""
+    """Return the deviations of one module's tests, by test, for a Python version such as `3.11`."""
     return {
         test: deviation
         for deviation in deviations
@@ -71,7 +71,7 @@ def listed(deviations: list[Deviation], python: str, module: str) -> dict[str, D
 
 
 def table(deviations: list[Deviation]) -> str:
-    """Return the page's table."""
+    """Return the table for the documentation page."""
     lines = ["| what | why | to have it as CPython has it | tests of CPython's | Python |", "|---|---|---|---|---|"]
     lines += [
         f"| {each.what} | {each.reason} | {each.stock} | {len(each.tests)} | {each.pythons} |" for each in deviations
@@ -80,7 +80,7 @@ def table(deviations: list[Deviation]) -> str:
 
 
 def with_table(text: str, deviations: list[Deviation]) -> str:
-    """Return the page's text with the table up to date between its marks."""
+    """Return the page's text with an updated table between its marker comments."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

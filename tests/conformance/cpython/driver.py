@@ -1,10 +1,11 @@
-"""Runs one module of CPython's regression suite, and writes down how each of its tests ends.
+"""Run one module of CPython's regression suite, and record the outcome of each of its tests.
 
     python -m cpython_suite REPORT MODULE [TEST...]
 
-Copied into the environments under test as `cpython_suite/__main__.py`, so that it is started as `python -m unittest`
-is. REPORT gets one JSON object per line: first the state of the interpreter, then `{"test", "outcome", "failures"}` for
-each test, and before that `{"started"}`, so that a crash has a name. With TESTs, these ids alone are run.
+This file is copied into the environments under test as `cpython_suite/__main__.py`, so that it is started like `python
+-m unittest`. REPORT gets one JSON object per line: first the state of the interpreter, then `{"test", "outcome",
+"failures"}` for each test, preceded by `{"started"}`, which names the test in case of a crash. With TESTs, only the
+tests with these ids are run.
 """
 
 from __future__ import annotations
@@ -16,28 +17,28 @@ import unittest
 from collections.abc import Iterator
 from typing import Any
 
-# What `python -m test -u` can be given, without what needs a network, a screen, or room for gigabytes.
+# Resources of `python -m test -u`, except those that need a network, a screen, or gigabytes of disk space.
 RESOURCES = ("cpu", "subprocess", "walltime", "decimal", "curses")
 
-RANKS = ("ok", "skipped", "expected failure", "unexpected success", "failure", "error")  # the later, the worse
+RANKS = ("ok", "skipped", "expected failure", "unexpected success", "failure", "error")  # from best to worst
 
 
 class Report:
-    """The file that the lines go to: opened for each, since tests close what they did not open."""
+    """The file that receives the lines; it is opened for each line, because some tests close all descriptors."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.process = os.getpid()
 
     def write(self, **line: Any) -> None:
-        """Append one line, unless this is a child that a test has forked."""
+        """Append one line, except in a child that a test has forked."""
         if os.getpid() == self.process:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
 
 class Result(unittest.TextTestResult):
-    """A text result that keeps one outcome for each test: the worst of what is said about it."""
+    """A text result that keeps one outcome for each test: the worst one reported."""
 
     report: Report
 
@@ -59,7 +60,7 @@ class Result(unittest.TextTestResult):
         self.report.write(test=test.id(), outcome=self.outcome, failures=self.failed)
 
     def note(self, test: Any, outcome: str, error: Any = None) -> None:
-        """Take note of what is said about a test, a subtest, or a fixture of a class or module, which is a test too."""
+        """Record an outcome of a test, a subtest, or a class or module fixture, which counts as a test."""
         failures = []
         if error is not None:
             subtest = test._subDescription() if hasattr(test, "_subDescription") else ""
@@ -98,7 +99,7 @@ class Result(unittest.TextTestResult):
 
 
 def each_test(suite: unittest.TestSuite) -> Iterator[Any]:
-    """Yield the tests in a suite of suites."""
+    """Yield the tests in nested suites."""
     for member in suite:
         if isinstance(member, unittest.TestSuite):
             yield from each_test(member)

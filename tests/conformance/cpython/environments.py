@@ -1,11 +1,11 @@
-"""The virtual environments of one interpreter that the suite is run in.
+"""The virtual environments of one interpreter in which the suite is run.
 
     hook     activated by `pycachehook enable --cache-dir`, no other option
     prefix   CPython alone, with `sys.pycache_prefix` set by a line in a `.pth` file
     plain    CPython alone, with its bytecode in the tree
 
-The hook is compared with `prefix`: many tests assert where in the tree their bytecode lies, and fail wherever a prefix
-moves it. `plain` tells those from tests that fail on this machine in any case. All three have the same packages.
+The hook is compared with `prefix`, because many tests assert the in-tree location of their bytecode and fail with any
+prefix. `plain` distinguishes those from tests that always fail on this machine. All three have the same packages.
 """
 
 from __future__ import annotations
@@ -54,18 +54,18 @@ class Side:
 
     @property
     def bytecode(self) -> Path:
-        """The directory that bytecode goes to, but for `plain`."""
+        """The directory for bytecode, except for `plain`."""
         return self.root / "bytecode"
 
     def path(self, scheme_path: str) -> Path:
-        """Return one of the environment's directories, by `sysconfig`'s name for it."""
+        """Return one of the environment's directories, by its name in `sysconfig`."""
         code = f"import sysconfig; print(sysconfig.get_path({scheme_path!r}))"
         return Path(run(self.python, "-I", "-c", code).strip())
 
     def check(self, state: dict[str, Any], *, disabled: bool = False) -> None:
-        """Check what a run has said of its interpreter; raises RuntimeError if it was not the environment that it should be.
+        """Check the interpreter's state in a run's report; raises RuntimeError if it is not this environment's.
 
-        `disabled`: under the hook's kill switch.
+        `disabled`: with the hook's kill switch set.
         """
         hooked = "CachingFinder" in state["finders"]
         plain = self.name == PLAIN or (self.name == HOOK and disabled)
@@ -75,13 +75,16 @@ class Side:
 
 
 def about(python: Path, modules: tuple[str, ...]) -> dict[str, Any]:
-    """Return an interpreter's `version`, and which of `modules` its suite has; `missing` says why there is none."""
+    """Return an interpreter's `version` and those of `modules` that its suite has.
+
+    `missing` says why there is no suite.
+    """
     answer: dict[str, Any] = json.loads(run(python, "-I", "-c", ABOUT % (modules,)))
     return answer
 
 
 def make_wheel(folder: Path) -> Path:
-    """Return a wheel of this project: the one that `TESTS_WHEEL` names, else one made in `folder`."""
+    """Return a wheel of this project: the one that `TESTS_WHEEL` names, or one built in `folder`."""
     if given := os.environ.get("TESTS_WHEEL"):
         return Path(given)
     run(Path(sys.executable), "-m", "pip", "wheel", *QUIETLY, "--no-deps", "--wheel-dir", folder, PROJECT)
@@ -89,7 +92,7 @@ def make_wheel(folder: Path) -> Path:
 
 
 def make_sides(python: Path, wheel: Path, root: Path) -> dict[str, Side]:
-    """Return the environments of the interpreter `python`, by their names, made anew below `root`."""
+    """Create the environments of the interpreter `python` below `root`, and return them by name."""
     sides = {name: Side(name, root / name) for name in SIDES}
     for name, side in sides.items():
         run(python, "-m", "venv", "--without-pip", side.root / "venv")
@@ -106,6 +109,6 @@ def make_sides(python: Path, wheel: Path, root: Path) -> dict[str, Side]:
 
 
 def run(python: Path, *arguments: str | Path) -> str:
-    """Run an interpreter and return what it prints; raises CalledProcessError, with its errors in our own."""
+    """Run an interpreter and return its output; raises CalledProcessError, whose message includes the errors."""
     done = subprocess.run([python, *arguments], env=clean_environment(), stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout

@@ -1,4 +1,4 @@
-"""What is printed about one interpreter, and what in it must not be."""
+"""The printed report about one interpreter, and the results in it that are failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Figures = dict[str, Any]
 
 
 def failures(figures: Figures) -> dict[str, int]:
-    """Return how often each thing happened that must not happen, if it did."""
+    """Return the number of occurrences of each failure that occurred."""
     counts = {
         "unlisted differences": sum(len(each["unlisted"]) for each in figures["modules"].values()),
         "listed differences that are none": sum(len(each["no longer"]) for each in figures["modules"].values()),
@@ -80,6 +80,6 @@ def _listing(modules: Figures, kind: str, heading: str) -> list[str]:
 
 
 def _said(text: str) -> str:
-    """Return the line of a traceback that says what went wrong."""
+    """Return the line of a traceback with the exception."""
     lines = text.strip().splitlines()
     return next((line for line in reversed(lines) if re.match(r"[\w.]+: ", line)), lines[-1])

@@ -1,4 +1,4 @@
-"""Running one module of the suite in one environment, and reading how its tests ended."""
+"""Run one module of the suite in one environment, and read the outcomes of its tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 from ..sides import clean_environment
 from .environments import DRIVER_NAME, Side
 
-TIMEOUT = 1800  # seconds for a module
+TIMEOUT = 1800  # seconds per module
 
 OK, SKIPPED, CRASH = "ok", "skipped", "crash"
 NO_OPTIONS: Mapping[str, str] = {}
@@ -28,9 +28,9 @@ GOOD = (OK, SKIPPED, "expected failure")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a test ended: in a word, and for what has failed in it, by subtest, the exceptions' types.
+    """A test's outcome in one word, and the exception types of its failures, by subtest.
 
-    `text` has the tracebacks, for people to read; outcomes that differ in it alone are the same.
+    `text` has the tracebacks for readers; outcomes that differ only in it are equal.
     """
 
     word: str
@@ -39,7 +39,7 @@ class Outcome:
 
     @property
     def is_good(self) -> bool:
-        """Whether the test has not failed."""
+        """Whether the test did not fail."""
         return self.word in GOOD
 
     def __eq__(self, other: object) -> bool:
@@ -66,18 +66,18 @@ class Runner:
     def __call__(
         self, module: str, sides: Collection[str], tests: Collection[str] = (), options: Mapping[str, str] = NO_OPTIONS
     ) -> list[Outcomes]:
-        """Run a module, or some of its tests alone; return the outcomes on each side.
+        """Run a module, or single tests of it; return the outcomes on each side.
 
-        `options` are the hook's, instead of what it was enabled with.
+        `options` replace the options with which the hook was enabled.
         """
         with ThreadPoolExecutor() as pool:
             return list(pool.map(lambda name: run_module(self._sides[name], module, tests, options), sides))
 
 
 def run_module(side: Side, module: str, tests: Iterable[str], options: Mapping[str, str]) -> Outcomes:
-    """Run `test.MODULE`, or those of its `tests` alone, in one environment; return the outcomes by test.
+    """Run `test.MODULE`, or only its `tests`, in one environment; return the outcomes by test.
 
-    A test in which the interpreter ended, or that took the time of the whole module, has the outcome CRASH.
+    A test during which the interpreter ended, or the module's time ran out, has the outcome CRASH.
     """
     side.root.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=side.root, prefix="run-", ignore_cleanup_errors=True) as folder:
@@ -97,7 +97,7 @@ def run_module(side: Side, module: str, tests: Iterable[str], options: Mapping[s
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # so that what it leaves running can be ended with it
+                start_new_session=True,  # so that the processes that it leaves running can be ended with it
             )
             try:
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -120,7 +120,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def read_report(lines: Iterable[dict[str, Any]], module: str, side: Side) -> Iterator[tuple[str, Outcome]]:
-    """Yield test and outcome; a test of a name that has been is numbered."""
+    """Yield test and outcome; repeated test names get a number."""
     seen: Counter[str] = Counter()
     started, finished = None, False
     for line in lines:
@@ -140,15 +140,15 @@ def read_report(lines: Iterable[dict[str, Any]], module: str, side: Side) -> Ite
 
 
 def _lasting(text: str, side: Side) -> str:
-    """Return a subtest's description without what changes from run to run."""
+    """Return a subtest's description without the parts that change between runs."""
     return re.sub(r"0x[0-9a-f]+|\d+", "0", text.replace(str(side.root), "<root>"))
 
 
 def numbered(test: str, number: int) -> str:
-    """Return a test's name, with a number if it is not the first of its name."""
+    """Return a test's name, with a number unless it is the first of its name."""
     return test if number == 1 else f"{test} #{number}"
 
 
 def without_number(test: str) -> str:
-    """Return a test's own name."""
+    """Return a test's name without its number."""
     return test.partition(" #")[0]

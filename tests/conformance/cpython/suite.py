@@ -1,7 +1,7 @@
-"""Which modules of CPython's regression suite are run."""
+"""The modules of CPython's regression suite that are run."""
 
-# Everything that imports, compiles, or starts interpreters. Not every version has every one.
-# The first part is what imports; the second what looks at modules, at their code and where it came from.
+# All modules that test imports, compilation, or starting interpreters. No version has all of them.
+# The first part tests imports; the second examines modules, their code and its location.
 MODULES = (
     "test_importlib",
     "test_import",
@@ -41,8 +41,8 @@ MODULES = (
     "test_marshal",
 )
 
-# Those that say most in little time.
+# The modules that test most in little time.
 QUICK = ("test_importlib", "test_import", "test_py_compile", "test_pkgutil", "test_runpy", "test_cmd_line_script")
 
-# Modules that are part of another one in all versions here.
+# Modules that another module includes in all versions used here.
 ELSEWHERE = {"test_threaded_import": "test_importlib"}

@@ -1,1 +1,1 @@
-"""Test suites of other packages, from their source distributions: the same outcomes with the hook and without it."""
+"""Test suites of other packages, from their source distributions: same outcomes with and without the hook."""

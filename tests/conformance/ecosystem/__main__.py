@@ -14,7 +14,7 @@ from .suites import SUITES, compare
 
 
 def main() -> int:
-    """Run the suites that are named, or all; print a line for each, and one for each difference."""
+    """Run the named suites, or all; print a line for each, and one for each difference."""
     parser = argparse.ArgumentParser(prog="python -m tests.conformance.ecosystem", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SUITES)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found")

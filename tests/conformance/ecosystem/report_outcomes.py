@@ -1,4 +1,7 @@
-"""A pytest plugin that writes what each test came to. It is put into both environments, and imports nothing of ours."""
+"""A pytest plugin that writes the outcome of each test.
+
+It is installed in both environments, and imports nothing of this project.
+"""
 
 import json
 import os
@@ -11,7 +14,7 @@ _WORST_LAST = ("passed", "xfailed", "skipped", "xpassed", "failed", "error")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note the worst outcome of a test's set-up, call and tear-down."""
+    """Record the worst outcome of a test's set-up, call and tear-down."""
     if hasattr(report, "wasxfail"):
         outcome = "xfailed" if report.skipped else "xpassed"
     elif report.failed and report.when != "call":
@@ -22,7 +25,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
-    """Note a file that cannot be collected, or is skipped as a whole."""
+    """Record a file that cannot be collected, or is skipped as a whole."""
     if not report.passed:
         note(report.nodeid, "error" if report.failed else "skipped")
 
@@ -33,6 +36,6 @@ def note(nodeid: str, outcome: str) -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Write them down."""
+    """Write the outcomes."""
     with open(os.environ["ECOSYSTEM_OUTCOMES"], "w", encoding="utf-8") as file:
         json.dump(outcomes, file)

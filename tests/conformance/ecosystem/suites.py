@@ -1,4 +1,4 @@
-"""Two environments, with the hook and without it, and one package's tests run in both."""
+"""Two environments, with the hook and without it, in which one package's tests are run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ STEERING = (*sides.STEERING, "PYTEST_", "COVERAGE_", "XDG_")
 
 @dataclass(frozen=True)
 class Suite:
-    """A package whose source distribution has its tests at `tests`, and what they need beside pytest.
+    """A package whose source distribution has its tests at `tests`, and the packages they need beside pytest.
 
-    `arguments` go to pytest; `prepare` is a script of the tree, with its arguments, that must have been run before;
-    `unused` is then removed from the tree, where it would be tested instead of what is installed.
+    `arguments` go to pytest; `prepare` is a script of the tree, with its arguments, that must run first; `unused` is
+    then removed from the tree, because the tests would import it instead of the installed package.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Suite:
     prepare: tuple[str, ...] = ()
 
 
-# Those parts of coverage's tests that run programs under measurement, in the process and in others.
+# The parts of coverage's tests that measure programs, in the same process and in others.
 COVERAGE = ("api", "arcs", "concurrency", "context", "coverage", "execfile", "oddball", "plugins", "process", "python")
 
 PYTEST_REQUIREMENTS = ("argcomplete", "attrs", "hypothesis", "mock", "pexpect", "pygments", "pytest-xdist", "xmlschema")
@@ -66,7 +66,7 @@ SUITES = {
 
 
 class Side:
-    """An environment and a tree of its own: `hooked` by `pycachehook enable`, or with `sys.pycache_prefix` set."""
+    """An environment with its own tree: `hooked` by `pycachehook enable`, or with `sys.pycache_prefix` set."""
 
     def __init__(self, suite: Suite, source: Path, folder: Path, *, hooked: bool) -> None:
         self.suite = suite
@@ -117,28 +117,28 @@ class Side:
             )
 
     def outcomes(self) -> dict[str, str]:
-        """Return what each test of the run that has ended came to, by its node id; nothing if it broke off."""
+        """Return the outcomes of the finished run by node id; empty if the run was aborted."""
         if not self._outcomes.exists():
             return {}
         found = json.loads(self._outcomes.read_text(encoding="utf-8"))
         return {re.sub(r"0x[0-9a-f]{6,}", "0xADDRESS", test): outcome for test, outcome in found.items()}
 
     def last_words(self) -> str:
-        """Return the end of what pytest has printed."""
+        """Return the end of pytest's output."""
         return self._output.read_text(encoding="utf-8", errors="replace")[-3000:]
 
     def lookups(self) -> int:
-        """Return how many modules the hook has answered for so far, or compiled, in all processes."""
+        """Return the numbers of modules that the hook has served and compiled, in all processes."""
         lines = self._stats.read_text(encoding="utf-8").splitlines() if self._stats.exists() else []
         return sum(each["hits"] + each["compiled"] for each in map(json.loads, lines))
 
     def bytecode(self) -> list[str]:
-        """Return what bytecode there is in the tree that did not come with the sources."""
+        """Return the bytecode files in the tree that did not come with the sources."""
         return sorted(str(path.relative_to(self.tree)) for path in self.tree.rglob("__pycache__"))
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> None:
-    """Run a command that must not fail."""
+    """Run a command, which must succeed."""
     done = subprocess.run(
         command, cwd=cwd, env=sides.clean_environment(STEERING), capture_output=True, text=True, check=False
     )
@@ -157,11 +157,11 @@ def download(suite: Suite, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of a suite.
+    """The result of a suite.
 
-    How many tests came to what without the hook; those that differ, with both outcomes, the one without the hook first;
-    those that differed, but not when they were run alone; what the hook did; and bytecode in the tree. `last_words` is
-    what pytest has printed without the hook, if no test passed there.
+    It has the number of tests with each outcome without the hook; the tests that differ, with both outcomes, the one
+    without the hook first; the tests that differed only in the first run; the hook's counters; and bytecode in the
+    tree. `last_words` is the end of pytest's output without the hook, if no test passed there.
     """
 
     counts: dict[str, int]
@@ -176,7 +176,9 @@ def compare(suite: Suite, folder: Path) -> Comparison:
     """Run a suite on both sides. A test that differs is run again, alone on each side, before it counts."""
     source = download(suite, folder / "download")
     stock = Side(suite, source, folder / "stock", hooked=False)
-    hooked = Side(suite, source, folder / "hooks", hooked=True)  # a path of the same length: texts are cut by width
+    hooked = Side(
+        suite, source, folder / "hooks", hooked=True
+    )  # a path of the same length, because some texts are cut by width
     left, right = outcomes(stock, hooked)
     differences, unsteady = {}, []
     for test, pair in differing(left, right).items():
@@ -193,14 +195,14 @@ def compare(suite: Suite, folder: Path) -> Comparison:
 
 
 def outcomes(stock: Side, hooked: Side, *tests: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Run these tests, or all, on both sides at once; return the outcomes, the stock side's first."""
+    """Run these tests, or all, on both sides at once; return the outcomes, first those without the hook."""
     for process in [side.start(*tests) for side in (stock, hooked)]:
         process.wait()
     return stock.outcomes(), hooked.outcomes()
 
 
 def differing(left: dict[str, str], right: dict[str, str]) -> dict[str, tuple[str, str]]:
-    """Return the tests with two outcomes, with both; one that is on one side alone is `missing` on the other."""
+    """Return the tests with two outcomes, with both; one that only one side has is `missing` on the other."""
     pairs = {
         test: (left.get(test, "missing"), right.get(test, "missing")) for test in sorted(left.keys() | right.keys())
     }

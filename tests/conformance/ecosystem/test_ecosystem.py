@@ -1,4 +1,4 @@
-"""One suite of others as a test; the rest is run by hand."""
+"""One of the suites as a test; the others are run by hand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_what_differs() -> None:
-    """A test with two outcomes differs, and so does one that only one side has."""
+    """A test with two outcomes differs, and so does a test that only one side has."""
     left, right = {"same": "passed", "other": "passed", "left": "skipped"}, {"same": "passed", "other": "failed"}
     assert differing(left, right) == {"left": ("skipped", "missing"), "other": ("passed", "failed")}
 
@@ -33,7 +33,7 @@ def test_what_differs() -> None:
     ],
 )
 def test_worst_phase_counts(phases: tuple[str, ...], outcome: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test is what its worst phase is; what fails outside the call is an error."""
+    """A test's outcome is that of its worst phase; a failure outside the call is an error."""
     monkeypatch.setattr(report_outcomes, "outcomes", {})
     for when, phase in zip(("setup", "call", "teardown"), phases, strict=False):
         report = pytest.TestReport("test", ("file", 1, ""), {}, phase, None, when)  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def test_worst_phase_counts(phases: tuple[str, ...], outcome: str, monkeypatch: 
 
 @pytest.mark.full
 def test_pluggy(tmp_path: Path, wheel: Path) -> None:
-    """Pluggy's own tests come out the same with the hook and without it."""
+    """Pluggy's own tests have the same outcomes with the hook and without it."""
     done = run_tests_module("conformance.ecosystem", "pluggy", "--json", tmp_path / "found.json", wheel=wheel)
     if "Retrying (" in done.stderr:
         pytest.skip("needs packages from an index that cannot be reached")

@@ -1,1 +1,1 @@
-"""Conformance with what others hook into imports, one tool each: what the tool is for still happens, and so does ours."""
+"""Conformance with other tools that hook into imports, one at a time: both the tool and the cache keep working."""

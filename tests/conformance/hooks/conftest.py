@@ -1,8 +1,8 @@
-"""What these tests share: one environment with everybody's tools, and a workbench that is each test's own.
+"""Fixtures of these tests: one environment with all tools, and a workbench for each test.
 
-The environment with the tools is made once in a run, whichever of xdist's workers comes first. A workbench is a virtual
-environment of a few files that takes the tools from there, so that a test may activate the hook, or install something,
-without another one seeing it.
+The environment with the tools is made once in a run, by the first of xdist's workers. A workbench is a virtual
+environment of a few files that imports the tools from there, so that a test can activate the hook, or install packages,
+without affecting other tests.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ TOOLS = (
     "cython>=3",
 )
 
-FIRST, LAST = "first", "last"  # when the hook comes: at the start of Python, or after the other tool is there
+FIRST, LAST = "first", "last"  # when the hook is installed: at the start of Python, or after the other tool
 
 INSTALL = "import pycachehook; pycachehook.install()"
 
-# Runs pytest on its arguments, and installs the hook when pytest's own finder is there, before the first `conftest.py`.
+# Runs pytest on its arguments, and installs the hook after pytest's own finder, before the first `conftest.py`.
 RUN_PYTEST = {
     "run_pytest.py": """
         import sys
@@ -71,7 +71,7 @@ RUN_PYTEST = {
 
 
 class Counted(TypedDict):
-    """What all processes of a command counted together."""
+    """The sums of the counters of all processes of a command."""
 
     processes: int
     from_store: int
@@ -81,7 +81,7 @@ class Counted(TypedDict):
 
 
 class Workbench:
-    """A virtual environment with the hook and all tools, a tree of sources, and a cache that starts out empty."""
+    """A virtual environment with the hook and all tools, a tree of sources, and a cache that is empty at first."""
 
     def __init__(self, python: Python, root: Path, order: str) -> None:
         self.python = python
@@ -95,24 +95,24 @@ class Workbench:
 
     @property
     def install(self) -> str:
-        """The line that a program has after the other tool's: it installs the hook, where that is not active already."""
+        """The line of a program that installs the hook after the other tool, unless it is already active."""
         return INSTALL if self.order == LAST else "pass"
 
     def write(self, files: Mapping[str, str]) -> None:
-        """Write files below the tree; `INSTALL` in one stands for the line `install`."""
+        """Write files below the tree; `INSTALL` in a file stands for the line `install`."""
         for name, text in files.items():
             path = self.tree / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(text).lstrip().replace("INSTALL", self.install), encoding="utf-8")
 
     def __call__(self, *arguments: str | Path, exit_code: int = 0, **environment: str) -> str:
-        """Run Python in the tree, expect this exit code, and return what it printed."""
+        """Run Python in the tree, check the exit code, and return the output."""
         process = self.python(*arguments, cwd=self.tree, check=False, **{**self._environment, **environment})
         assert process.returncode == exit_code, process.stdout + process.stderr
         return process.stdout
 
     def twice(self, *arguments: str | Path, exit_code: int = 0, **environment: str) -> str:
-        """Run Python two times; the second prints the same, and compiles nothing that the first has stored."""
+        """Run Python twice; the second run prints the same, and compiles nothing that the first has stored."""
         outputs = []
         self.counted()
         for _ in range(2):
@@ -127,7 +127,7 @@ class Workbench:
         return outputs[1]
 
     def counted(self) -> Counted:
-        """Return what all processes since the last call counted; there were no errors."""
+        """Return the counters of all processes since the last call; there must be no errors."""
         total: Counter[str] = Counter()
         if self._stats.exists():
             lines = [json.loads(line) for line in self._stats.read_text(encoding="utf-8").splitlines()]
@@ -146,22 +146,22 @@ class Workbench:
         )
 
     def entries(self) -> set[str]:
-        """Return the names of those modules of the tree that the cache has an entry for, in the place of CPython's."""
+        """Return the names of the tree's modules that have a cache entry at CPython's path."""
         folder = self.cache / str(self.tree)[1:]
         return {path.name.partition(".")[0] for path in folder.rglob("*.pyc")}
 
     def assert_clean(self) -> None:
-        """There is no bytecode in the tree."""
+        """Check that there is no bytecode in the tree."""
         assert not [path for path in self.tree.rglob("*") if path.name == "__pycache__" or path.suffix == ".pyc"]
 
     def serve(self, *arguments: str | Path, **environment: str) -> Server:
-        """Start a server in the tree, which listens at the port that `{port}` in its arguments stands for."""
+        """Start a server in the tree; `{port}` in its arguments stands for the port it listens on."""
         variables = clean_environment(**{**self.python.environment, **self._environment, **environment})
         return Server([self.python.executable, *map(str, arguments)], self.tree, variables)
 
 
 def _install_tools(folder: Path, wheel: Path) -> str:
-    """Make the environment; return why that was not possible, or nothing."""
+    """Create the environment; return the reason if that was not possible, else an empty string."""
     venv.EnvBuilder(with_pip=True, symlinks=True).create(folder)
     command: list[str | Path] = [
         folder / "bin" / "python",
@@ -187,7 +187,10 @@ def _purelib(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tools(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the `site-packages` of an environment with the wheel and all tools; skips if the index is not reached."""
+    """Return the `site-packages` of an environment with the wheel and all tools.
+
+    Skips the test if the package index cannot be reached.
+    """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder, outcome = shared / "tools", shared / "tools.txt"
@@ -202,19 +205,19 @@ def tools(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(params=[FIRST, LAST])
 def order(request: pytest.FixtureRequest) -> str:
-    """When the hook comes: `first`, at the start of Python, or `last`, by `install()` after the other tool is there."""
+    """When the hook is installed: `first`, at the start of Python, or `last`, by `install()` after the other tool."""
     return str(request.param)
 
 
 @pytest.fixture
 def bench(tools: Path, tmp_path: Path, order: str) -> Workbench:
-    """Return a workbench for this order; one that is activated if the hook comes first."""
+    """Return a workbench for this order; it is activated if the hook is installed first."""
     return _workbench(tools, tmp_path, order)
 
 
 @pytest.fixture
 def activated(tools: Path, tmp_path: Path) -> Workbench:
-    """Return an activated workbench, for tools where there is no other order."""
+    """Return an activated workbench, for tools that allow no other order."""
     return _workbench(tools, tmp_path, FIRST)
 
 
@@ -224,5 +227,5 @@ def _workbench(tools: Path, root: Path, order: str) -> Workbench:
     (_purelib(folder) / "A-tools.pth").write_text(f"import site; site.addsitedir({str(tools)!r})\n", encoding="utf-8")
     home.mkdir()
     tree.mkdir()
-    path = f"{tools.parents[2] / 'bin'}{os.pathsep}{os.environ['PATH']}"  # for meson, cmake and ninja
+    path = f"{tools.parents[2] / 'bin'}{os.pathsep}{os.environ['PATH']}"  # the location of meson, cmake and ninja
     return Workbench(Python(folder / "bin" / "python", HOME=str(home), PATH=path), root, order)

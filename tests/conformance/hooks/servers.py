@@ -1,4 +1,4 @@
-"""A server that a test starts, asks, and ends."""
+"""A server process that a test starts, queries, and ends."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-PATIENCE = 60  # seconds until an answer that does not come is a failure
+PATIENCE = 60  # seconds until a missing answer is a failure
 
 
 class Server:
-    """A process and its children, on a port of this machine; `{port}` in the command stands for the port."""
+    """A server process with its children, on a local port; `{port}` in the command stands for the port."""
 
     def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
         with socket.socket() as probe:
@@ -39,9 +39,9 @@ class Server:
             )
 
     def answers(self, expected: str, cause: Callable[[], None] = lambda: None) -> bool:
-        """Return whether the server gives this answer before patience ends; others, and none, are waited through.
+        """Return whether the server gives this answer within the time limit; other answers are ignored until then.
 
-        `cause` is called now, and every two seconds: a reloader does not see what changed before its first look.
+        `cause` is called now, and every two seconds, because a reloader does not detect changes before its first scan.
         """
         deadline = time.monotonic() + PATIENCE
         again = 0.0
@@ -63,14 +63,14 @@ class Server:
 
     @property
     def log(self) -> str:
-        """The end of what the server has printed, to show when a test fails."""
+        """The end of the server's output, shown when a test fails."""
         return self._log.read_text(encoding="utf-8")[-2000:]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """End all processes as a terminal's Ctrl-C does, so that they run what they have to run at their exits."""
+        """End all processes as Ctrl-C in a terminal does, so that their exit handlers run."""
         for number in (signal.SIGINT, signal.SIGKILL):
             try:
                 os.killpg(self._process.pid, number)

@@ -1,4 +1,4 @@
-"""coverage: it measures the lines of modules that come from the cache, in subprocesses too."""
+"""coverage: it measures lines of modules that come from the cache, in subprocesses too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAIN = """
         if number > 9:
             return "large"
         return "small"
-"""  # run with 1: all lines but the third
+"""  # with the argument 1 all lines run but the third
 PROGRAM = {
     "plain.py": PLAIN,
     "app.py": """
@@ -45,7 +45,7 @@ PROGRAM = {
 
 
 def measured(bench: Workbench, module: str) -> tuple[list[int], list[int]]:
-    """Return the lines of a module that were run, and those that were not."""
+    """Return the lines of a module that ran, and those that did not."""
     bench("-m", "coverage", "json", "-q", "-o", "report.json")
     lines = json.loads((bench.tree / "report.json").read_text(encoding="utf-8"))["files"][module]
     return lines["executed_lines"], lines["missing_lines"]

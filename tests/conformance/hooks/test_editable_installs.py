@@ -1,4 +1,4 @@
-"""Editable installs of four build backends: the sources in the project's own directory are imported, edits and all."""
+"""Editable installs of four build backends: the project's own sources are imported, with all edits."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ BACKENDS = {
         """,
     },
 }
-# Those whose finders stand in front of ours; what they find is theirs. meson-python's stores no bytecode at all.
+# Backends whose finders precede this package's and load modules themselves. meson-python's stores no bytecode at all.
 LOADERS = {"scikit-build-core": "_ScikitBuildLoaderWrapper", "meson-python": "SourceFileLoader"}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_edits_run(backend: str, bench: Workbench) -> None:
-    """The package is imported from its sources, and an edit of the same length runs, in the same second."""
+    """The package is imported from its sources; an edit of the same length in the same second is detected."""
     bench.write(
         {
             **BACKENDS[backend],
@@ -74,7 +74,7 @@ def test_edits_run(backend: str, bench: Workbench) -> None:
         source = bench.tree / "src" / "edited" / "deep.py"
         for each in (source, bench.tree / "elsewhere" / "plain.py"):
             each.write_text(f"WORD = {word!r}\n", encoding="utf-8")
-        if backend in LOADERS:  # a stock loader goes by the modification time, in whole seconds
+        if backend in LOADERS:  # the standard loader compares modification times in whole seconds
             os.utime(source, (ord(word[0]),) * 2)
         expected = f"{word} {word} {source.parent / '__init__.py'} {loader}\n"
         assert bench("elsewhere/app.py") == expected

@@ -1,4 +1,4 @@
-"""Debuggers and shells: they see the source's lines, and edits."""
+"""Debuggers and shells show the source's lines, and detect edits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.full
 
 
 def test_pdb_stops_in_a_cached_module(bench: Workbench) -> None:
-    """A breakpoint in a module stops there, with its source shown and its variables at hand."""
+    """A breakpoint in a cached module stops pdb there, with its source and variables."""
     bench.write(
         {
             "plain.py": """
@@ -38,7 +38,7 @@ def test_pdb_stops_in_a_cached_module(bench: Workbench) -> None:
 
 
 def test_ipython_reloads_edited_modules(bench: Workbench) -> None:
-    """IPython's autoreload serves an edit of the same length in the same second, and its code is cached."""
+    """IPython's autoreload detects an edit of the same length in the same second, and its code is cached."""
     bench.write(
         {
             "plain.py": "def value():\n    return 'one'\n",

@@ -1,4 +1,4 @@
-"""Programs that start processes of their own, and programs inside archives."""
+"""Programs that start other processes, and programs inside archives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.full
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
 def test_multiprocessing(method: str, bench: Workbench) -> None:
-    """A worker computes, with a module that it loads through the cache: compiled the first time, and then no more."""
+    """A multiprocessing worker loads a module through the cache; only the first run compiles it."""
     bench.write(
         {
             "plain.py": "def double(number):\n    return number * 2\n",
@@ -42,7 +42,7 @@ def test_multiprocessing(method: str, bench: Workbench) -> None:
 
 
 def test_zipapp(activated: Workbench) -> None:
-    """A module in the archive is imported by zipimport, one beside it through the cache."""
+    """A module in the zip file is imported by zipimport, one beside it through the cache."""
     activated.write(
         {
             "packed/__main__.py": """
@@ -60,9 +60,9 @@ def test_zipapp(activated: Workbench) -> None:
 
 
 def test_pex(activated: Workbench) -> None:
-    """A pex file runs its modules through the cache, from where it unpacks them, if it keeps to its environment.
+    """A pex file that uses its own environment loads its unpacked modules through the cache.
 
-    Without PEX_INHERIT_PATH it starts again with the environment's base interpreter, where nothing is activated.
+    Without PEX_INHERIT_PATH it restarts with the environment's base interpreter, in which nothing is activated.
     """
     activated.write({"app.py": "import plain\n\ndef main():\n    print(plain.VALUE)\n", "plain.py": "VALUE = 42\n"})
     activated("-m", "pex", "-D", ".", "-e", "app:main", "-o", "../app.pex", "--no-wheel")

@@ -1,4 +1,4 @@
-"""Tools that change the code of modules as they are imported: their code runs, and other modules come from the cache."""
+"""Tools that change the code of modules during import: their code runs, and other modules come from the cache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WATCHED = {"plain.py": FUNCTION, "watched/__init__.py": "", "watched/arithmetic.
 
 
 def test_pytest_rewrites_assertions(bench: Workbench) -> None:
-    """A failed assertion shows its values, in a test module and in a helper that asked for it."""
+    """A failed assertion shows its values, in a test module and in a registered helper."""
     bench.write(
         {
             "conftest.py": """
@@ -45,11 +45,11 @@ def test_pytest_rewrites_assertions(bench: Workbench) -> None:
     assert "assert 6 == 7" in output
     assert "where 6 = sum([1, 2, 3])" in output
     assert "assert 3 == 4" in output
-    assert {"plain", "helper", "test_sums"} <= bench.entries()  # the two that are rewritten in pytest's own files
+    assert {"plain", "helper", "test_sums"} <= bench.entries()  # the two rewritten modules, in pytest's own files
 
 
 def test_typeguard_checks_types(bench: Workbench) -> None:
-    """A call with a wrong type raises in the package that is watched, and in no other, which comes from the cache."""
+    """A wrong argument type raises only in the package that typeguard checks; another package is cached."""
     bench.write(
         {
             **WATCHED,
@@ -71,7 +71,7 @@ def test_typeguard_checks_types(bench: Workbench) -> None:
 
 
 def test_beartype_checks_types(bench: Workbench) -> None:
-    """The same; and since its path hook gives every later module its own loader, ours are the modules before it."""
+    """The same for beartype, whose path hook loads every later module; earlier modules are cached."""
     bench.write(
         {
             **WATCHED,
@@ -101,7 +101,7 @@ def test_beartype_checks_types(bench: Workbench) -> None:
 
 
 def test_pyximport_compiles_extensions(bench: Workbench) -> None:
-    """A Cython module is compiled and imported by its own finder, and the plain one beside it is cached."""
+    """A Cython module is compiled and imported by its own finder, and a Python module beside it is cached."""
     if shutil.which("cc") is None:
         pytest.skip("needs a C compiler")
     bench.write(

@@ -1,4 +1,4 @@
-"""Servers that start workers, and start themselves again when a source changes: the new code is served."""
+"""Servers that start workers, and restart when a source changes: the new code is served."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ RELOADERS = {
 
 @pytest.mark.parametrize("name", RELOADERS)
 def test_reload_serves_new_code(name: str, activated: Workbench) -> None:
-    """After an edit of the same length the server serves the new code, and back again; each version is cached."""
+    """The server uses the new code after each edit of the same length; each version is cached."""
     application, command = RELOADERS[name]
     activated.write({"app.py": application, "plain.py": "WORD = 'one'\n"})
     log = activated.cache.with_name("lookups.log")
@@ -78,7 +78,7 @@ def test_reload_serves_new_code(name: str, activated: Workbench) -> None:
 
 @pytest.mark.parametrize("preload", [("--preload",), ()], ids=["preload", "workers"])
 def test_gunicorn(preload: tuple[str, ...], activated: Workbench) -> None:
-    """Two workers serve; with --preload the master loads the application for both, without it one of them compiles."""
+    """Two workers serve; with --preload the master loads the application, without it one of them compiles it."""
     activated.write({"app.py": WSGI, "plain.py": "WORD = 'one'\n"})
     command = ("-m", "gunicorn", "--workers", "2", "--bind", "127.0.0.1:{port}", *preload, "app:application")
     for turn in range(2):
