@@ -286,14 +286,47 @@ def test_wrong_usage_is_one_sentence(command: Run, arguments: list[str], text: s
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[", "{}", "[1]", '{"traceEvents": [{}]}', "[]", "null", '[{"ph": "X", "cat": "import"}]']
+    "text",
+    [
+        "",
+        "[",
+        "{}",
+        "[1]",
+        "[" * 50_000,
+        "\udcff",
+        '{"traceEvents": [{}]}',
+        "[]",
+        "null",
+        '[{"ph": "X", "cat": "import"}]',
+    ],
 )
 def test_file_that_is_no_recording_is_refused(tmp_path: Path, text: str) -> None:
     """Whatever is in it."""
     path = tmp_path / "a.json"
-    path.write_text(text)
+    path.write_text(text, errors="surrogateescape")
     with pytest.raises(ConfigError):
         trace.read(str(path))
+
+
+def test_only_an_earlier_trace_is_replaced(tree: Path, command: Run) -> None:
+    """Other files, links and FIFOs are left as they are, and the program does not run; a FIFO is not waited for."""
+    kept, fifo, link = tree / "package.json", tree / "fifo.json", tree / "link.json"
+    kept.write_text('{"name": "web"}\n')
+    os.mkfifo(fifo)
+    link.symlink_to(tree / "nowhere")
+    for path, why in ((kept, "is no trace"), (fifo, "is no regular file"), (link, "is no regular file")):
+        done = command("run", "--trace", path, "-c", "print('run')", check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            f"pycachehook: error: {path} {why}, and is left as it is: name a new file, or remove this one first.\n"
+        )
+    assert kept.read_text() == '{"name": "web"}\n'
+    assert not (tree / "nowhere").exists()
+    done = command("trace", "show", fifo, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    for name in ("trace.json", "trace.txt"):
+        for _ in range(2):
+            command("run", "--trace", tree / name, "-c", "pass")
 
 
 def test_a_recording_is_private(tree: Path) -> None:

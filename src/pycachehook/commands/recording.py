@@ -2,16 +2,13 @@
 
 import atexit
 import os
-import stat
 import sys
 from typing import Any
 
 from pycachehook.errors import ConfigError
-from pycachehook.system import READ_FLAGS, read_file
 from pycachehook.terminal import visible
 
-_LARGEST = 1 << 24  # bytes; a record of a hundred thousand modules is smaller
-_MODE = 0o666  # less the umask, as for any file that a user creates
+from .user_file import why_not_replaced, write
 
 
 def record_at_exit(path: str) -> None:
@@ -21,7 +18,7 @@ def record_at_exit(path: str) -> None:
     started. Raises ConfigError if `path` exists and is not an earlier record.
     """
     path = os.path.abspath(path)
-    why = _why_not_replaced(path)
+    why = why_not_replaced(path, _is_record, "record")
     if why is not None:
         raise ConfigError(f"--record {path} {why}, and is left as it is: name a new file, or remove this one first.")
     began: dict[str, None] = {}
@@ -39,19 +36,8 @@ def lines(data: bytes) -> list[str]:
     return [line for line in data.decode("utf-8", "surrogateescape").split("\n") if line]
 
 
-def _why_not_replaced(path: str) -> str | None:
-    """Return in a few words why `path` must not be replaced; None for an empty file, a record, or nothing."""
-    try:
-        mode = os.lstat(path).st_mode
-        if not stat.S_ISREG(mode):
-            return "is no regular file"
-        named = lines(read_file(path, READ_FLAGS, _LARGEST)[0])
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        # Errors that prevent the writing, such as a missing directory, are reported at the end.
-        return None if isinstance(error, NotADirectoryError) else f"cannot be read ({error.strerror or error})"
-    return None if all(os.path.isabs(name) and name.endswith(".py") for name in named) else "is no record"
+def _is_record(data: bytes) -> bool:
+    return all(os.path.isabs(name) and name.endswith(".py") for name in lines(data))
 
 
 def _record(path: str, began: dict[str, None]) -> None:
@@ -63,28 +49,15 @@ def _record(path: str, began: dict[str, None]) -> None:
         *(source for source in sources if source not in began),
         *(source for source in began if source in sources),
     ]
-    why = _why_not_replaced(path)  # the program may have created something there
+    why = why_not_replaced(path, _is_record, "record")  # the program may have created something there
     try:
         if why is None:
-            _write(path, "".join(f"{source}\n" for source in ordered).encode("utf-8", "surrogateescape"))
+            write(path, "".join(f"{source}\n" for source in ordered).encode("utf-8", "surrogateescape"))
     except OSError as error:
         why = f"cannot be written: {error.strerror}"
     if why is not None:
         warning = f"pycachehook: warning: the profile {visible(path)} {why}."
         print(warning, file=sys.stderr)  # noqa: T201 -- runs at the exit of the program, without `cli`
-
-
-def _write(path: str, data: bytes) -> None:
-    """Write the file by rename, so that no link is followed and no reader sees half a record. Raises OSError."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    file = open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, _MODE))  # noqa: SIM115 -- closed below
-    try:
-        with file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _spec_of(module: object) -> object:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pycachehook.errors import ConfigError, PycacheHookError
+from pycachehook.system import READ_FLAGS, read_file
 
 PHASES = ("find", "read", "check", "wait", "unmarshal", "compile", "write", "execute")
 NOT_FOUND = "not found"  # the verdict for a module that no finder knew
@@ -101,7 +102,7 @@ def read(path: str) -> list[Process]:
         files = [os.path.join(path, name) for name in sorted(os.listdir(path))] if os.path.isdir(path) else [path]
         events = [event for file in files if file.endswith(".json") for event in _events(file)]
     except OSError as error:
-        raise ConfigError(f"The recording {path} cannot be read: {error.strerror}.") from None
+        raise ConfigError(f"The recording {path} cannot be read: {error.strerror or error}.") from None
     processes = [_process(number, each) for number, each in _by_process(events).items()]
     if not processes:
         raise ConfigError(f"{path} holds no recording: give what `run --trace FILE.json` or PYCACHEHOOK_TRACE wrote.")
@@ -109,10 +110,9 @@ def read(path: str) -> list[Process]:
 
 
 def _events(path: str) -> list[dict[str, Any]]:
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
+    data = read_file(path, READ_FLAGS)[0]
     try:
-        text = text.rstrip()
+        text = data.decode().rstrip()
         if text.endswith(","):  # as a process leaves it
             text = f"{text[:-1]}]"
         found = json.loads(text)
@@ -120,7 +120,7 @@ def _events(path: str) -> list[dict[str, Any]]:
         return [
             event for event in events if event["ph"] == "X" and event["cat"] in _KINDS and event["args"] is not None
         ]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ConfigError(f"{path} is not a recording: it holds no Chrome trace events of pycachehook.") from None
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from pycachehook.errors import ConfigError, PycacheHookError
 
 from .trace import NOT_FOUND, PHASES, Process
+from .user_file import why_not_replaced
+from .user_file import write as write_file
 
 _LEAST_WIDTH = 1 / 400  # of the chart: two or three pixels
 _COLORS = {  # Okabe and Ito's, which colour-blind people tell apart
@@ -26,15 +28,20 @@ _COLORS = {  # Okabe and Ito's, which colour-blind people tell apart
 def write(processes: Sequence[Process], path: str) -> None:
     """Write the file, in the format that its extension names; raises ConfigError for another one, and OSError."""
     text = writer_of(path)(processes)
-    with open(path, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+    write_file(path, text.encode("utf-8", "backslashreplace"))
 
 
 def writer_of(path: str) -> Callable[[Sequence[Process]], str]:
-    """Return the function that makes what is written to `path`; raises ConfigError, naming the extensions there are."""
+    """Return the function that makes what is written to `path`.
+
+    Raises ConfigError for another extension, and for a file that exists and is no trace.
+    """
     extension = os.path.splitext(path)[1]
     if extension not in _WRITERS:
         raise ConfigError(f"{path} has no extension of a trace: it must end in {', '.join(_WRITERS)}.")
+    why = why_not_replaced(path, lambda data: _BEGINNINGS[extension] in data[:_SEARCHED], "trace")
+    if why is not None:
+        raise ConfigError(f"{path} {why}, and is left as it is: name a new file, or remove this one first.")
     return _WRITERS[extension]
 
 
@@ -145,4 +152,7 @@ def _rows(process: Process) -> Iterator[list[Any]]:
         yield [one.name, round(one.own), round(one.duration), *phases, one.verdict or one.loader, one.reason, one.path]
 
 
+# What an earlier file with an extension has near its beginning.
+_BEGINNINGS = {".json": b'"traceEvents":', ".txt": b"import time:", ".html": b"<title>Where a start spends its time"}
+_SEARCHED = 256  # bytes
 _WRITERS: dict[str, Callable[[Sequence[Process]], str]] = {".json": chrome, ".txt": importtime, ".html": page}

@@ -1,0 +1,48 @@
+"""Files that a user names for output: only an earlier output is replaced, by rename, and no link or FIFO is followed."""
+
+import os
+import stat
+from collections.abc import Callable
+
+from pycachehook.system import READ_FLAGS
+
+_LARGEST = 1 << 24  # bytes of an existing file that are examined
+_MODE = 0o666  # less the umask, as for any file that a user creates
+
+
+def why_not_replaced(path: str, is_earlier: Callable[[bytes], bool], what: str) -> str | None:
+    """Return in a few words why `path` must not be replaced; None for an empty file, an earlier `what`, or nothing.
+
+    `is_earlier` is asked about the beginning of an existing file.
+    """
+    flags = READ_FLAGS | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return "is no regular file"
+            beginning = file.read(_LARGEST)
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # a missing directory is reported when the file is written
+    except OSError as error:
+        return "is no regular file" if _is_no_regular_file(path) else f"cannot be read ({error.strerror})"
+    return None if not beginning or is_earlier(beginning) else f"is no {what}"
+
+
+def _is_no_regular_file(path: str) -> bool:
+    try:
+        return not stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def write(path: str, data: bytes) -> None:
+    """Write the file by rename, so that no link is followed and no reader sees a part of it. Raises OSError."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    file = open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, _MODE))  # noqa: SIM115 -- closed below
+    try:
+        with file:
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
