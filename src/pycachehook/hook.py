@@ -4,6 +4,7 @@ The work is done by `runtime`, which is all that a start needs. This module load
 so that under the kill switch no other module of the package is loaded.
 """
 
+import _thread
 import builtins
 
 from . import disabled_by_environment
@@ -27,6 +28,22 @@ if TYPE_CHECKING:
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 _KILLED = "PYCACHEHOOK_DISABLE is set."
+_WAIT = 1.0  # seconds; after a fork, or in a circle of imports, nobody may be left to release the lock
+
+_lock = _thread.RLock()
+
+
+class _OneThread:
+    """Lets one thread at a time change what is installed: `with _OneThread()`."""
+
+    __slots__ = ("_acquired",)
+
+    def __enter__(self) -> None:
+        self._acquired = _lock.acquire(timeout=_WAIT)
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._acquired:
+            _lock.release()
 
 
 class Hook:
@@ -112,7 +129,8 @@ class Hook:
     def uninstall(self) -> None:
         """Remove the hook and restore `sys`. Loaded modules stay; their later imports are loaded by CPython alone."""
         if self._runtime is not None:
-            self._runtime.uninstall()
+            with _OneThread():
+                self._runtime.uninstall()
 
     def _composition(self) -> "Composition | None":
         return None if self._runtime is None else self._runtime.composition
@@ -128,10 +146,11 @@ class Hook:
         self._before_install = None
         if self._runtime is None or self._runtime.composition is None:  # it has been uninstalled since
             return
-        if replaced is None:
-            self._runtime.uninstall()
-        else:
-            self._runtime.install(replaced)
+        with _OneThread():
+            if replaced is None:
+                self._runtime.uninstall()
+            else:
+                self._runtime.install(replaced)
 
     def __repr__(self) -> str:
         return f"<pycachehook.Hook {self.status}{'' if self.reason is None else ': ' + self.reason}>"
@@ -225,6 +244,11 @@ def install_from(keywords: "Mapping[str, object]", origin: str, config: object =
     """Do as `install`, with the options as a dict; `origin` is "keyword", or "flag" for a command line."""
     if disabled_by_environment():
         return Hook(reason=_KILLED)
+    with _OneThread():
+        return _install(keywords, origin, config)
+
+
+def _install(keywords: "Mapping[str, object]", origin: str, config: object) -> Hook:
     from . import runtime
 
     options = runtime.resolve(keywords, origin, config)
@@ -241,9 +265,10 @@ def install_from(keywords: "Mapping[str, object]", origin: str, config: object =
 
 def uninstall() -> None:
     """Remove the installed hook, if there is one."""
-    installed_runtime = _installed()
-    if installed_runtime is not None:
-        installed_runtime.uninstall()
+    with _OneThread():
+        installed_runtime = _installed()
+        if installed_runtime is not None:
+            installed_runtime.uninstall()
 
 
 def active() -> Hook | None:

@@ -438,3 +438,41 @@ def test_configuration_that_others_may_write(which: str, python: Python, tmp_pat
     assert run_config(python, path, allow_shared=True) == "shared\n"
     loose.chmod(0o755)
     assert run_config(python, path) == "shared\n"
+
+
+def test_threads_that_install_and_uninstall(python: Python, tmp_path: Path) -> None:
+    """There is one finder at most, and what was in `sys` before is restored."""
+    program = f"""
+import sys, threading
+import pycachehook
+sys.setswitchinterval(1e-6)
+before = sys.meta_path[:], sys.pycache_prefix, sys.dont_write_bytecode
+caches = [{str(tmp_path / "a")!r}, {str(tmp_path / "b")!r}]
+gate, failures = threading.Barrier(6), []
+
+def work(number):
+    try:
+        for turn in range(30):
+            gate.wait()
+            hook = pycachehook.install(caches[number % 2])
+            if number == 0:
+                hook.uninstall()
+            elif number == 1:
+                pycachehook.uninstall()
+            gate.wait()
+            finders = [each for each in sys.meta_path if type(each).__name__ == "CachingFinder"]
+            if len(finders) > 1:
+                failures.append(len(finders))
+    except BaseException as error:
+        failures.append(repr(error))
+        gate.abort()
+
+threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+pycachehook.uninstall()
+print(failures, (sys.meta_path, sys.pycache_prefix, sys.dont_write_bytecode) == before)
+"""
+    assert python("-c", program).stdout == "[] True\n"
