@@ -1,4 +1,4 @@
-"""Whatever is in a directory, an archive of it answers as `PathFinder` does, or has it asked."""
+"""For any directory contents, an archive resolves names as `PathFinder` does, or leaves them to it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_resolution(directories: list[set[str]], covered: int) -> None:
             root = Path(folder, str(number))
             root.mkdir()
             roots.append(root)
-            for name in sorted(files, key=len, reverse=True):  # a directory before the file that could have its name
+            for name in sorted(files, key=len, reverse=True):  # a directory precedes the file that could have its name
                 path = root / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if not path.exists():

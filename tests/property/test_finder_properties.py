@@ -1,4 +1,4 @@
-"""The finder's shortcut and CPython's `PathFinder` find the same, whatever lies in the directories searched."""
+"""The finder's search and CPython's `PathFinder` give the same results for any directory contents."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ PLACES = ("a", "b", "a/", "./a", "", ".", "missing", "file", "zip.zip", "link")
 files = st.builds(lambda name, suffix: name + suffix, st.sampled_from(NAMES), st.sampled_from(SUFFIXES))
 kinds = st.sampled_from(["file", "directory", "package", "bare package", "fifo", "dangling", "link", "unreadable"])
 contents = st.dictionaries(files.filter(bool), kinds, max_size=6)
-odd_places = st.sampled_from([None, 0, b"a", Path("a"), b"", Path()])  # which the path finder passes over
+odd_places = st.sampled_from([None, 0, b"a", Path("a"), b"", Path()])  # which the path finder ignores
 paths = st.lists(st.sampled_from(PLACES) | odd_places, min_size=1, max_size=4)
 
 
 def make(place: Path, kind: str) -> None:
-    """Make one thing of this kind."""
+    """Make one file or directory of this kind."""
     if kind in ("directory", "package", "bare package"):
         place.mkdir()
         if kind != "directory":
@@ -54,7 +54,7 @@ def make(place: Path, kind: str) -> None:
 
 
 def fill(root: Path, a: dict[str, str], b: dict[str, str]) -> None:
-    """Make the tree that is searched."""
+    """Create the tree that is searched."""
     for name, things in (("a", a), ("b", b)):
         (root / name).mkdir()
         for file, kind in things.items():
@@ -65,7 +65,7 @@ def fill(root: Path, a: dict[str, str], b: dict[str, str]) -> None:
 
 @contextmanager
 def searching(root: Path, mode: str = "checked-hash") -> Iterator[tuple[CachingFinder, list[str]]]:
-    """Yield our finder in front of the stock one, in the directory `root`, and put the import system back."""
+    """Install this package's finder before the standard one, in the directory `root`, for a `with` block."""
     layout = Layout.current()
     assert layout is not None
     saved = sys.meta_path[:], dict(sys.path_importer_cache), os.getcwd()
@@ -80,7 +80,7 @@ def searching(root: Path, mode: str = "checked-hash") -> Iterator[tuple[CachingF
         if event == "call" and getattr(frame, "f_code", None) is PathFinder.find_spec.__func__.__code__:  # type: ignore[attr-defined]
             asked.append("path finder")
 
-    package = ModuleType("package")  # which the path of a namespace package below it asks for its own
+    package = ModuleType("package")  # from which the path of a nested namespace package gets its own
     package.__path__ = [str(root)]
     sys.modules["package"] = package
     os.chdir(root)
@@ -98,7 +98,7 @@ def searching(root: Path, mode: str = "checked-hash") -> Iterator[tuple[CachingF
 
 
 def fill_cache(root: Path) -> None:
-    """Make entries for all sources that are there, and for all that are not: they may have been, when they were cached."""
+    """Create entries for all possible sources, existing or not, because a source may be removed after it was cached."""
     layout = Layout.current()
     assert layout is not None
     for folder in ("a", "b"):
@@ -113,7 +113,7 @@ def fill_cache(root: Path) -> None:
 
 
 def absolute(root: Path, place: Any) -> Any:
-    """Return a place below `root`, as what it is; those that are relative on purpose stay so."""
+    """Return an absolute path below `root`, of the same type; intentionally relative paths stay relative."""
     if isinstance(place, Path):
         return root / place
     if isinstance(place, bytes):
@@ -122,7 +122,7 @@ def absolute(root: Path, place: Any) -> Any:
 
 
 def described(spec: ModuleSpec | None) -> object:
-    """Return all that a program can see of a spec, our loader counting as the stock one."""
+    """Return all attributes of a spec, with this package's loader named like the standard one."""
     if spec is None:
         return None
     loader = SourceFileLoader if type(spec.loader) is CachingLoader else type(spec.loader)
@@ -138,9 +138,9 @@ def described(spec: ModuleSpec | None) -> object:
 def test_finds_what_the_path_finder_finds(
     a: dict[str, str], b: dict[str, str], path: list[Any], addition: tuple[str, str], mode: str
 ) -> None:
-    """Every name is found alike: before the directories have been listed, after, and when something has been added.
+    """Every name has the same result: with unknown directories, known ones, and changed ones.
 
-    Also under unchecked-hash, where a source that has an entry is not looked at.
+    The mode unchecked-hash, in which a source with an entry is not read, is included.
     """
     later, kind = addition
     with tempfile.TemporaryDirectory() as folder:
@@ -153,7 +153,7 @@ def test_finds_what_the_path_finder_finds(
                 for fullname in (*NAMES, *(f"package.{name}" for name in NAMES)):
                     found, known = [], []
                     for find_spec in (finder.find_spec, PathFinder.find_spec):
-                        if turn == 0:  # each with directories that nobody knows yet
+                        if turn == 0:  # each with directories that have not been listed yet
                             sys.path_importer_cache.clear()
                         found.append(described(find_spec(fullname, places)))
                         known.append({place: type(each) for place, each in sys.path_importer_cache.items()})
@@ -165,7 +165,7 @@ def test_finds_what_the_path_finder_finds(
 
 
 def test_the_path_finder_is_asked_only_where_it_has_to_be() -> None:
-    """A module in a directory is found, or found to be nowhere, without it, be that new, known, or changed."""
+    """Modules in directories are found, or not, without `PathFinder`, in new, known and changed directories."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve()
         fill(root, {"m.py": "file", "n": "package"}, {})
@@ -186,7 +186,7 @@ def test_the_path_finder_is_asked_only_where_it_has_to_be() -> None:
 
 
 def test_a_patched_search_is_asked() -> None:
-    """Where a tool has replaced CPython's search, or listens to it, the tool's is the one that counts."""
+    """If a tool has replaced or observes CPython's search, that search is used."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve()
         fill(root, {"m.py": "file"}, {})

@@ -1,4 +1,4 @@
-"""Properties of the entry's codec, for any code, any stamp and any damage."""
+"""Properties of encoding and decoding entries, for any code, any stamp and any damage."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def compiled(source: str, path: str = "m.py") -> CodeType:
 
 
 def file_names_in(code: CodeType) -> Iterator[str]:
-    """Yield the file name of a code object, and of all that it contains."""
+    """Yield the file names of a code object and of all code objects in it."""
     yield code.co_filename
     for each in code.co_consts:
         if isinstance(each, type(code)):
@@ -57,7 +57,7 @@ def file_names_in(code: CodeType) -> Iterator[str]:
 
 @given(source=sources, flags=flags, stamp=stamps, path=file_names)
 def test_round_trip(source: str, flags: int, stamp: bytes, path: str) -> None:
-    """What is encoded comes back: flags, stamp and code, the code under the path that is asked for."""
+    """Decoding returns the encoded flags, stamp and code; the code has the requested path."""
     data = pyc.encode(compiled(source, "elsewhere.py"), flags, stamp, bytes(8))
     assert pyc.is_sealed(data)
     assert pyc.read_header(data) == (flags, stamp)
@@ -68,7 +68,7 @@ def test_round_trip(source: str, flags: int, stamp: bytes, path: str) -> None:
 
 @given(source=sources, flags=flags, stamp=stamps)
 def test_unsealed_round_trip(source: str, flags: int, stamp: bytes) -> None:
-    """An entry without its seal, which is what CPython writes, comes back the same."""
+    """An entry without its seal, as CPython writes it, is decoded in the same way."""
     code = compiled(source)
     data = pyc.encode(code, flags, stamp, bytes(8))[: -pyc.SEAL_SIZE]
     assert pyc.read_header(data) == (flags, stamp)
@@ -79,7 +79,7 @@ def test_unsealed_round_trip(source: str, flags: int, stamp: bytes) -> None:
 def test_changed_byte_is_rejected_before_marshal(
     source: str, flags: int, stamp: bytes, position: int, change: int
 ) -> None:
-    """Any other value of any byte, but for the seal's own magic, is called corrupt by the look at the header."""
+    """A change of any byte, except in the seal's magic, is detected as corrupt when the header is read."""
     data = bytearray(pyc.encode(compiled(source), flags, stamp, bytes(8)))
     position %= len(data) - len(pyc.SEAL_MAGIC)
     if position >= len(data) - pyc.SEAL_SIZE:
@@ -95,7 +95,7 @@ starts = st.builds(lambda flags: pyc.encode(compiled(""), flags, bytes(8), bytes
 
 @given(st.binary(max_size=64) | st.builds(bytes.__add__, starts, st.binary(max_size=64)))
 def test_header_of_any_bytes(data: bytes) -> None:
-    """Whatever the bytes are, the header is read as it stands or the defect is named; nothing else is raised."""
+    """For any bytes, the header is returned or the defect named; no other exception is raised."""
     try:
         flags, stamp = pyc.read_header(data)
         sound = (data[4:8], data[8:16]) == (flags.to_bytes(4, "little"), stamp)
@@ -104,7 +104,7 @@ def test_header_of_any_bytes(data: bytes) -> None:
     assert sound
 
 
-# Corrupt bytes may crash marshal, so a child reads them: it prints what became of each damaged form of one entry.
+# Corrupt bytes may crash marshal, so a child reads them and prints the result for each damaged form of one entry.
 READ_DAMAGED = """
 import json, sys
 from pycachehook import pyc
@@ -137,9 +137,9 @@ print(json.dumps(outcomes))
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_truncation_and_every_changed_byte_is_detected(mode: str, python: Python, tmp_path: Path) -> None:
-    """No cut and no changed byte of an entry gives other code, and each has the reason "corrupt".
+    """Each truncation and each changed byte of an entry has the reason "corrupt".
 
-    One cut leaves an entry as CPython writes it: that of exactly the seal.
+    Only the truncation of exactly the seal leaves a valid entry, as CPython writes it.
     """
     path = tmp_path / "m.pyc"
     source = "import sys\n\nclass A:\n    def f(self, x=1):\n        return (x, 'text', 2.5, sys.path)\n"

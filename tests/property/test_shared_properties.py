@@ -1,4 +1,4 @@
-"""Properties of shared entries: a name stands for one source, one cache tag, one level and one way of compiling."""
+"""Properties of shared entries: a name identifies one source, cache tag, level and way of compiling."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ KEYS = st.tuples(TAGS, LEVELS, st.booleans(), SOURCES)
 
 
 def name_of(key: tuple[str, int, bool, bytes]) -> str:
-    """Return where the entry for this key lies."""
+    """Return the path of the entry for this key."""
     tag, level, columns, source = key
     return Names(Layout(tag, level), columns=columns).entry("/cache", source)
 
 
 def digest_of(key: tuple[str, int, bool, bytes]) -> str:
-    """Return the digest alone, without the tag and the level that stand behind it for whoever reads them."""
+    """Return only the digest, without the tag and the level that follow it in the name for readers."""
     tag, level, columns, source = key
     return Names(Layout(tag, level), columns=columns).digest(source)
 
@@ -45,21 +45,21 @@ def digest_of(key: tuple[str, int, bool, bytes]) -> str:
 @given(KEYS, KEYS)
 @settings(max_examples=500)
 def test_one_name_for_one_key(one: tuple[str, int, bool, bytes], two: tuple[str, int, bool, bytes]) -> None:
-    """Two names, and two digests, are the same if all that they stand for is, and only then."""
+    """Two names, and two digests, are equal if and only if all parts of their keys are."""
     assert (name_of(one) == name_of(two)) == (one == two)
     assert (digest_of(one) == digest_of(two)) == (one == two)
 
 
 @given(SOURCES, SOURCES)
 def test_framing(prefix: bytes, source: bytes) -> None:
-    """What is moved from the source's beginning to the cache tag's end makes another digest."""
+    """Moving bytes from the source's beginning to the cache tag's end changes the digest."""
     text = prefix.decode("latin-1")
     one = digest_of((f"cpython-311{text}", 0, True, source))
     assert (one == digest_of(("cpython-311", 0, True, prefix + source))) == (not prefix)
 
 
 def code_that_says(what: object) -> CodeType:
-    """Return code that holds, as a constant, what it stands for."""
+    """Return code with a constant that identifies its key."""
     code = compile("0", "somewhere.py", "exec")
     return code.replace(co_consts=(repr(what), *code.co_consts))
 
@@ -67,7 +67,7 @@ def code_that_says(what: object) -> CodeType:
 @given(st.lists(st.tuples(TAGS.filter(lambda tag: "/" not in tag), LEVELS, SOURCES), min_size=1, max_size=12))
 @settings(max_examples=60)
 def test_no_mix_up(keys: list[tuple[str, int, bytes]]) -> None:
-    """In one directory, a source is answered with the code for its bytes, its cache tag and its level, or not at all."""
+    """In one directory, a lookup returns the code for the source's bytes, cache tag and level, or none."""
     written, asked = keys[::2], keys
     with tempfile.TemporaryDirectory() as folder:
         directory = CacheDir(str(Path(os.path.realpath(folder), "cache")), force_write=True)
@@ -89,7 +89,7 @@ def test_no_mix_up(keys: list[tuple[str, int, bytes]]) -> None:
 @given(st.lists(st.sampled_from([b"#", b" ", b"coding", b":", b"=", b"utf-8", b"latin-1", b"x", b"\n", b"\r", b"\f"])))
 @settings(max_examples=500)
 def test_every_declared_encoding_is_seen(words: Iterable[bytes]) -> None:
-    """What CPython takes for a source's encoding is among those that are found."""
+    """The encoding that CPython uses for a source is among those that are detected."""
     source = b"".join(words) + b"\n'\xc3\xa9'\n"
     try:
         code = compile(source, "m.py", "exec", dont_inherit=True)
@@ -100,6 +100,6 @@ def test_every_declared_encoding_is_seen(words: Iterable[bytes]) -> None:
 
 
 def test_the_code_that_says() -> None:
-    """What the properties above compare does survive an entry."""
+    """The constant that the properties above compare is preserved in an entry."""
     data = pyc.encode(code_that_says(("tag", 1)), 3, bytes(8), bytes(8))
     assert marshal.loads(data[pyc.HEADER_SIZE :]).co_consts[0] == "('tag', 1)"

@@ -26,14 +26,14 @@ from .tree import Tree
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run; return 1 if something went wrong that must not, else 0."""
+    """Run; return 1 if a failure occurred, else 0."""
     parser = _parser()
     parser.parse_args([each for each in arguments if each != disk.PRIVATE])
     parsed = parser.parse_args(disk.enter_namespace(arguments))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     directory = tempfile.mkdtemp(prefix="stress-", dir=parsed.directory)
     try:
-        os.chmod(directory, 0o755)  # other users import from here
+        os.chmod(directory, 0o755)  # because other users import from it
         figures = _run(parsed, directory, own_mounts=disk.owns_mounts(arguments))
     finally:
         disk.unmount(f"{directory}/disk")

@@ -1,4 +1,4 @@
-"""When all is quiet again: what is left over, and whether the next process finds everything in order."""
+"""Checks after a run: the files that are left over, and whether the next process finds the cache in order."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .tree import NOTHING, Tree
 
 _TEMPORARY = re.compile(r"\.pycachehook-(?P<pid>\d+)-(?P<nanoseconds>[0-9a-f]+)\.tmp")
 
-_SLOW = 10 * 10**9  # nanoseconds that may pass between a temporary file's name and its removal; stops included
+_SLOW = 10 * 10**9  # nanoseconds between a temporary file's creation and its removal, at most; stops included
 
 
 class LeftOvers(NamedTuple):
-    """Temporary files in the cache: of killed processes, of those that could not remove them, and of nobody else."""
+    """Temporary files in the cache: of killed processes, of ones that could not remove them, and others."""
 
     killed: list[str]
     obstructed: list[str]
@@ -31,7 +31,7 @@ class LeftOvers(NamedTuple):
 
 
 def left_overs(settings: Settings, dead: Collection[int]) -> LeftOvers:
-    """Find the temporary files that are left; `dead` are the process ids of those that were killed."""
+    """Return the temporary files that are left; `dead` are the process ids of those that were killed."""
     found = LeftOvers([], [], [])
     windows = _windows(settings)
     for path in _temporaries(settings.cache):
@@ -78,10 +78,10 @@ def litter_in_tree(tree: Tree) -> list[str]:
 
 
 def final_pass(settings: Settings, workers: int, prefix: Sequence[str], patience: float) -> list[str]:
-    """Import everything in two fresh processes, one after the other; return what is wrong, one sentence each.
+    """Import everything in two new processes, one after the other; return one sentence for each failure.
 
-    Whatever is broken, the first one mends it: the second one compiles nothing. Each must end within `patience`
-    seconds, three times over.
+    The first one replaces all broken entries, so the second one must compile nothing. Each must end within three times
+    `patience` seconds.
     """
     problems = []
     for number in (1, 2):

@@ -1,7 +1,7 @@
-"""The archive in front of the cache: how it is built, and what befalls it.
+"""The archive in front of the cache: how it is built, and the faults that it suffers.
 
-It checks each source (`checked-hash`), so it may be as old as it likes. No byte is cut off in place: a process that has
-the file mapped would be ended by the kernel, as the documentation says; `archive build` renames, too.
+It has the mode `checked-hash`, so it may be out of date. It is never truncated in place, because the kernel would end
+processes that have mapped the file, as the documentation says; `archive build` also replaces it by a rename.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _builds: list[subprocess.Popen[bytes]] = []
 
 
 def build(settings: Settings, _drawn: random.Random | None = None) -> bool:
-    """Begin to build the archive of the tree as it is now, unless that is being done."""
+    """Start building the archive of the current tree, unless a build is running."""
     if _builds and _builds[-1].poll() is None:
         return False
     os.makedirs(os.path.dirname(settings.archive), exist_ok=True)
@@ -51,7 +51,7 @@ def flip(settings: Settings, drawn: random.Random) -> bool:
 
 
 def cut_off(settings: Settings, drawn: random.Random) -> bool:
-    """Put a copy without its end in its place."""
+    """Replace it by a truncated copy."""
     with open(settings.archive, "rb") as file:
         data = file.read()
     aside = f"{settings.archive}.aside"

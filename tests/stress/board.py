@@ -1,4 +1,4 @@
-"""Counters in a file that all processes map: a count outlives the process that made it, however that ends."""
+"""Counters in a file that all processes map, so that a count survives the process that made it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ WORKERS = "workers"
 FAULTS = "faults"
 EDITS = "edits"
 
-# A worker's row. `progress` is when it last finished an import, in nanoseconds of the monotonic clock; `intent` the
-# number of the point at which it is about to kill itself (`mishaps.POINTS`, from 1); the rest are counts.
+# A worker's row. `progress` is the time of its last finished import, in nanoseconds of the monotonic clock; `intent` the
+# number of the point at which it will kill itself (`mishaps.POINTS`, from 1); the others are counts.
 WORKER_FIELDS = (
     *("imports", "wrong", "exceptions", "progress", "intent", "limits", "threads"),
     *("hits", "compiled", "stored", "errors", *REASONS),
@@ -24,9 +24,9 @@ EDIT_FIELDS = ("in place", "by rename", "mtime kept", "in-tree bytecode")
 
 
 class Board:
-    """Rows of counters with the names `fields`. Each row is counted in by one process at a time.
+    """Rows of counters with the names `fields`. Only one process at a time counts in a row.
 
-    The row behind the last one is the supervisor's: it holds the signal to stop.
+    The last row is the supervisor's: it holds the signal to stop.
     """
 
     def __init__(self, path: str, fields: Sequence[str], rows: int) -> None:
@@ -49,7 +49,7 @@ class Board:
         self._cells[row * len(self._columns) + self._columns[field]] = value
 
     def add(self, row: int, field: str, count: int = 1) -> None:
-        """Count in a row of one's own."""
+        """Increase a counter of this process's own row."""
         self._cells[row * len(self._columns) + self._columns[field]] += count
 
     def total(self, field: str) -> int:
@@ -61,9 +61,9 @@ class Board:
         return {field: self.total(field) for field in self._columns}
 
     def stop(self) -> None:
-        """Tell all processes that have this board to come to an end."""
+        """Tell all processes that use this board to end."""
         self._cells[-1] = 1
 
     def stopping(self) -> bool:
-        """Return whether `stop` was called, in whichever process."""
+        """Return whether any process has called `stop`."""
         return self._cells[-1] != 0

@@ -1,4 +1,4 @@
-"""What an import may give: one of the versions that its source held between the moment before it and the one after."""
+"""The check of an import's result: one of the versions that its source had during the import."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from .tree import WIDTH, Module
 
 
 def verdict(module: Module, found: object, before: int, after: int) -> str | None:
-    """Return None if `found`, the imported module, is right; otherwise one sentence saying what is wrong with it.
+    """Return None if `found`, the imported module, is right; otherwise one sentence that says what is wrong.
 
-    `before` and `after` are the versions in the source before and after the import. Versions only grow.
+    `before` and `after` are the versions in the source before and after the import. Versions only increase.
     """
     version = getattr(found, "VERSION", None)
     if not isinstance(version, str) or len(version) != WIDTH or not version.isdecimal():

@@ -1,4 +1,4 @@
-"""A small disk of one's own for the cache, which can be filled up and made read-only without harm to anybody."""
+"""A small separate disk for the cache, which can be filled up and made read-only without affecting others."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _WITHOUT_RIGHTS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "
 
 
 def is_root() -> bool:
-    """Return whether this process may mount and change owners."""
+    """Return whether this process can mount and change owners."""
     return os.geteuid() == 0
 
 
 def enter_namespace(arguments: Sequence[str]) -> list[str]:
-    """Return `arguments` in a process with mounts of its own: this one, or the one that it turns into.
+    """Return `arguments` in a process with its own mount namespace, restarting this process if necessary.
 
-    Where that cannot be had they are returned at once. `owns_mounts` tells.
+    If that is not possible they are returned at once. `owns_mounts` says which it was.
     """
     rest = [argument for argument in arguments if argument != PRIVATE]
     if owns_mounts(arguments) or not is_root() or not _have("unshare", "mount", "umount"):
@@ -34,7 +34,7 @@ def enter_namespace(arguments: Sequence[str]) -> list[str]:
     shared = " shared:" in Path("/proc/self/mountinfo").read_text(encoding="utf-8")
     for options in (("--mount",), ("--mount", "--propagation=unchanged")):
         if options[1:] and shared:
-            break  # our mounts would be everybody's
+            break  # otherwise every process would see these mounts
         command = ["unshare", *options]
         if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
             own = [sys.executable, "-m", "tests.stress", PRIVATE, *rest]
@@ -48,19 +48,19 @@ def owns_mounts(arguments: Sequence[str]) -> bool:
 
 
 def mount(path: str) -> bool:
-    """Mount an empty disk at `path`, and say whether that worked."""
+    """Mount an empty disk at `path`, and return whether that worked."""
     options = f"size={SIZE},nr_inodes={FILES},mode=0755"
     command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", path]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def unmount(path: str) -> None:
-    """Take the disk away."""
+    """Unmount the disk."""
     subprocess.run(["umount", "--lazy", path], capture_output=True, check=False)
 
 
 def unprivileged() -> tuple[str, ...] | None:
-    """Return what to put before a command so that modes count for it, even if it is root's; None: cannot be had."""
+    """Return a command prefix with which modes apply even to root's command, or None if there is none."""
     if not is_root():
         return ()
     if (
@@ -72,7 +72,7 @@ def unprivileged() -> tuple[str, ...] | None:
 
 
 def open_to_all(path: str) -> bool:
-    """Return whether every user may enter the directory at `path`, and those above."""
+    """Return whether every user can enter the directory at `path`, and those above it."""
     return all(each.stat().st_mode & 0o001 for each in (Path(path), *Path(path).parents))
 
 

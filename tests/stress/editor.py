@@ -1,4 +1,4 @@
-"""A process that edits sources: in place and by rename, of equal size, in bursts, so that mtimes tell nothing."""
+"""A process that edits sources: in place and by rename, keeping the size and often the mtime, in bursts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .board import EDIT_FIELDS, EDITS, Board
 from .settings import Settings
 from .tree import CHECKED, FIRST_LINE, PINNED, TIMESTAMP, WIDTH, Module, Tree, digits
 
-EDITORS = 2  # processes, each with modules of its own
-PER_SECOND = 20.0  # edits by each
+EDITORS = 2  # processes, each with its own modules
+PER_SECOND = 20.0  # edits by each process
 
 
 def edit(module: Module, settings: Settings, drawn: random.Random) -> tuple[str, bool]:
-    """Put the next version into a source; return how ("in place", "by rename") and whether the mtime was kept.
+    """Write the next version of a source; return how ("in place", "by rename") and whether the mtime was kept.
 
-    A version appears at once, never in parts: in place one byte is written, where one byte makes the difference.
-    Packages that ship timestamp pycs get honest mtimes: CPython and the hook believe these pycs.
+    A version appears at once, never in parts: an edit in place writes one byte, and only if the versions differ in one.
+    Packages that ship timestamp-based pycs get real mtimes, because CPython and the hook rely on these.
     """
     version = module.version() + 1
     keep_mtime = module.ships != TIMESTAMP and drawn.random() < 0.7
@@ -44,14 +44,14 @@ def edit(module: Module, settings: Settings, drawn: random.Random) -> tuple[str,
 
 
 def ship(module: Module, mode: py_compile.PycInvalidationMode) -> None:
-    """Put a pyc into the source's own `__pycache__`, as a build would."""
+    """Write a pyc into the source's own `__pycache__`, as a build would."""
     folder, name = os.path.split(module.path)
     target = f"{folder}/__pycache__/{name[:-3]}.{sys.implementation.cache_tag}.pyc"
     py_compile.compile(module.path, cfile=target, doraise=True, invalidation_mode=mode)
 
 
 def ship_all(tree: Tree) -> None:
-    """Put pycs into the packages that ship some."""
+    """Write pycs into the packages that ship some."""
     modes = {
         CHECKED: py_compile.PycInvalidationMode.CHECKED_HASH,
         TIMESTAMP: py_compile.PycInvalidationMode.TIMESTAMP,

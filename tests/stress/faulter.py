@@ -1,4 +1,4 @@
-"""The process that breaks the cache, in as many ways as this machine allows."""
+"""The process that breaks the cache, in every way that this machine allows."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from .tree import Tree
 
 PER_SECOND = 60.0  # attempts
 HELD = (0.05, 0.5)  # seconds that an obstruction lasts
-PAST = 50  # entries kept to be put back later
-AGAIN = 0.05  # seconds, until what could not be undone is tried again
-TRIES = 5  # entries looked at for one that can be broken
+PAST = 50  # old entries kept, to be restored later
+AGAIN = 0.05  # seconds until a failed undo is tried again
+TRIES = 5  # entries examined to find one that can be broken
 
 OWN_DISK = "root, unshare(1) and mount(8)"
 ROOT = "root"
@@ -38,9 +38,9 @@ UNPRIVILEGED = "a user without special rights, or setpriv(1) to take them away"
 
 
 class Kind(NamedTuple):
-    """One way to break the cache: how often in relation to the others, and what it needs, or "".
+    """One way to break the cache: its relative frequency, and its requirement, or "".
 
-    `subject` is the only one that it is for, if there is one; `spares` is one that it is not for.
+    `subject` is the only subject that it is for, if there is one; `spares` is one that it is not for.
     """
 
     weight: float
@@ -59,7 +59,7 @@ KINDS = {
     "blocks zeroed": Kind(5, faults.zero),
     "bytes appended": Kind(3, faults.append),
     "garbage": Kind(5, faults.garbage),
-    "another module's entry": Kind(5, faults.swap, spares=SHARED),  # a name there says what is in the entry
+    "another module's entry": Kind(5, faults.swap, spares=SHARED),  # because such a name identifies the entry's content
     "an old entry": Kind(5, faults.restore),
     "pyc of py_compile": Kind(5, faults.foreign),
     "entry removed": Kind(5, faults.remove),
@@ -104,14 +104,14 @@ class Faulter:
         self._order = itertools.count()
 
     def run(self) -> None:
-        """Go on until told to stop, and leave nothing behind that the next writer could not mend."""
+        """Inject faults until told to stop, and leave none that the next writer could not repair."""
         parent = os.getppid()
         try:
             while not self._board.stopping() and os.getppid() == parent:
                 self._undo_until(time.monotonic())
                 (name,) = self._drawn.choices(list(self._kinds), [kind.weight for kind in self._kinds.values()])
                 done = False
-                with contextlib.suppress(OSError):  # another fault, or a writer, was there before
+                with contextlib.suppress(OSError):  # another fault or a writer was faster
                     done = self._inject(self._kinds[name])
                 self._board.add(0, name, int(done))
                 time.sleep(self._drawn.expovariate(PER_SECOND))
@@ -172,7 +172,7 @@ class Faulter:
     def _end(self, undo: Callable[[], None], blocked: str | None, began: int) -> None:
         try:
             undo()
-        except FileNotFoundError:  # gone altogether
+        except FileNotFoundError:  # removed altogether
             pass
         except OSError:  # another obstruction is in the way
             self._later(time.monotonic() + AGAIN, partial(self._end, undo, blocked, began))
@@ -183,13 +183,13 @@ class Faulter:
 
 
 def is_for(name: str, subject: str) -> bool:
-    """Say whether a kind of fault is one for this subject."""
+    """Return whether a kind of fault is for this subject."""
     kind = KINDS[name]
     return kind.subject in {"", subject} and kind.spares != subject
 
 
 def available(*, mounted: bool, root: bool, unprivileged: bool) -> Iterator[tuple[str, str]]:
-    """Yield (name, "") for each kind of fault that can be had, and (name, what it needs) for each that cannot."""
+    """Yield (name, "") for each possible kind of fault, and (name, requirement) for each impossible one."""
     had = {"": True, OWN_DISK: mounted, ROOT: root, UNPRIVILEGED: unprivileged}
     for name, kind in KINDS.items():
         yield name, "" if had[kind.needs] else kind.needs

@@ -1,8 +1,8 @@
-"""What befalls one entry, once and for all: whatever is written there next mends it.
+"""Faults of one entry that nobody undoes; the next write of the entry repairs them.
 
-Each function takes the place of an entry and returns whether it did its harm. Bytes are only ever changed in an
-entry that was whole and sealed: damage to damage could cut off the seal and leave an unsealed entry, which CPython
-and the hook take on trust.
+Each function takes the path of an entry and returns whether it did damage. Bytes are only changed in an entry that was
+complete and sealed: damage to a damaged one could remove the seal and leave an unsealed entry, which CPython and the
+hook would trust.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Fault = Callable[["Target"], bool]
 
 
 class Target:
-    """The entry at `path` of `module`, and `other`, another entry's place; `past` are (path, bytes) of earlier ones."""
+    """The entry at `path` of `module`, and `other`, another entry's path; `past` are (path, bytes) of earlier ones."""
 
     def __init__(
         self, path: str, module: Module, other: str, drawn: random.Random, past: list[tuple[str, bytes]]
@@ -37,7 +37,7 @@ class Target:
         self.past = past
 
     def put(self, make: Callable[[str], None]) -> None:
-        """Put what `make` makes in the entry's place, by rename."""
+        """Replace the entry, by rename, by the file that `make` creates."""
         aside = f"{self.path}.aside"
         make(aside)
         try:
@@ -48,7 +48,7 @@ class Target:
 
 
 def entry(path: str) -> bytes:
-    """Return the bytes of the entry at `path`, or none if there is no whole and sealed one."""
+    """Return the bytes of the entry at `path`, or none unless it is complete and sealed."""
     with contextlib.suppress(OSError), opened(path, os.O_RDONLY) as descriptor:
         return _whole(descriptor)
     return b""
@@ -56,7 +56,7 @@ def entry(path: str) -> bytes:
 
 @contextlib.contextmanager
 def opened(path: str, flags: int) -> Iterator[int]:
-    """Open what is there, and nothing that it may lead to; raises OSError."""
+    """Open the file, without following a link; raises OSError."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         yield descriptor
@@ -81,7 +81,7 @@ def flip(target: Target) -> bool:
 
 
 def truncate(target: Target) -> bool:
-    """Cut off the end, or all."""
+    """Cut off the end, or everything."""
     with opened(target.path, os.O_RDWR) as descriptor:
         data = _whole(descriptor)
         if data:
@@ -90,7 +90,7 @@ def truncate(target: Target) -> bool:
 
 
 def zero(target: Target) -> bool:
-    """Put zeros where blocks were, up to the end or not, as a crash of the machine may."""
+    """Overwrite blocks by zeros, up to the end or not, as a crash of the machine may do."""
     with opened(target.path, os.O_RDWR) as descriptor:
         data = _whole(descriptor)
         start = target.drawn.randrange(0, len(data) + 1, BLOCK)
@@ -102,7 +102,7 @@ def zero(target: Target) -> bool:
 
 
 def append(target: Target) -> bool:
-    """Put random bytes behind the end."""
+    """Append random bytes."""
     with opened(target.path, os.O_RDWR | os.O_APPEND) as descriptor:
         whole = bool(_whole(descriptor))
         if whole:
@@ -122,7 +122,7 @@ def swap(target: Target) -> bool:
 
 
 def restore(target: Target) -> bool:
-    """Put an entry back as it once was, like a backup."""
+    """Restore an earlier state of an entry, like a backup."""
     if not target.past:
         return False
     target.path, data = target.drawn.choice(target.past)
@@ -139,7 +139,7 @@ def _replace(target: Target, data: bytes) -> bool:
 
 
 def foreign(target: Target) -> bool:
-    """Put a pyc there that py_compile writes, in any of the invalidation modes: unsealed, and perhaps unchecked."""
+    """Write a pyc by py_compile, in any of the invalidation modes: unsealed, and perhaps unchecked."""
     mode = target.drawn.choice(list(PycInvalidationMode))
     compile_to(target.module.path, cfile=target.path, doraise=True, invalidation_mode=mode)
     return True
@@ -152,13 +152,13 @@ def remove(target: Target) -> bool:
 
 
 def fifo(target: Target) -> bool:
-    """Replace the entry by a pipe that nobody writes to."""
+    """Replace the entry by a FIFO without a writer."""
     target.put(os.mkfifo)
     return True
 
 
 def dangling_link(target: Target) -> bool:
-    """Replace the entry by a link to nowhere."""
+    """Replace the entry by a link to a missing file."""
     target.put(lambda aside: os.symlink(f"{target.path}.nowhere", aside))
     return True
 
@@ -170,14 +170,14 @@ def link(target: Target) -> bool:
 
 
 def chmod(target: Target) -> bool:
-    """Let nobody read the entry, or let others write to it."""
+    """Make the entry unreadable, or writable for others."""
     with opened(target.path, os.O_RDONLY) as descriptor:
         os.fchmod(descriptor, target.drawn.choice((0o000, 0o200, 0o444, 0o600, 0o666, 0o646)))
         return True
 
 
 def chown(target: Target) -> bool:
-    """Make somebody else the entry's owner."""
+    """Give the entry to another owner."""
     with opened(target.path, os.O_RDONLY) as descriptor:
         os.fchown(descriptor, 65534, -1)
         return True

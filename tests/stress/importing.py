@@ -1,4 +1,4 @@
-"""Importing, with every result checked against the source at that time."""
+"""Imports with every result checked against the current source."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .board import Board
 from .check import verdict
 from .tree import Tree
 
-_LINE = 3500  # bytes: what a pipe takes in one piece, with room for the rest of the line
+_LINE = 3500  # bytes: the size of an atomic write to a pipe, less room for the rest of the line
 
 
 class Importer:
-    """Imports modules of `tree`, counts in `row` of `board`, and reports what is wrong, one JSON line each."""
+    """Imports modules of `tree`, counts in `row` of `board`, and reports each failure as one JSON line."""
 
     def __init__(self, tree: Tree, board: Board, row: int) -> None:
         self._tree = tree
@@ -27,15 +27,15 @@ class Importer:
         self._row = row
 
     def forget(self) -> None:
-        """Take all modules of the tree out of `sys.modules`, as if none had been imported."""
+        """Remove all modules of the tree from `sys.modules`."""
         for name in [name for name in sys.modules if name in self._tree.modules]:
             del sys.modules[name]
         importlib.invalidate_caches()
 
     def check(self, names: Sequence[str], threads: int = 1) -> None:
-        """Import modules, in so many threads at once, and check everything that this loaded.
+        """Import modules in this many threads at once, and check all modules that were loaded.
 
-        What a module may hold is what its file held between the beginning and the end of the call.
+        A module may have any version that its file had between the beginning and the end of the call.
         """
         loads = [name for name in dict.fromkeys(_flat(self._tree, names)) if name not in sys.modules]
         before = {name: self._tree.modules[name].version() for name in loads}
@@ -68,7 +68,7 @@ class Importer:
         for name in names:
             try:
                 importlib.import_module(name)
-            except BaseException:  # noqa: BLE001 -- nothing may come out of an import
+            except BaseException:  # noqa: BLE001 -- an import must not raise anything
                 self._board.add(self._row, "exceptions")
                 report("exception", name, traceback.format_exc())
 
@@ -78,6 +78,6 @@ def _flat(tree: Tree, names: Sequence[str]) -> list[str]:
 
 
 def report(kind: str, subject: str, text: str) -> None:
-    """Tell the supervisor, in one piece, whatever other processes write at the same time."""
+    """Send a report to the supervisor by one atomic write."""
     line = json.dumps({"kind": kind, "pid": os.getpid(), "subject": subject, "text": text[-_LINE // 2 :]})
     os.write(1, line.encode()[:_LINE] + b"\n")

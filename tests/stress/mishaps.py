@@ -1,6 +1,6 @@
-"""What a worker does to itself at a chosen point of an import: die, stop, or dawdle.
+"""A mishap of a worker at a chosen point of an import: it dies, stops, or sleeps.
 
-The points are those that CPython's audit hooks (PEP 578) show: nothing in the hook under test knows of them.
+The points are events of CPython's audit hooks (PEP 578), so the hook under test needs no code for them.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from collections.abc import Callable
 
 from .board import Board
 
-# Where a process may meet its end: audit events, and what is about to happen then.
+# The points at which a process may end: audit events, each with the step that follows.
 POINTS = (
     "compile",  # the source is compiled: the lock is held
     "open",  # the temporary file is made
-    "os.rename",  # it is whole, and is put in place
-    "os.remove",  # it is not whole, and is removed
+    "os.rename",  # it is complete, and is renamed
+    "os.remove",  # it is incomplete, and is removed
 )
 
 TEMPORARY = ".tmp"
 
 
 class Mishap:
-    """An audit hook that acts when this process has come to `point` so many times.
+    """An audit hook that acts when this process has reached `point` the given number of times.
 
-    `act` is "kill" (SIGKILL), "stop" (SIGSTOP), or "dawdle" (a moment's sleep, every so many times).
+    `act` is "kill" (SIGKILL), "stop" (SIGSTOP), or "dawdle" (a short sleep at some of the events).
     """
 
     def __init__(self, point: str, act: str, countdown: int, tree: str, die: Callable[[], None]) -> None:
@@ -40,7 +40,7 @@ class Mishap:
         self._die = die
 
     def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
-        """Take note of an audit event."""
+        """Count an audit event."""
         if event != self._point or not self._concerns(arguments):
             return
         self._left -= 1
@@ -61,7 +61,7 @@ class Mishap:
 
 
 def arrange(drawn: random.Random, tree: str, board: Board, row: int) -> bool:
-    """Arrange for a mishap to this process, or for none; return whether it needs a limit to the size of its files."""
+    """Arrange a mishap for this process, or none; return whether it needs a limit of file sizes."""
     chance = drawn.random()
     if chance < 0.5:
         return False
@@ -78,6 +78,6 @@ def arrange(drawn: random.Random, tree: str, board: Board, row: int) -> bool:
 
 
 def limit_files(size: int | None) -> None:
-    """Let no file that this process writes grow beyond `size` bytes (`ulimit -f`); None lifts the limit."""
+    """Limit the size of files that this process writes to `size` bytes (`ulimit -f`); None lifts the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard if size is None else size, hard))

@@ -1,8 +1,8 @@
-"""What makes a part of the cache unusable for a while.
+"""Obstructions: faults that make a part of the cache unusable for a while.
 
-An obstruction takes an `Area` and returns how to undo it, or None if it could not be done; a removal takes one
-and returns whether there was anything: it stays away until somebody makes it anew. While an obstruction lasts, a writer
-cannot even remove its temporary file: the places and times are noted down, for those who count what is left over.
+An obstruction takes an `Area` and returns a function that undoes it, or None if it could not be done; a removal takes
+one and returns whether there was anything to remove, which nobody restores. While an obstruction lasts, a writer cannot
+even remove its temporary file: the paths and times are recorded for the check of left-over files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOCKS = 64
 
 
 class Area:
-    """A part of the cache: `folder`, where the entries of one package lie, and the entry `path` in it.
+    """A part of the cache: `folder`, the directory of the entries of one package, and the entry `path` in it.
 
     `blocked` is set to a directory in which no name can be removed while the obstruction lasts.
     """
@@ -45,12 +45,12 @@ class Area:
         return f"{self.settings.disk}/aside-{self.drawn.getrandbits(64):x}"
 
     def lock_file(self) -> str:
-        """Return the place of one of the cache's lock files."""
+        """Return the path of one of the cache's lock files."""
         return f"{self.cache}/{OWN}/locks/{self.drawn.randrange(LOCKS):02x}"
 
 
 def demolish(path: str) -> None:
-    """Remove whatever is there, and nothing that it may lead to."""
+    """Remove a file, link or directory tree, without following links."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path, ignore_errors=True)
         return
@@ -59,14 +59,14 @@ def demolish(path: str) -> None:
 
 
 def _clear(path: str) -> None:
-    """Remove whatever is there; raises OSError if it stays, as another obstruction may have it."""
+    """Remove a path; raises OSError if it stays, because another obstruction may have it."""
     demolish(path)
     if os.path.lexists(path):
         raise OSError(EBUSY, "cannot be removed yet", path)
 
 
 def _replace(area: Area, path: str, make: Callable[[str], None]) -> Undo | None:
-    """Put what `make` makes in the place of what is at `path`, gone for good, until it is undone."""
+    """Replace `path` by what `make` creates, until it is undone; the former content is lost."""
     aside = area.aside()
     try:
         os.rename(path, aside)
@@ -113,13 +113,13 @@ def _make_file(path: str) -> None:
 
 
 def chmod_directory(area: Area) -> Undo | None:
-    """Let nobody write to a package's directory, or enter it."""
+    """Make a package's directory unwritable or inaccessible."""
     area.blocked = area.folder
     return _chmod(area.folder, area.drawn.choice((0o555, 0o000, 0o600)))
 
 
 def chmod_cache(area: Area) -> Undo | None:
-    """Let nobody write to the cache directory, or enter it, or let everybody write to it."""
+    """Make the cache directory unwritable or inaccessible, or writable for everybody."""
     area.blocked = area.cache
     return _chmod(area.cache, area.drawn.choice((0o555, 0o000, 0o777, 0o700)))
 
@@ -138,12 +138,12 @@ def lock_as_directory(area: Area) -> Undo | None:
 
 
 def lock_as_fifo(area: Area) -> Undo | None:
-    """Replace a lock file by a pipe that nobody reads."""
+    """Replace a lock file by a FIFO without a reader."""
     return _replace(area, area.lock_file(), os.mkfifo)
 
 
 def lock_as_link(area: Area) -> Undo | None:
-    """Replace a lock file by a link to nowhere."""
+    """Replace a lock file by a link to a missing file."""
     return _replace(area, area.lock_file(), lambda path: os.symlink(f"{area.cache}/nowhere/{OWN}", path))
 
 
@@ -153,7 +153,7 @@ def own_as_file(area: Area) -> Undo | None:
 
 
 def full_disk(area: Area) -> Undo | None:
-    """Fill the disk up, to the last page or nearly."""
+    """Fill the disk up, completely or nearly."""
     status = os.statvfs(area.settings.disk)
     size = (status.f_bavail - area.drawn.choice((0, 0, 1, 2, 5))) * status.f_frsize
     name = area.aside()
@@ -175,14 +175,14 @@ def no_more_files(area: Area) -> Undo | None:
 
 
 def read_only_disk(area: Area) -> Undo | None:
-    """Make the disk read-only under all who use it."""
+    """Remount the disk read-only."""
     area.blocked = area.settings.disk
     _remount(area.settings.disk, "ro")
     return lambda: _remount(area.settings.disk, "rw")
 
 
 def _remount(disk: str, how: str) -> None:
-    """Raise OSError if it does not work, which is so while somebody has a file open for writing."""
+    """Remount the disk; raises OSError while a process has a file open for writing."""
     command = ["mount", "-o", f"remount,{how}", disk]
     if not any(subprocess.run(command, capture_output=True, check=False).returncode == 0 for _ in range(5)):
         raise OSError(EBUSY, f"cannot be remounted {how}", disk)
@@ -200,7 +200,7 @@ def removed_locks(area: Area) -> bool:
 
 
 def removed_cache(area: Area) -> bool:
-    """Remove the whole cache: at one stroke, or one file after the other."""
+    """Remove the whole cache: by one rename, or file by file."""
     if area.drawn.random() < 0.5:
         return _removed(area.cache)
     gone = area.aside()

@@ -1,4 +1,4 @@
-"""The figures of a run, and what among them must not be."""
+"""The figures of a run, and those among them that are failures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SHOWN = 2000  # characters of a problem, of 20 problems at most
 
 
 def failures(figures: Figures) -> dict[str, int]:
-    """Return how often each thing happened that must not happen, if it did."""
+    """Return the number of occurrences of each failure that occurred."""
     counters = figures["counters"]
     counts = {
         "wrong results": counters["wrong"],

@@ -1,4 +1,4 @@
-"""What the processes of one run agree on, as text for their command lines."""
+"""The settings of one run that all processes share, as text for their command lines."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import json
 import os
 from typing import NamedTuple
 
-PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # where all processes start
+PROJECT = os.path.dirname(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+)  # the current directory of all processes
 
-STEERING = ("PYTHON", "PYCACHEHOOK_")  # how the names begin of the variables that steer Python, or this project
+STEERING = ("PYTHON", "PYCACHEHOOK_")  # prefixes of environment variables that configure Python or this project
 
 
 class Settings(NamedTuple):
-    """One run: `directory` is all its own; `lock_timeout` in seconds; `subject` is a key of `subjects.SUBJECTS`.
+    """One run, with its own `directory`; `lock_timeout` in seconds; `subject` is a key of `subjects.SUBJECTS`.
 
-    `mounted` says that `disk` is a file system of its own, `other_user` that workers may become somebody else.
+    `mounted` says that `disk` is a separate file system, `other_user` that workers may become another user.
     """
 
     directory: str
@@ -31,12 +33,12 @@ class Settings(NamedTuple):
 
     @property
     def staging(self) -> str:
-        """Where an editor writes what it will rename into the tree: on the same file system."""
+        """The directory in which an editor writes files that it renames into the tree, on the same file system."""
         return f"{self.directory}/staging"
 
     @property
     def disk(self) -> str:
-        """What may be filled up: the cache lies below."""
+        """The directory, perhaps a disk, that may be filled up; it contains the cache."""
         return f"{self.directory}/disk"
 
     @property
@@ -51,7 +53,7 @@ class Settings(NamedTuple):
 
     @property
     def windows(self) -> str:
-        """A file with one JSON line for every time that a part of the cache could not be written to."""
+        """A file with one JSON line for each period in which a part of the cache could not be written to."""
         return f"{self.directory}/windows.jsonl"
 
     def board(self, name: str) -> str:
@@ -59,7 +61,7 @@ class Settings(NamedTuple):
         return f"{self.directory}/{name}.board"
 
     def as_text(self) -> str:
-        """Return what `from_text` reads."""
+        """Return the text for `from_text`."""
         return json.dumps(self)
 
     @classmethod
@@ -69,5 +71,5 @@ class Settings(NamedTuple):
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's environment without what steers Python, or this project."""
+    """Return this process's environment without variables that configure Python or this project."""
     return {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}

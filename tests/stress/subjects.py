@@ -1,4 +1,4 @@
-"""What is under test: the hook, the stock loader, or one of the saboteurs that show that the checks can fail."""
+"""The subjects of a test: the hook, the standard loader, or a saboteur, which shows that the checks can fail."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ SHARED, ARCHIVE = "shared", "archive"
 
 
 def options_of(settings: Settings) -> dict[str, Any]:
-    """Return the options of the hook that the subject of a run is about."""
+    """Return the options of the hook for the subject of a run."""
     if settings.subject == SHARED:
         return {"layout": "shared"}
     return {"archives": [settings.archive]} if settings.subject == ARCHIVE else {}
 
 
 class Subject:
-    """A way to import; `install` is called at the start, and now and then again."""
+    """A way to import; `install` is called at the start, and repeatedly during the run."""
 
-    harassed = True  # whether to make writing fail for it
+    harassed = True  # whether writes are made to fail
 
     def __init__(self, settings: Settings, drawn: random.Random) -> None:
         self.settings = settings
         self.drawn = drawn
 
     def install(self) -> None:
-        """Put it in force."""
+        """Install the subject in this process."""
 
     def counters(self) -> Counters:
-        """Return what it counted itself, under names of `board.WORKER_FIELDS`."""
+        """Return its own counters, under names of `board.WORKER_FIELDS`."""
         return {}
 
 
 class Hooked(Subject):
-    """Through pycachehook, in one of several variants."""
+    """pycachehook, in one of several variants."""
 
     def __init__(self, settings: Settings, drawn: random.Random) -> None:
         super().__init__(settings, drawn)
-        self._hooks: list[Any] = []  # each has counters of its own
+        self._hooks: list[Any] = []  # each has its own counters
 
     def install(self) -> None:
-        """Install the hook as this process's variant has it; if it is installed, take it out before, or do not."""
+        """Install the hook of this process's variant, sometimes after uninstalling it."""
         if self._hooks and self.drawn.random() < 0.5:
             self._hooks[-1].uninstall()
         read_only = self.drawn.random() < 0.15
@@ -66,7 +66,7 @@ class Hooked(Subject):
             self._hooks.append(hook)
 
     def counters(self) -> Counters:
-        """Return the sums of the counters of all hooks that were in force here."""
+        """Return the sums of the counters of all hooks installed in this process."""
         sums: Counters = {}
         for stats in (hook.stats for hook in self._hooks):
             own = {"hits": stats.hits, "compiled": stats.compiled, "stored": stats.stored, "errors": stats.errors}
@@ -76,7 +76,7 @@ class Hooked(Subject):
 
 
 class Plain(Hooked):
-    """Through pycachehook with all its defaults."""
+    """pycachehook with all options at their defaults."""
 
     def install(self) -> None:
         """Install the hook."""
@@ -84,9 +84,9 @@ class Plain(Hooked):
 
 
 class Stock(Subject):
-    """Through the stock loader, with its cache in the same place: validated by mtime and size."""
+    """The standard loader, with its cache in the same directory, validated by mtime and size."""
 
-    harassed = False  # it would leave truncated pycs behind (CPython gh-126606), and hardly an import would get through
+    harassed = False  # it would leave truncated pycs (CPython gh-126606), with which most imports would fail
 
     def install(self) -> None:
         """Set `sys.pycache_prefix`."""
@@ -94,12 +94,12 @@ class Stock(Subject):
 
 
 class _Saboteur(Plain):
-    """The hook, and a finder in front of it that now and then does harm: a finder and its own `find_spec`."""
+    """The hook, and a finder before it that sometimes does harm."""
 
     one_in = 100
 
     def install(self) -> None:
-        """Put the finder in front of all others."""
+        """Install the finder before all others."""
         super().install()
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
@@ -110,7 +110,7 @@ class _Saboteur(Plain):
             self.harm()
 
     def harm(self) -> None:
-        """Do what must be noticed."""
+        """Do something that the checks must notice."""
         raise NotImplementedError
 
 
@@ -118,7 +118,7 @@ class Raising(_Saboteur):
     """Imports that fail."""
 
     def harm(self) -> None:
-        """Raise what no import should raise here."""
+        """Raise an exception that no import should raise here."""
         raise OSError("sabotage")
 
 
@@ -134,7 +134,7 @@ class Crashing(_Saboteur):
     """Imports that end the process."""
 
     def harm(self) -> None:
-        """Exit without a word."""
+        """Exit without a message."""
         os._exit(3)
 
 
@@ -142,8 +142,8 @@ class Littering(_Saboteur):
     """Temporary files of processes that were not killed."""
 
     def harm(self) -> None:
-        """Leave one where faults do not remove it."""
-        with contextlib.suppress(OSError):  # the faults may have taken the directory
+        """Leave a temporary file where faults do not remove it."""
+        with contextlib.suppress(OSError):  # a fault may have removed the directory
             os.makedirs(self.settings.cache, exist_ok=True)
             with open(f"{self.settings.cache}/.pycachehook-{os.getpid()}-{time.time_ns():x}.tmp", "wb"):
                 pass

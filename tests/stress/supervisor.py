@@ -1,4 +1,4 @@
-"""Keeps the processes of a run going: starts them, kills and stops some at random, and notices how each one ends."""
+"""Controls the processes of a run: starts them, kills and stops some at random, and records how each one ends."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .mishaps import POINTS
 from .settings import PROJECT, Settings, clean_environment
 
 TICK = 0.01  # seconds
-KILLS = 1.5  # per second, beside those that workers see to themselves
+KILLS = 1.5  # per second, in addition to those that workers cause themselves
 STOPS = 0.7  # per second, likewise
-KEPT = 50  # reports kept in full
+KEPT = 50  # number of reports kept in full
 
 
 @dataclass
@@ -37,14 +37,14 @@ class Child:
     role: str
     row: int
     errors: Path
-    since: float = field(default_factory=time.monotonic)  # when it started, or was last woken up
-    wake: float | None = None  # when to continue it, if it is stopped
-    killed: str = ""  # why it was, if it was
+    since: float = field(default_factory=time.monotonic)  # time of its start, or of its last continuation
+    wake: float | None = None  # time at which to continue it, if it is stopped
+    killed: str = ""  # why it was killed, if it was
 
 
 @dataclass
 class Record:
-    """What happened; `dead` are the process ids of those that were killed, on purpose or for hanging."""
+    """The events of a run; `dead` are the process ids of those that were killed, on purpose or for hanging."""
 
     processes: int = 0
     kills: Counter[str] = field(default_factory=Counter)
@@ -55,15 +55,15 @@ class Record:
     reports: list[dict[str, Any]] = field(default_factory=list)
 
     def report(self, kind: str, pid: int, text: str) -> None:
-        """Keep what a process said, or what is to be said about it, up to a number."""
+        """Keep a report, up to a maximum number."""
         if len(self.reports) < KEPT:
             self.reports.append({"kind": kind, "pid": pid, "text": text})
 
 
 class Supervisor:
-    """Runs `workers` importing processes, and the others; `prefix` stands before the command of every worker.
+    """Runs `workers` importing processes, and the others; `prefix` is put before the command of every worker.
 
-    A worker that has not finished an import for `patience` seconds beyond the `lock_timeout` hangs.
+    A worker that has not finished an import for `lock_timeout` plus `patience` seconds hangs.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Supervisor:
         self._said = b""
 
     def run(self, seconds: float) -> Record:
-        """Go on for so many seconds, then let all come to an end, and return what happened."""
+        """Run for this many seconds, then end all processes, and return the record."""
         try:
             self._start_others()
             for row in range(self._rows):
@@ -155,7 +155,7 @@ class Supervisor:
             os.kill(self._drawn.choice(workers).process.pid, signal.SIGSTOP)
 
     def _look_after(self, now: float) -> None:
-        """Notice who has ended or stopped, wake up who has slept enough, and find out who hangs."""
+        """Handle processes that have ended or stopped, continue stopped ones, and detect those that hang."""
         self._listen()
         for child in list(self._children.values()):
             pid, status = os.waitpid(child.process.pid, os.WNOHANG | os.WUNTRACED)
@@ -172,7 +172,7 @@ class Supervisor:
                 self._check_progress(child, now)
 
     def _nap(self) -> float:
-        """Return for how long to leave a process stopped: seconds, at times more than the lock timeout."""
+        """Return how many seconds a process stays stopped, sometimes longer than the lock timeout."""
         if self._drawn.random() < 0.6:
             return self._drawn.uniform(0.0, 0.5)
         return self.settings.lock_timeout + self._drawn.uniform(0.0, 1.5)
@@ -183,12 +183,12 @@ class Supervisor:
             self._hang(child)
 
     def _hang(self, child: Child) -> None:
-        """Count a process that does not get on, ask it where it is, and kill it."""
+        """Count a process that makes no progress, have it print its traceback, and kill it."""
         self.record.hangs += 1
         child.killed = "for hanging"
         where = _kernel_state(child.process.pid)
         os.kill(child.process.pid, signal.SIGCONT)
-        os.kill(child.process.pid, signal.SIGUSR1)  # faulthandler's
+        os.kill(child.process.pid, signal.SIGUSR1)  # the signal of faulthandler
         time.sleep(1.0)
         trace = child.errors.read_text(errors="replace")
         self.record.report("hang", child.process.pid, f"{child.role} {where}: {trace}")
@@ -196,7 +196,7 @@ class Supervisor:
         os.kill(child.process.pid, signal.SIGKILL)
 
     def _bury(self, child: Child) -> None:
-        """Take note of how a process has ended, and of what it said on the way, which should be nothing."""
+        """Record how a process has ended, and its output, which should be empty."""
         del self._children[child.process.pid]
         code = child.process.returncode
         point = self.workers.get(child.row, "intent") if child.role == "worker" else 0
@@ -215,7 +215,7 @@ class Supervisor:
         child.errors.unlink()
 
     def _listen(self) -> None:
-        """Read what workers report."""
+        """Read the workers' reports."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._reading, selectors.EVENT_READ)
             while selector.select(0):
@@ -233,7 +233,7 @@ class Supervisor:
                 self.record.report(told["kind"], told["pid"], f"{told['subject']}: {told['text']}")
 
     def _stop_all(self) -> None:
-        """Let everybody finish what they are at; who does not hangs."""
+        """Let all processes finish their work; one that does not hangs."""
         for board in (self.faults, self.edits, self.workers):
             board.stop()
         deadline = time.monotonic() + self._bound
@@ -251,7 +251,7 @@ class Supervisor:
 
 
 def _kernel_state(pid: int) -> str:
-    """Return what the kernel tells of a process that does not get on: Linux alone does."""
+    """Return the kernel's information about a process that makes no progress; Linux only."""
     told = []
     for name in ("wchan", "syscall"):
         with contextlib.suppress(OSError):

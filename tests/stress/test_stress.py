@@ -1,4 +1,4 @@
-"""That the stress program finds nothing wrong with the hook, and that it would find it if there were something."""
+"""Test that the stress program finds no failure of the hook, and that it detects failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def module_of(path: str) -> Module:
 
 
 def loaded(module: Module, version: int) -> ModuleType:
-    """Return what importing the module in this version gives."""
+    """Return the result of importing the module in this version."""
     found = ModuleType(module.name)
     found.__file__ = module.path
     exec(compile(module.text(version), module.path, "exec"), found.__dict__)
@@ -42,14 +42,14 @@ def loaded(module: Module, version: int) -> ModuleType:
 
 @pytest.mark.parametrize(("before", "after"), [(5, 5), (4, 5), (5, 6), (1, 9)])
 def test_version_held_meanwhile_is_right(before: int, after: int) -> None:
-    """Any version that the source held between the two moments will do."""
+    """Any version that the source had between the two moments is right."""
     module = module_of("/tree/m.py")
     assert verdict(module, loaded(module, 5), before, after) is None
 
 
 @pytest.mark.parametrize(("before", "after"), [(4, 4), (6, 6), (6, 9), (1, 4)])
 def test_version_of_another_time_is_wrong(before: int, after: int) -> None:
-    """A version that the source no longer held, or did not hold yet, is reported."""
+    """A version that the source had only before or after the import is reported."""
     module = module_of("/tree/m.py")
     wrong = verdict(module, loaded(module, 5), before, after)
     assert wrong is not None
@@ -83,7 +83,7 @@ def _compiled_elsewhere(found: ModuleType) -> None:
     ids=lambda f: f.__name__,
 )
 def test_spoiled_module_is_wrong(spoil: Any) -> None:
-    """Another module's code, or damaged code, is reported even if it claims the right version."""
+    """Another module's code, or damaged code, is reported even if it has the right version."""
     module = module_of("/tree/m.py")
     found = loaded(module, 5)
     spoil(found)
@@ -104,7 +104,7 @@ def test_tree_is_the_seeds(tmp_path: Path) -> None:
 
 
 def test_edits_keep_the_size(tmp_path: Path) -> None:
-    """Each edit gives the next version, in the same number of bytes, and some of them keep the mtime."""
+    """Each edit writes the next version, in the same number of bytes, and some edits keep the mtime."""
     settings = Settings(str(tmp_path), 1)
     os.mkdir(settings.staging)
     module = module_of(str(tmp_path / "m.py"))
@@ -119,7 +119,7 @@ def test_edits_keep_the_size(tmp_path: Path) -> None:
 
 
 def test_board_outlives_its_writers(tmp_path: Path) -> None:
-    """What one mapping counts, another one sees; and the signal to stop is seen by all."""
+    """All mappings share the counters and the signal to stop."""
     first, second = (Board(str(tmp_path / "board"), EDIT_FIELDS, 3) for _ in range(2))
     first.add(0, "in place", 2)
     second.add(2, "in place")
@@ -131,7 +131,7 @@ def test_board_outlives_its_writers(tmp_path: Path) -> None:
 
 
 def test_left_over_temporaries_are_told_apart(tmp_path: Path) -> None:
-    """A temporary file is a killed process's, or one that could not be removed at that time, or unexplained."""
+    """A temporary file is a killed process's, one that could not be removed, or unexplained."""
     settings = Settings(str(tmp_path), 1)
     folder = Path(settings.cache, "p00")
     folder.mkdir(parents=True)
@@ -148,7 +148,7 @@ def test_left_over_temporaries_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", [flip, truncate])
 def test_damage_is_done_once(fault: Any, tmp_path: Path, python: Any, tree: Any) -> None:
-    """An entry is damaged if it is whole, and then left alone."""
+    """A complete entry is damaged, and a damaged one is left alone."""
     root = tree({"m.py": "VALUE = 1\n"})
     python(
         "-c", f"import pycachehook; pycachehook.install({str(tmp_path / 'cache')!r}); import m", PYTHONPATH=str(root)
@@ -163,14 +163,14 @@ def test_damage_is_done_once(fault: Any, tmp_path: Path, python: Any, tree: Any)
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Return a directory that other users may enter too, as they may not enter pytest's."""
+    """Return a directory that other users can enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory(prefix="stress-test-") as path:
         os.chmod(path, 0o755)
         yield Path(path)
 
 
 def run(folder: Path, *arguments: str) -> dict[str, Any]:
-    """Run the program; return its figures, which its exit code must agree with."""
+    """Run the program; return its figures, which must agree with its exit code."""
     report = folder / "figures.json"
     done = run_tests_module("stress", "--json", report, "--directory", folder, *arguments, timeout=300)
     assert report.exists(), done.stdout + done.stderr
@@ -182,7 +182,7 @@ def run(folder: Path, *arguments: str) -> dict[str, Any]:
 
 @pytest.mark.full
 def test_short_run(folder: Path) -> None:
-    """Ten seconds of edits, faults and kills: no wrong result, no exception, no hang, nothing left over."""
+    """Ten seconds of edits, faults and kills cause no wrong result, exception, hang or left-over file."""
     figures = run(folder, "--seconds", "10", "--seed", "1")
     assert failures(figures) == {}, table(figures)
     assert figures["counters"]["imports"] > 0
@@ -204,6 +204,6 @@ def test_short_run(folder: Path) -> None:
     ],
 )
 def test_checks_can_fail(subject: str, found: str, folder: Path) -> None:
-    """CPython's own cache gives wrong results; and each saboteur is found out."""
+    """CPython's own cache gives wrong results, and the program detects each saboteur."""
     figures = run(folder, "--seconds", "4", "--seed", "1", "--patience", "3", "--subject", subject)
     assert found in failures(figures), table(figures)

@@ -1,7 +1,7 @@
-"""The package tree: small modules whose values follow from the version in their own text.
+"""The package tree: small modules whose values are computed from the version in their own text.
 
-A module's first line holds its version, which only ever grows, in digits of fixed width, so that all versions of a
-module have one size. Its `VALUE` is computed by code that no other module has: bytecode of another version or another
+A module's first line holds its version, which only increases, in digits of fixed width, so that all versions of a
+module have the same size. Its `VALUE` is computed by code that no other module has: bytecode of another version or
 module, or damaged bytecode that still runs, gives another value.
 """
 
@@ -15,19 +15,19 @@ from typing import NamedTuple
 
 PACKAGES = 12
 SUBPACKAGES = 2  # in each package
-MODULES = 9  # in each package and subpackage, beside its __init__
+MODULES = 9  # in each package and subpackage, in addition to its __init__
 
 FIRST_LINE = 'VERSION = "'
 WIDTH = 8
 MODULUS = 2**61 - 1
 
-# What a package ships in its own `__pycache__`: nothing; checked-hash pycs; timestamp pycs, older than all edits.
+# Pycs that a package ships in its own `__pycache__`: none; checked-hash ones; timestamp ones, older than all edits.
 NOTHING = "nothing"
 CHECKED = "checked-hash"
 TIMESTAMP = "timestamp"
 
 SHIPPED_AGE = 3600 * 10**9  # nanoseconds
-PINNED = 1_700_000_000 * 10**9  # the mtime of sources elsewhere, which most edits leave as it is; nanoseconds
+PINNED = 1_700_000_000 * 10**9  # the mtime of all other sources, which most edits keep; nanoseconds
 
 _BODY = """"
 '''One of many.'''
@@ -60,7 +60,7 @@ class Class{number}:
 
 
 class Module(NamedTuple):
-    """One source file: `requires` is the module that it imports, or "", `ships` what its package ships."""
+    """One source file: `requires` is the module that it imports, or "", `ships` the kind of its package's pycs."""
 
     name: str
     path: str
@@ -70,7 +70,7 @@ class Module(NamedTuple):
     multiplier: int
 
     def text(self, version: int) -> str:
-        """Return the source in this version: of the same length in all of them."""
+        """Return the source of this version; all versions have the same length."""
         drawn = random.Random(self.name)
         filler = "".join(
             _FILLER.format(number=number, constants="".join(f"{drawn.random()}, " for _ in range(8)))
@@ -86,14 +86,14 @@ class Module(NamedTuple):
         return f"{FIRST_LINE}{digits(version)}{body}"
 
     def value(self, version: int) -> int:
-        """Return what `VALUE` is in this version."""
+        """Return the value of `VALUE` in this version."""
         total = 0
         for character in self.name + digits(version):
             total = (total * self.multiplier + ord(character)) % MODULUS
         return total
 
     def version(self) -> int:
-        """Return the version that the file holds now; raises OSError."""
+        """Return the current version of the file; raises OSError."""
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             return int(os.pread(descriptor, WIDTH, len(FIRST_LINE)))
@@ -102,12 +102,12 @@ class Module(NamedTuple):
 
 
 def digits(version: int) -> str:
-    """Return a version as the text has it."""
+    """Return a version as written in the text."""
     return f"{version:0{WIDTH}}"
 
 
 class Tree:
-    """All modules below the directory `root`, by name; the same for the same `seed`."""
+    """All modules below the directory `root`, by name; equal for equal `seed`."""
 
     def __init__(self, root: str, seed: int) -> None:
         self.root = root
@@ -115,7 +115,7 @@ class Tree:
         self._loads: dict[str, tuple[str, ...]] = {}
 
     def loads(self, name: str) -> tuple[str, ...]:
-        """Return the names of all modules that `import name` loads, the ones loaded first first."""
+        """Return the names of all modules that `import name` loads, in the order of loading."""
         known = self._loads.get(name)
         if known is None:
             parts = name.split(".")
@@ -126,7 +126,7 @@ class Tree:
         return known
 
     def write(self) -> None:
-        """Write all sources in version 1, dated long ago; those that ship timestamps an hour ago."""
+        """Write all sources in version 1, with old mtimes; those that ship timestamp pycs with one of an hour ago."""
         for module in self.modules.values():
             os.makedirs(os.path.dirname(module.path), exist_ok=True)
             with open(module.path, "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""A process that imports: a fresh one each time, for some batches of modules."""
+"""A process that imports some batches of modules and ends."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .settings import Settings
 from .subjects import SUBJECTS, Counters, Subject
 from .tree import Tree
 
-NOBODY = 65534  # another user, who owns nothing here
+NOBODY = 65534  # a user who owns no file of the run
 
 
 class Worker:
-    """One process's life, drawn from `drawn`; it counts in `row` of the board, beside what others counted before."""
+    """One process's life, chosen by `drawn`; it adds to the counts in `row` of the board."""
 
     def __init__(self, settings: Settings, row: int, rows: int, drawn: random.Random) -> None:
         self._drawn = drawn
@@ -35,7 +35,7 @@ class Worker:
         self._limited = False
 
     def live(self) -> None:
-        """Import batches until the drawn number of them is done, or the supervisor stops, or is gone."""
+        """Import batches until the chosen number is done, or the supervisor stops or ends."""
         drawn, parent = self._drawn, os.getppid()
         self._limited = mishaps.arrange(drawn, self._settings.tree, self._board, self._row)
         self._subject.install()
@@ -47,7 +47,7 @@ class Worker:
             if self._board.stopping() or os.getppid() != parent:
                 break
             self._batch()
-            if drawn.random() < 0.5:  # a process that met a full disk writes no more
+            if drawn.random() < 0.5:  # a process stops writing after it has met a full disk
                 self._subject.install()
 
     def _batch(self) -> None:
@@ -76,7 +76,7 @@ class Worker:
                 break
 
     def _count(self) -> None:
-        """Add to the board what the subject has counted since the last time."""
+        """Add the subject's counts since the last call to the board."""
         now = self._subject.counters()
         for name, value in now.items():
             self._board.add(self._row, name, value - self._counted.get(name, 0))
@@ -84,9 +84,10 @@ class Worker:
 
 
 def _become_somebody_else() -> None:
-    """Go on as a user who may read the cache, and no more.
+    """Continue as a user who can only read the cache.
 
-    What this process will still need it has loaded: its interpreter may lie where others cannot read.
+    It loads all modules that this process still needs before, because that user may not be able to read the
+    interpreter's.
     """
     os.setgroups([])
     os.setgid(NOBODY)
@@ -94,9 +95,9 @@ def _become_somebody_else() -> None:
 
 
 def main() -> None:
-    """Live: `python -m tests.stress.worker SETTINGS SERIAL ROW ROWS`."""
+    """Run a worker: `python -m tests.stress.worker SETTINGS SERIAL ROW ROWS`."""
     faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1)  # the supervisor wants to know where this process hangs
+    faulthandler.register(signal.SIGUSR1)  # so that the supervisor can find out where this process hangs
     settings = Settings.from_text(sys.argv[1])
     serial, row, rows = map(int, sys.argv[2:5])
     sys.path.insert(0, settings.tree)
