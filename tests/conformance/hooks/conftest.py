@@ -48,6 +48,8 @@ TOOLS = (
     "pex>=2.20",
     "uvicorn>=0.30",
     "cython>=3",
+    "hy>=1",
+    "mcpyrate>=3.6",
 )
 
 FIRST, LAST = "first", "last"  # when the hook is installed: at the start of Python, or after the other tool

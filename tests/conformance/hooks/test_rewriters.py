@@ -119,3 +119,72 @@ def test_pyximport_compiles_extensions(bench: Workbench) -> None:
     )
     assert bench.twice("app.py").endswith("42 so\n")
     assert "plain" in bench.entries()
+
+
+PLAIN = """
+    INSTALL
+    import plain
+    print(plain.VALUE)
+"""
+
+
+def check_expander(bench: Workbench, expected: str, change: tuple[str, str, str], afterwards: str) -> None:
+    """Run `app.py`, which uses the expander, and `other.py`, which does not, in turn; change a file by and by.
+
+    The expander replaces steps of the loader, so that no module comes from the cache where it is active, nor goes
+    there, and its macros are expanded as they are now.
+    """
+    ours = {"plain", "mod", "greeting"}
+    assert (bench("app.py"), bench("app.py")) == (expected, expected)
+    assert not bench.entries() & ours
+    assert bench("other.py") == "plain\n"
+    assert bench.entries() & ours == {"plain"}
+    assert (bench("app.py"), bench("other.py")) == (expected, "plain\n")
+    name, old, new = change
+    path = bench.tree / name
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    assert (bench("app.py"), bench("app.py"), bench("other.py")) == (afterwards, afterwards, "plain\n")
+    assert bench.entries() & ours == {"plain"}
+    assert not list(bench.tree.rglob("__pycache__"))
+
+
+def test_hy_compiles_lisp(bench: Workbench) -> None:
+    """Hy's own sources run, with the macros in them, and so does a Python module beside them."""
+    bench.write(
+        {
+            "greeting.hy": "(defmacro twice [x] `(+ ~x ~x))\n(setv VALUE (twice 21))\n",
+            "plain.py": "VALUE = 'plain'\n",
+            "other.py": PLAIN,
+            "app.py": """
+                import hy
+                INSTALL
+                import greeting, plain
+                print(greeting.VALUE, plain.VALUE)
+            """,
+        }
+    )
+    check_expander(bench, "42 plain\n", ("greeting.hy", "21", "30"), "60 plain\n")
+
+
+def test_mcpyrate_expands_macros(bench: Workbench) -> None:
+    """A module that uses macros is expanded by their current definition, although its own source stays as it was."""
+    bench.write(
+        {
+            "definitions.py": """
+                from mcpyrate.quotes import macros, q, a
+
+                def double(tree, **_):
+                    return q[a[tree] * 2]
+            """,
+            "mod.py": "from definitions import macros, double\nVALUE = double[21]\n",
+            "plain.py": "VALUE = 'plain'\n",
+            "other.py": PLAIN,
+            "app.py": """
+                import mcpyrate.activate
+                INSTALL
+                import mod, plain
+                print(mod.VALUE, plain.VALUE)
+            """,
+        }
+    )
+    check_expander(bench, "42 plain\n", ("definitions.py", "* 2", "* 3"), "63 plain\n")

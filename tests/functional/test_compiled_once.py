@@ -1,0 +1,69 @@
+"""Cold processes at once, with real packages and the standard library: every file is compiled by one of them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Python
+
+PROCESSES = 8
+PROGRAM = """
+import fcntl, json, sys
+print("ready", flush=True)
+with open(sys.argv[3]) as file:
+    fcntl.flock(file, fcntl.LOCK_SH)
+import pycachehook
+hook = pycachehook.install(sys.argv[1], in_tree="ignore", lock_timeout=200, layout=sys.argv[2])
+import importlib, pkgutil
+for name in sys.argv[4:]:
+    package = importlib.import_module(name)
+    for each in pkgutil.walk_packages(package.__path__, name + ".", onerror=lambda _: None):
+        try:
+            importlib.import_module(each.name)
+        except Exception:  # what needs settings, or another package
+            pass
+print(json.dumps(hook.stats.as_dict()))
+"""
+
+
+@pytest.mark.full
+@pytest.mark.alone
+@pytest.mark.parametrize("layout", ["mirror", "shared"])
+@pytest.mark.parametrize(
+    "requirement",
+    ["jinja2", pytest.param("django", marks=pytest.mark.slow), pytest.param("sqlalchemy", marks=pytest.mark.slow)],
+)
+def test_real_package(
+    requirement: str, layout: str, make_environment: Callable[..., Python], cache: Path, tmp_path: Path
+) -> None:
+    """Eight processes compile and store each file once over all of them, the standard library's files, too."""
+    environment, log = make_environment(requirement), tmp_path / "log.txt"
+    gate = tmp_path / "gate"
+    arguments = ("-W", "ignore", "-c", PROGRAM, cache, layout, gate, requirement, "email", "asyncio", "unittest")
+    with gate.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        started = [environment.start(*arguments, PYCACHEHOOK_LOG=str(log)) for _ in range(PROCESSES)]
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+    said = [process.communicate(timeout=600) for process in started]
+    assert [errors for _, errors in said] == [""] * PROCESSES
+    stats = [json.loads(output) for output, _ in said]
+    lines = [line.partition(": ")[2] for line in log.read_text(encoding="utf-8").splitlines()]
+    compiled = Counter(line for line in lines if ", compiled" in line)
+    assert set(compiled.values()) == {1}
+    entries = sum(1 for _ in cache.rglob("*.pyc"))
+    numbers = [sum(each[name] for each in stats) for name in ("compiled", "stored", "errors")]
+    print(f"{requirement}, {layout}: {numbers[0]} compiled, {numbers[1]} stored, {entries} entries")
+    same = entries if layout == "mirror" else numbers[0]  # several empty files are one entry there
+    assert numbers == [same, numbers[0], 0]
+    assert entries <= numbers[0]
