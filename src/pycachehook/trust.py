@@ -108,13 +108,27 @@ def trusted_owners() -> tuple[int, ...]:
     """
     if system.geteuid is None:
         return ()
-    # The real, effective and saved user.
-    users = _getresuid() if _getresuid is not None else (system.getuid(), system.geteuid())
+    users = _users()
     owners: tuple[int, ...] = (0 if 0 in users else users[1], 0)
     hidden = unmapped()
     if hidden is not None and hidden.uid in owners:
         owners = tuple(owner for owner in owners if owner != hidden.uid) or (_NO_USER,)
     return owners
+
+
+def _users() -> tuple[int, ...]:
+    """Return the ids of the real, the effective and, where the system tells it, the saved user.
+
+    Where a filter of system calls (seccomp) refuses to tell, this process may be able to become root: root it is.
+    """
+    if _getresuid is None:
+        return system.getuid(), system.geteuid()
+    try:
+        return _getresuid()  # type: ignore[no-any-return]
+    except OSError as error:
+        if is_foreign(error):
+            raise
+        return 0, 0
 
 
 def serves_another_user() -> bool:

@@ -234,6 +234,7 @@ def filters(field: Field, state: str, every: int, drawn: random.Random) -> Itera
     """Have the kernel refuse kinds of system calls for the whole import."""
     families = (["flock"], ["rename", "renameat"], ["mkdir", "mkdirat"], ["fchmod", "fchown"], ["utimensat"], ["write"])
     others = (
+        ["getresuid"],
         ["readlink", "readlinkat"],
         ["access", "faccessat", "faccessat2"],
         ["lseek"],

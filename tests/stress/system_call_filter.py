@@ -29,6 +29,7 @@ CALLS: dict[str, tuple[int, int | None]] = {
     "madvise": (28, 233),
     "write": (1, 64),
     "getdents64": (217, 61),
+    "getresuid": (118, 148),
 }
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from conftest import run_tests_module
 
-from .attacks import KINDS, WAYS
+from . import system_call_filter
+from .attacks import KINDS, WAYS, Field, judge
 
 
 def run(*arguments: str, timeout: float) -> str:
@@ -16,6 +20,18 @@ def run(*arguments: str, timeout: float) -> str:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("\npassed\n")
     return done.stdout
+
+
+@pytest.mark.parametrize("call", ["getresuid", "readlink", "flock"])
+def test_refused_system_call(call: str, tmp_path: Path) -> None:
+    """A filter that refuses a system call for the whole process breaks neither `install()` nor an import."""
+    if not system_call_filter.is_possible():
+        pytest.skip("needs Linux on x86-64 or AArch64")
+    field = Field(str(tmp_path), "mirror")
+    field.prepare("cold")
+    said = field.run(more=(json.dumps([[call], "EPERM"]),))
+    assert judge(field, said).fault is None
+    assert field.aftermath(allowed=0) is None
 
 
 @pytest.mark.full
