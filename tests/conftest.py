@@ -200,7 +200,7 @@ MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 @pytest.fixture(scope="session")
 def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
-    """Return a function that has a directory filled once in a run, whichever of xdist's workers comes first."""
+    """Return a function that fills a directory once in a run, in the first of xdist's workers."""
     base = tmp_path_factory.getbasetemp()
     root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
@@ -208,7 +208,7 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
         folder, done = root / name, root / f"{name}.done"
         with filelock.FileLock(root / f"{name}.lock"):
             if not done.exists():
-                shutil.rmtree(folder, ignore_errors=True)  # what a worker that failed has left
+                shutil.rmtree(folder, ignore_errors=True)  # the files that a failed worker has left
                 fill(folder)
                 done.touch()
         return folder
@@ -223,7 +223,7 @@ def wheel(make_once: MakeOnce) -> Path:
 
 
 def build_wheel(source: Path, folder: Path) -> None:
-    """Build a wheel, in an environment of its own only where this one has not what that takes."""
+    """Build a wheel, in an isolated environment only if this one lacks the build requirements."""
     isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
     command: list[str | Path] = [
         sys.executable,
@@ -246,7 +246,7 @@ def make_bare_environment(folder: Path) -> None:
 
 
 def copy_environment(template: Path, folder: Path) -> None:
-    """Copy a virtual environment, so that its scripts start the copy's interpreter: takes a tenth of making another."""
+    """Copy a virtual environment and adapt its scripts, which takes a tenth of the time of making one."""
     shutil.copytree(template, folder, symlinks=True, dirs_exist_ok=True)
     for path in (folder / "pyvenv.cfg", *(folder / "bin").iterdir()):
         if not path.is_symlink():

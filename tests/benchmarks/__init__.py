@@ -1,1 +1,1 @@
-"""The benchmarks, run by `python -m tests.benchmarks` from the project's root."""
+"""The benchmarks; `python -m tests.benchmarks` from the project's root runs them."""

@@ -66,7 +66,7 @@ MEASUREMENTS: dict[str, Any] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the measurements asked for; return 1 if a variant did not do what it is measured for, else 0."""
+    """Run the requested measurements; return 1 if a variant did not do what it is measured for, else 0."""
     parser = _parser()
     parsed = parser.parse_args(arguments)
     if parsed.rounds < 1:
@@ -101,7 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for heading, rows in measurement.tables.items():
                 print(f"{heading}:\n{table(rows)}\n", flush=True)
         report["load after"] = os.getloadavg()
-        parsed.json.write_text(json.dumps(report, indent=1), encoding="utf-8")  # each time: a long run may be cut short
+        parsed.json.write_text(
+            json.dumps(report, indent=1), encoding="utf-8"
+        )  # written after each measurement, because a long run may be aborted
     if parsed.chart:
         draw([report], parsed.chart)
     before, after = report["load before"][0], report["load after"][0]
@@ -110,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def table(rows: Sequence[Record]) -> str:
-    """Return rows as lines of text under a line of column names: numbers to the right, the rest to the left."""
+    """Return rows as lines of text under a line of column names: numbers aligned right, other columns left."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     cells = [columns, *([_cell(row.get(column, ""), column) for column in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

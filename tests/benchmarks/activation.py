@@ -1,11 +1,11 @@
-"""Activation: what the activation files add to the start of a program that imports next to nothing.
+"""The cost of the activation files for a program that imports almost nothing.
 
     bare       an environment without them
     checked    the same with them, and an empty cache directory
 
-The programs are `pass`, and the import of one small module of the standard library, since a hook may put off its work
-until something is imported. Both environments have the same bytecode of the standard library. Beside the time there is
-the number of modules loaded beyond a bare start, and of system calls, if `strace` can be had.
+The programs are `pass`, and the import of one small module of the standard library, because a hook may postpone its
+work until the first import. Both environments have the same bytecode of the standard library. Beside the time, the
+table has the number of modules loaded beyond a bare start, and of system calls, if `strace` is available.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .environment import Environment
 from .measure import MILLISECONDS, Measurement, Record, Series, Variant, clean_environment, measure
 
 DEFAULT: tuple[str, ...] = ()
-REPEATS = 10  # a start takes 15 ms, and the difference is a tenth of that: more rounds, at little cost
+REPEATS = 10  # a start takes 15 ms, and the difference is a tenth of that, so more rounds are needed, and affordable
 PROGRAMS = ("pass", "import colorsys")
 
 _SHOW_MODULES = "import sys; print(*sys.modules)"
@@ -56,7 +56,7 @@ def _cost(code: str, bare: Variant, checked: Variant, samples: Series) -> Record
 
 
 def output(variant: Variant, code: str, *tracer: str) -> str:
-    """Return what `code` prints where the variant runs, under a tracer if one is given."""
+    """Return the output of `code` in the variant's environment, under a tracer if one is given."""
     command: list[str | Path] = [*tracer, variant.python, "-c", code]
     environment = clean_environment(**variant.environment)
     return subprocess.run(command, env=environment, cwd=variant.cwd, check=True, capture_output=True, text=True).stdout
@@ -67,7 +67,7 @@ def _modules(variant: Variant) -> set[str]:
 
 
 def system_calls(variant: Variant) -> Counter[str]:
-    """Return the numbers of system calls of the whole process, by name, counted once it has run before."""
+    """Return the numbers of system calls of the whole process, by name, in its second run."""
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "calls")
         output(variant, variant.code, "strace", "-f", "-c", "-U", "calls,name", "-o", str(table))

@@ -1,7 +1,7 @@
-"""What it costs to note the use of entries, which a hit does for each that is older than a day, so once a day at most.
+"""The cost of recording the use of entries: a hit records it for an entry not used for a day.
 
-fresh    ours, every entry written or used today
-aged     ours, every entry last used two days ago: the start that notes their use
+fresh    this project, every entry written or used today aged     this project, every entry last used two days ago, so
+that the start records their use
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TWO_DAYS = 2 * 86400  # seconds
 
 
 def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
-    """Time starts that note the use of every entry against starts that note none."""
+    """Time starts that record the use of every entry against starts that record none."""
     checked = environment.checked
     cases = {
         case: [
@@ -36,7 +36,7 @@ def run(environment: Environment, applications: Mapping[str, Application], round
 
 @contextmanager
 def aged(cache: Path) -> Iterator[None]:
-    """Make every entry two days older; what has been used meanwhile is of today."""
+    """Make every entry two days older, except those used since."""
     for entry in cache.rglob("*.pyc"):
         time = entry.stat().st_mtime - TWO_DAYS
         os.utime(entry, (time, time))

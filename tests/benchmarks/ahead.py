@@ -1,10 +1,10 @@
-"""Cold starts with `compile_ahead`: helper processes compile what the modules met so far import.
+"""Cold starts with `compile_ahead`: helper processes compile the modules that imported modules name.
 
-alone      ours, with an empty cache
-ahead      the same, with `compile_ahead = 1`; the processor time has the helper's too
+alone      this project, with an empty cache ahead      the same, with `compile_ahead = 1`; the processor time includes
+the helper's
 
-Nothing is read from any `__pycache__`, so the standard library's modules are compiled as well. Linux only: this
-process takes the helpers for its own children, to learn their processor time.
+No `__pycache__` is read, so the standard library's modules are compiled as well. Linux only: this process adopts the
+helpers as its own children, to measure their processor time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def run(environment: Environment, applications: Mapping[str, Application], round
 
 
 def _adopt(wish: int) -> int:
-    """Have orphaned descendants become children of this process, or not; return 0 if that is so."""
+    """Make orphaned descendants children of this process, or stop doing so; return 0 for success."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     return -1 if prctl is None else int(prctl(_ADOPT, wish, 0, 0, 0))
 

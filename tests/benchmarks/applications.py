@@ -1,4 +1,4 @@
-"""The programs that are started, each doing what a real program does before its first line of work."""
+"""The programs that are started; each does the work of a real program up to its first own line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ django.setup()
 
 @dataclass(frozen=True)
 class Application:
-    """A program for `python -c`, and what pip must install for it."""
+    """A program for `python -c`, and the requirements that pip must install for it."""
 
     code: str
     requirement: str
@@ -32,5 +32,5 @@ APPLICATIONS = {
     "flask": Application("import flask", "flask"),
     "boto3": Application("import boto3", "boto3"),
     "pandas": Application("import pandas", "pandas"),
-    "tiny": Application("import itsdangerous", "itsdangerous"),  # for a trial of the benchmarks themselves
+    "tiny": Application("import itsdangerous", "itsdangerous"),  # for a test of the benchmarks themselves
 }

@@ -1,18 +1,18 @@
 """Starts from an archive of the whole environment, the standard library included.
 
     cpython      bytecode in each package's `__pycache__`, as compileall leaves it
-    checked      ours, a `checked-hash` archive: every source is read and hashed
-    unchecked    ours, an `unchecked-hash` archive: no source and no directory in it is looked at
+    checked      this project, a `checked-hash` archive: every source is read and hashed
+    unchecked    this project, an `unchecked-hash` archive: no source and no directory in it is read
     paused       the same with `gc = "pause"`
     checked, paused    `checked` with `gc = "pause"`
-    entries      ours, entries under `unchecked-hash`, with `gc = "pause"` and without an archive
+    entries      this project, entries with `unchecked-hash`, with `gc = "pause"` and without an archive
 
-All files are in the page cache. Each has an environment to itself, and an archive in which the modules of a recorded
-start come first. System calls are those of the program beyond those of a bare start of the same interpreter (`pass`), as
-strace counts them, all processes' and all kinds', but for `memory`: what the allocator and the interpreter's stack ask
-for (brk, mmap, munmap), which varies by hundreds with how deep the stack happens to be. Of the others, `floor` are made
-by the same program with all modules in memory already: by their bodies and by extension modules. The rest, `per module`
-from a source, is what importing them costs.
+All files are in the page cache. Each variant has its own environment, and an archive in which the modules of a recorded
+start come first. System calls are those of the program beyond those of a bare start of the same interpreter (`pass`),
+as strace counts them, of all processes and all kinds except `memory`: those of the allocator and the interpreter's
+stack (brk, mmap, munmap), whose number varies by hundreds with the depth of the stack. `floor` are the system calls of
+the same program with all modules already in memory, made by module bodies and extension modules. The rest, `per module`
+from a source, is the cost of importing them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def run(environment: Environment, applications: Mapping[str, Application], round
 def _calls(
     environment: Environment, case: str, application: Application, variants: Sequence[Variant]
 ) -> Iterator[Record]:
-    """Yield how many system calls the program makes beyond a bare start, and what of that importing takes."""
+    """Yield the number of system calls that the program makes beyond a bare start, and the part of the imports."""
     stock = next(each for each in variants if each.name == "cpython")
     try:
         before = floor(environment, case, application)
@@ -73,7 +73,7 @@ def _calls(
 
 
 def _beyond(variant: Variant, bare: Variant) -> tuple[int, int]:
-    """Return how many system calls one variant makes more than the other: those for memory come second."""
+    """Return how many more system calls one variant makes than the other; those for memory come second."""
     calls = system_calls(variant)
     calls.subtract(system_calls(bare))
     memory = sum(calls.pop(name, 0) for name in MEMORY)

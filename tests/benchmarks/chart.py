@@ -1,4 +1,4 @@
-"""The measured ratios as an SVG chart: a bar for each variant, its median, with a line for the quartiles."""
+"""The measured ratios as an SVG chart: a bar for each variant's median, with a line for the quartiles."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ STOCK = (
     "writable",
     "warm",
     "compileall",
-)  # variants that are CPython without us
-COUNTED = "activation"  # which is told in milliseconds, not as a ratio
+)  # variants that are CPython without this project
+COUNTED = "activation"  # shown in milliseconds, not as a ratio
 
 
 def rows(reports: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Return by measurement and baseline what the reports hold, the baselines' own rows left out."""
+    """Return the figures of the reports by measurement and baseline, without the baselines' own rows."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for report in reports:
         for name, measurement in report["measurements"].items():
@@ -32,7 +32,7 @@ def rows(reports: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, An
                 continue
             table = next(iter(measurement["tables"].values()))
             column = next((each for each in table[0] if each.startswith("wall/")), None)
-            if column is None:  # what has no ratios: memory, a million entries
+            if column is None:  # measurements without ratios: memory, a million entries
                 continue
             baseline = column.removeprefix("wall/")
             found[f"{name}: wall time in terms of {baseline}'s"] = [
@@ -68,7 +68,7 @@ def draw(reports: Sequence[Mapping[str, Any]], file: Path) -> None:
         for place, median in zip(places, medians, strict=True):
             axis.annotate(f" {median:.2f}", (0, place), va="center", color="white", fontsize=8)
         axis.set_yticks(places, [bar["label"] for bar in bars], fontsize=8)
-        axis.set_ylim(len(bars) - 0.5, -0.5)  # the first on top
+        axis.set_ylim(len(bars) - 0.5, -0.5)  # so that the first is at the top
         axis.set_title(title, loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, format="svg", metadata={"Date": None})

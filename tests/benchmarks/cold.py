@@ -2,7 +2,7 @@
 
 prefix     CPython, PYTHONPYCACHEPREFIX naming an empty directory; it compiles the standard library's modules too
 in-tree    CPython without the prefix, into `__pycache__`, removed before; it has the standard library's bytecode
-checked    ours, with an empty cache; it has the standard library's bytecode, and its own
+checked    this project, with an empty cache; it has the standard library's bytecode, and its own
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BASELINES = ("prefix", "in-tree")
 
 
 def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
-    """Time cold starts against both of CPython's."""
+    """Time cold starts against both variants of CPython."""
     cases = {case: cold_starts(environment, each.code) for case, each in applications.items()}
     return measure(cases, rounds, *BASELINES)
 
@@ -29,7 +29,7 @@ def run(environment: Environment, applications: Mapping[str, Application], round
 def cold_starts(
     environment: Environment, code: str, processes: int = 1, *, claim: Claim | None = None
 ) -> list[Variant]:
-    """Return the variants of the module's docstring for `processes` at once; `claim` is ours."""
+    """Return the variants of the module's docstring for `processes` at once; `claim` is this project's."""
     prefix, plain, checked = environment.prefix, environment.plain, environment.default
     no_prefix, no_tree, no_cache = (
         partial(emptied, prefix.cache),

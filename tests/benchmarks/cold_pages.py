@@ -1,10 +1,10 @@
-"""Starts with a cold page cache: after a boot, on a node or in a container where nothing has been read yet.
+"""Starts with a cold page cache, as after a boot, or in a new node or container.
 
     cpython    bytecode in each package's `__pycache__`
-    archive    ours, an `unchecked-hash` archive, with `gc = "pause"`
-    floor      all modules' marshalled code, no more, read from one file into a dictionary; without garbage collection
+    archive    this project, an `unchecked-hash` archive, with `gc = "pause"`
+    floor      only the marshalled code of all modules, read from one file into a dictionary; without garbage collection
 
-Before each start the kernel is told to forget all files, directories and names (`drop_caches`), the interpreter's too.
+Before each start the kernel drops all cached files, directories and names (`drop_caches`), the interpreter's too.
 """
 
 from __future__ import annotations

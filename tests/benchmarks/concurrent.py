@@ -1,8 +1,8 @@
 """Many processes at once, all of them cold: workers, test runners, ranks.
 
-The variants are those of `cold`, and `warm`: CPython with all its bytecode in place, which is what remains of a start
-when nothing has to be compiled, and below which no cache can get. Times are from the first spawn to the last exit, processor time is summed over the
-processes, and so are the counts. Over all its processes ours must compile and store each file exactly once.
+The variants are those of `cold`, and `warm`: CPython with all its bytecode, which is the rest of a start without
+compilation, and a lower limit for any cache. Times are from the first spawn to the last exit; processor time and counts
+are sums over the processes. All processes of this project together must compile and store each file exactly once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROCESSES = (8, 24)
 
 
 def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
-    """Time concurrent cold starts against both of CPython's."""
+    """Time concurrent cold starts against both variants of CPython."""
     cases = {
         f"{processes} x {case}": [
             *cold_starts(environment, each.code, processes, claim=ONCE),

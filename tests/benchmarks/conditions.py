@@ -1,4 +1,4 @@
-"""The conditions that a program is started under: context managers, entered and left outside the time taken."""
+"""The conditions under which a program is started: context managers, entered and left outside the measured time."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from pathlib import Path
 
 from .measure import Skipped
 
-_CLONE_NEWNS = 0x00020000  # a mount namespace of one's own: unshare(2)
-_LONG_AGO = 315_532_800  # 1980-01-01, in seconds since the epoch: what ZIP-born packages and images like to say
+_CLONE_NEWNS = 0x00020000  # a new mount namespace: unshare(2)
+_LONG_AGO = (
+    315_532_800  # 1980-01-01, in seconds since the epoch: the mtime of many packages and images made from zip files
+)
 _WRITE = 0o222
 
 _seconds = itertools.count(_LONG_AGO)
@@ -26,7 +28,7 @@ _seconds = itertools.count(_LONG_AGO)
 
 @contextmanager
 def emptied(directory: Path) -> Iterator[None]:
-    """Put what `directory` holds aside; afterwards it is back, and what came meanwhile is gone."""
+    """Move the contents of `directory` away, and restore them afterwards, without files added meanwhile."""
     aside = directory.with_name(f"{directory.name}.aside")
     if directory.exists():
         directory.rename(aside)
@@ -40,7 +42,7 @@ def emptied(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def swept(folder: Path) -> Iterator[None]:
-    """Leave no `__pycache__` behind below `folder`, where there was none."""
+    """Remove every `__pycache__` below `folder` afterwards; there is none before."""
     try:
         yield
     finally:
@@ -55,7 +57,7 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def restamped(folder: Path) -> Iterator[None]:
-    """Give every source below `folder` one and the same mtime, another one each time; afterwards it has its own."""
+    """Give every source below `folder` the same mtime, a new one each time; restore its own afterwards."""
     found = {path: os.stat(path).st_mtime_ns for path in _sources(folder)}
     now = next(_seconds) * 10**9
     try:
@@ -74,9 +76,9 @@ def _sources(folder: Path) -> list[str]:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Make the tree at `folder` read-only: by a bind mount that nobody else sees, or without root by its modes.
+    """Make the tree at `folder` read-only: by a private bind mount, or without root by its modes.
 
-    Raises `Skipped` where neither can be had.
+    Raises `Skipped` if neither is possible.
     """
     with _mounted(folder) if os.geteuid() == 0 else protected(folder):
         if os.access(folder, os.W_OK):
@@ -86,7 +88,7 @@ def read_only(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def slow(*folders: Path, delay: float) -> Iterator[None]:
-    """Have every operation on these trees take `delay` seconds more, as on a network's file system; raises `Skipped`."""
+    """Delay every operation on these trees by `delay` seconds, as on a network file system; raises `Skipped`."""
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse") or importlib.util.find_spec("mfusepy") is None:
         raise Skipped("a slow file system needs root, /dev/fuse, fuse3 and mfusepy")
     _own_namespace()
@@ -108,14 +110,16 @@ def _slow(folder: Path, delay: float) -> Iterator[None]:
             time.sleep(0.01)
         yield
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=False, capture_output=True)  # the kernel may not be done yet
+        subprocess.run(
+            ["umount", "--lazy", folder], check=False, capture_output=True
+        )  # the kernel may not have finished yet
         server.terminate()
         server.wait()
 
 
 @contextmanager
 def uncached() -> Iterator[None]:
-    """Have the kernel forget every file's contents first; raises `Skipped` without root."""
+    """Drop every file's contents from the page cache first; raises `Skipped` without root."""
     os.sync()
     try:
         Path("/proc/sys/vm/drop_caches").write_text("3\n", encoding="ascii")
@@ -143,7 +147,7 @@ def _mount(*command: str | Path) -> None:
 
 @functools.cache
 def _own_namespace() -> None:
-    """Do as `unshare --mount` does, for this process and those that it will start."""
+    """Enter a new mount namespace, like `unshare --mount`, for this process and its later children."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNS):
         raise Skipped(f"no mount namespace: {os.strerror(ctypes.get_errno())}")
@@ -152,7 +156,7 @@ def _own_namespace() -> None:
 
 @contextmanager
 def protected(folder: Path) -> Iterator[None]:
-    """Take the write permission from every directory below `folder`, and give it back afterwards."""
+    """Remove the write permission from every directory below `folder`, and restore it afterwards."""
     modes = {base: os.stat(base).st_mode for base, _, _ in os.walk(folder)}
     try:
         for base, mode in modes.items():

@@ -1,4 +1,4 @@
-"""What processes did, in numbers: modules compiled, taken from bytecode, written; and what a variant claims of them."""
+"""Counts of modules compiled, loaded from bytecode, and written; and the counts that a variant claims."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# What `python -v` says of a module compiled, of one from bytecode, and of a pyc written.
+# The lines of `python -v` for a module compiled, for one from bytecode, and for a pyc written.
 _STOCK_COMPILED = re.compile(r"^# code object from (?!')(.+)$", re.MULTILINE)
 _STOCK_HIT = re.compile(r"^# code object from '", re.MULTILINE)
 _STOCK_STORED = re.compile(r"^# created '.*pyc'$", re.MULTILINE)
@@ -20,7 +20,7 @@ class ClaimError(AssertionError):
 
 @dataclass(frozen=True)
 class Counts:
-    """Modules that came from bytecode, were `compiled` (so many `distinct` files), and `stored`; over all processes."""
+    """Modules from bytecode, `compiled` ones (of `distinct` files), and `stored` ones; over all processes."""
 
     hits: int
     compiled: int
@@ -30,7 +30,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the counts of a variant must be for its figures to mean anything, tried `trials` times, untimed."""
+    """A condition on the counts of a variant, without which its figures mean nothing.
+
+    It is checked in `trials` untimed runs.
+    """
 
     text: str
     holds: Callable[[Counts], bool]
@@ -44,14 +47,14 @@ ONCE = Claim(
 
 
 def stock_counts(said: str) -> Counts:
-    """Return what processes under `-v` wrote to standard error, in numbers."""
+    """Return the counts from the standard error of processes run with `-v`."""
     compiled = _STOCK_COMPILED.findall(said)
     hits, stored = len(_STOCK_HIT.findall(said)), len(_STOCK_STORED.findall(said))
     return Counts(hits, len(compiled), stored, len(set(compiled)))
 
 
 def our_counts(stats: str, log: str) -> Counts:
-    """Return what processes wrote to the files of PYCACHEHOOK_STATS and PYCACHEHOOK_LOG, in numbers."""
+    """Return the counts from the files of PYCACHEHOOK_STATS and PYCACHEHOOK_LOG."""
     processes = [json.loads(line) for line in stats.splitlines()]
     hits, compiled, stored = (sum(each[name] for each in processes) for name in ("hits", "compiled", "stored"))
     return Counts(hits, compiled, stored, len(set(_OURS_COMPILED.findall(log))))

@@ -1,16 +1,17 @@
-"""The virtual environments that programs are started in, made once and used again.
+"""The virtual environments in which programs are started, made once and used again.
 
-There are five, alike to the byte: the same interpreter, the same files (hard links to one copy), installed without
+There are five with identical contents: the same interpreter, the same files (hard links to one copy), installed without
 bytecode, and without pip, so that there is bytecode only where a measurement puts it.
 
     compiled          never activated, `__pycache__` everywhere, as compileall leaves it
     plain             never activated, no `__pycache__`
     default           activated by `pycachehook enable`, no `__pycache__`
-    checked-hash      the same with `--in-tree ignore`: every module from an entry of ours, the standard library's too
+    checked-hash      the same with `--in-tree ignore`: every module from a cache entry, the standard library's too
     unchecked-hash    the same with `--in-tree ignore --invalidation-mode unchecked-hash`
 
-The standard library keeps the bytecode that it was installed with. The activated ones have this project's wheel and
-what it requires, and these alone have the bytecode that pip gives whatever it installs, and `enable` the start-up.
+The standard library keeps the bytecode that it was installed with. The activated environments also have this project's
+wheel with its requirements; only these packages have the bytecode that pip writes, and that `enable` writes for the
+start-up.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from .conditions import sweep
 from .counts import Claim
 from .measure import Condition, Variant, clean_environment
 
-# By the variants of `archive` and `whole_process`: the invalidation mode, and further options. Those with `in_tree` have
+# By the variants of `archive` and `whole_process`: the invalidation mode, and other options. Variants with `in_tree` have
 # entries instead of an archive.
 ENTRIES = ("--in-tree", "ignore")
 ARCHIVED = {
@@ -50,16 +51,17 @@ ARCHIVED = {
     "store, paused": ("checked-hash", "--gc", "pause", *ENTRIES),
     "store, frozen": ("checked-hash", "--gc", "freeze", *ENTRIES),
 }
-LEFT_OUT = ("*/test/*", "*/tests/*", "*/lib2to3/*", "*/idlelib/*", "*/turtledemo/*")  # what no start imports
+LEFT_OUT = ("*/test/*", "*/tests/*", "*/lib2to3/*", "*/idlelib/*", "*/turtledemo/*")  # packages that no start imports
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Tree:
-    """One virtual environment at `path`, and the variables that its processes are given.
+    """One virtual environment at `path`, and the environment variables of its processes.
 
-    `cache` is where they put bytecode, if not in the tree; `hooked` says whether it is activated, with which `options`.
+    `cache` is the directory for bytecode, if that is not in the tree; `hooked` says whether it is activated, with which
+    `options`.
     """
 
     path: Path
@@ -87,7 +89,7 @@ class Tree:
         claim: Claim | None = None,
         processes: int = 1,
     ) -> Variant:
-        """Return the variant that runs `code` here, from an empty directory."""
+        """Return the variant that runs `code` in this environment, from an empty directory."""
         empty = self.path.parent / "empty"
         return Variant(name, self.python, code, empty, self.environment, processes, condition, claim, self.hooked)
 
@@ -117,8 +119,8 @@ class Environment:
     def archived(self, case: str, application: Application, *variants: str) -> dict[str, Tree]:
         """Return the environments with the application's archive in front, by these keys of `ARCHIVED`.
 
-        There is one archive for each mode, of everything in an environment; in it, what a recorded start of the
-        application used comes first. All are made if need be.
+        There is one archive for each mode, of everything in an environment; the modules that a recorded start of the
+        application used come first in it. Missing ones are made.
         """
         for name in variants:
             if (name, case) not in self._archived:
@@ -126,7 +128,7 @@ class Environment:
         return {name: self._archived[name, case] for name in variants}
 
     def sharing(self) -> tuple[Tree, Tree]:
-        """Return two environments at different paths, alike to the byte, that share a cache with `layout = "shared"`."""
+        """Return two identical environments at different paths that share a cache with `layout = "shared"`."""
         options = ("--layout", "shared", "--in-tree", "ignore")
         one, two = (
             Tree(self.root / f"sharing-{number}", self.caches / "sharing", options, hooked=True) for number in (1, 2)
@@ -160,15 +162,15 @@ class Environment:
 
 
 def prepare(directory: Path, applications: Iterable[Application]) -> Environment:
-    """Make, or bring up to date, the environments for this interpreter below `directory`.
+    """Make, or update, the environments for this interpreter below `directory`.
 
-    What the applications require is installed once, this project anew every time; the caches start out empty.
+    The applications' requirements are installed once, this project every time; the caches are empty at first.
     """
     environment = Environment(directory.resolve() / str(sys.implementation.cache_tag))
     _install_requirements(environment, {each.requirement for each in applications})
     shutil.rmtree(environment.caches, ignore_errors=True)
     for tree in (environment.plain, *environment.activated):
-        sweep(tree.purelib)  # what an earlier run may have left if it was killed
+        sweep(tree.purelib)  # an earlier run that was killed may have left it
     _install_project(*environment.activated)
     modes = ("-q", "-j", "0", "--invalidation-mode", "timestamp")
     _python(environment.compiled.python, "-m", "compileall", *modes, environment.compiled.purelib, check=False)
@@ -220,9 +222,9 @@ def _install_project(*trees: Tree) -> None:
 
 @functools.cache
 def _wheel() -> Path:
-    """Return this project's wheel, made once, in a directory that is gone when this process ends.
+    """Return this project's wheel, made once, in a directory that is removed when this process ends.
 
-    `TESTS_WHEEL` may name one that is there already.
+    `TESTS_WHEEL` may name an existing one.
     """
     if given := os.environ.get("TESTS_WHEEL"):
         return Path(given)
@@ -238,6 +240,6 @@ def _pip_install(tree: Tree, *arguments: str | Path) -> None:
 
 
 def _python(python: Path, *arguments: str | Path, check: bool = True) -> None:
-    """Run a tool that leaves no bytecode of its own, with the hook off."""
+    """Run a tool that writes no bytecode of its own, with the hook off."""
     environment = clean_environment(PYTHONDONTWRITEBYTECODE="1", PYCACHEHOOK_DISABLE="1")
     subprocess.run([python, *arguments], env=environment, check=check, stdout=subprocess.DEVNULL)

@@ -1,13 +1,13 @@
-"""How far a start from an archive is from what is possible at all: the same imports, of code that is in memory already.
+"""Starts from an archive compared with the minimum: the same imports, of code that is in memory already.
 
     cpython    CPython's default, as in `archive`
-    floor      all modules' marshalled code in a dictionary, and a finder that looks there and nowhere else
-    archive    ours, an `unchecked-hash` archive; and a `checked-hash` one
+    floor      all modules' marshalled code in a dictionary, and a finder that uses only this
+    archive    this project, an `unchecked-hash` archive; and a `checked-hash` one
     floor, paused and archive, paused      the same without cyclic garbage collection (`gc = "pause"`)
     archive, checked, paused               a `checked-hash` archive with `gc = "pause"`
 
-Times are those of the imports alone, taken in the process: what the floor has in memory was put there before. Ours
-begins with its own start-up, the opening of the archive included.
+Times are those of the imports alone, taken in the process; the floor's dictionary is filled before. This project's
+times include its own start-up and the opening of the archive.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def run(environment: Environment, applications: Mapping[str, Application], round
 
 
 def floor(environment: Environment, case: str, application: Application) -> str:
-    """Return what a program begins with that has all modules of an application in memory, for a stock interpreter."""
+    """Return code that puts all modules of an application into memory, for a standard interpreter."""
     out = str(environment.caches / f"{case}.floor")
     environment.caches.mkdir(exist_ok=True)
     output(environment.compiled.variant("cpython", ""), application.code + _COLLECT.format(out=out))

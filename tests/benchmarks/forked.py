@@ -1,12 +1,12 @@
-"""Memory of eight workers that are forked from a process which has imported a program, as by gunicorn's `--preload`.
+"""Memory of eight workers forked from a process that has imported a program, as by gunicorn's `--preload`.
 
     cpython    bytecode in each package's `__pycache__`
-    default, pause, freeze    ours, entries under `checked-hash`, with each value of the option `gc`
-    hand-made  CPython's, with `gc.freeze()` before the fork, as the documentation of `gc` recommends
+    default, pause, freeze    this project, entries with `checked-hash`, with each value of the option `gc`
+    hand-made  CPython, with `gc.freeze()` before the fork, as the documentation of `gc` recommends
 
-Each worker collects all generations once, as it would after some requests, and waits. `private` is the memory that a
-worker shares with nobody any more, the mean over the workers; `all` is the sum of proportional set sizes (PSS) over the
-workers and their parent.
+Each worker collects all generations once, as after some requests, and waits. `private` is the memory that a worker no
+longer shares with any other process, the mean over the workers; `all` is the sum of proportional set sizes (PSS) over
+the workers and their parent.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ print(sum(private for private, _ in found) / len(workers), sizes("self")[1] + su
 
 
 def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
-    """Measure all, the medians over a third of the rounds: sizes hardly vary."""
+    """Measure all variants, as medians over a third of the rounds, because sizes hardly vary."""
     if not Path("/proc/self/smaps_rollup").exists():
         raise Skipped("private and proportional set sizes need /proc/PID/smaps_rollup")
     rows: list[Record] = []
@@ -69,7 +69,7 @@ def run(environment: Environment, applications: Mapping[str, Application], round
         for name, tree in trees.items():
             code = application.code + FREEZE * (name == "hand-made") + _FORK.format(workers=WORKERS)
             variant = tree.variant(name, code)
-            output(variant, code)  # fills its cache
+            output(variant, code)  # fills the cache
             found = [output(variant, code).split()[-2:] for _ in range(max(1, rounds // 3))]
             sizes[name] = [statistics.median(map(float, column)) / 1024 for column in zip(*found, strict=True)]
         for name, (private, everything) in sizes.items():

@@ -1,8 +1,8 @@
-"""Timing whole processes, the variants in turn, and comparing them pair by pair.
+"""Time whole processes, the variants in turn, and compare them pair by pair.
 
-One round takes each variant once, every other round in the opposite order, so that a machine that gets slower or
-busier does so for all of them. A ratio is taken within a round, from two neighbours in time; what is reported is the
-median of these ratios over the rounds, with their quartiles. A first round warms up, and is not kept.
+One round takes each variant once, every other round in the opposite order, so that a slowdown of the machine affects
+all variants. A ratio is taken within a round, from two samples close in time; the reported value is the median of these
+ratios over the rounds, with their quartiles. A first round warms up, and is not counted.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Record = dict[str, str | int | float]
 Condition = Callable[[], AbstractContextManager[object]]
 
 MILLISECONDS = 1000.0  # in a second
-STEERING = ("PYTHON", "PYCACHEHOOK_")  # how the names begin of the variables that steer Python, or this project
+STEERING = ("PYTHON", "PYCACHEHOOK_")  # prefixes of environment variables that configure Python or this project
 
 
-class Skipped(Exception):  # noqa: N818 -- no error: the measurement cannot be had here
-    """A measurement cannot be had on this machine; the message says why."""
+class Skipped(Exception):  # noqa: N818 -- no error: the measurement is not possible here
+    """A measurement is not possible on this machine; the message says why."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a variant took once: `wall` and `cpu` (user and system, summed over its processes), in seconds."""
+    """One run of a variant: `wall` and `cpu` (user and system, summed over its processes), in seconds."""
 
     wall: float
     cpu: float
@@ -44,7 +44,7 @@ class Sample:
 class Variant:
     """One way to start a program: `processes` of them at once, in the directory `cwd`.
 
-    `condition` is entered before, and left after, each time, untimed. `hooked` says whose words to count by.
+    `condition` is entered before, and left after, each run, untimed. `hooked` says whether the hook or Python counts.
     """
 
     name: str
@@ -62,7 +62,7 @@ Series = dict[str, list[Sample]]  # by the variant's name, one for each round
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """Return this process's environment without what steers Python or this project, so that a child has defaults."""
+    """Return this process's environment without variables that configure Python or this project."""
     return {**{name: value for name, value in os.environ.items() if not name.startswith(STEERING)}, **extra}
 
 
@@ -85,7 +85,7 @@ def _start(
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> float:
-    """Return the sum of the children's processor times, in seconds, once all have ended, and well."""
+    """Return the sum of the children's processor times, in seconds, after all have ended successfully."""
     cpu = 0.0
     for child in children:
         _, status, usage = os.wait4(child.pid, 0)
@@ -98,7 +98,7 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> float:
 
 
 def count(variant: Variant) -> Counts:
-    """Run the variant once, untimed and talkative: with `-v`, or with the hook's counters and log."""
+    """Run the variant once, untimed and verbose: with `-v`, or with the hook's counters and log."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         stats = Path(folder, "stats")
         outputs = [
@@ -115,7 +115,7 @@ def count(variant: Variant) -> Counts:
 
 
 def check(variant: Variant) -> Counts:
-    """Return the variant's counts; raises ClaimError if they are not what it claims in any of the claim's trials."""
+    """Return the variant's counts; raises ClaimError if its claim fails in all trials."""
     claim = variant.claim
     if claim is None:
         return count(variant)
@@ -127,7 +127,7 @@ def check(variant: Variant) -> Counts:
 
 
 def interleave(variants: Sequence[Variant], rounds: int, take: Callable[[Variant], Sample] = sample) -> Series:
-    """Return the samples of each variant, one for each round, each of which `take` takes."""
+    """Return the samples of each variant, one for each round, as returned by `take`."""
     series: Series = {variant.name: [] for variant in variants}
     for number in range(rounds + 1):
         for variant in variants[:: -1 if number % 2 else 1]:
@@ -138,7 +138,7 @@ def interleave(variants: Sequence[Variant], rounds: int, take: Callable[[Variant
 
 
 def ratios(series: Series, name: str, baseline: str, unit: str = "wall") -> list[float]:
-    """Return a variant's time in terms of the baseline's, round by round; `unit` is "wall" or "cpu"."""
+    """Return the ratios of a variant's times to the baseline's, round by round; `unit` is "wall" or "cpu"."""
     pairs = zip(times(series, name, unit), times(series, baseline, unit), strict=True)
     return [one / other for one, other in pairs]
 
@@ -161,7 +161,7 @@ def spread(values: Sequence[float]) -> str:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured: tables by their headings, and the samples (seconds) by case and variant."""
+    """The result of a measurement: tables by their headings, and the samples (seconds) by case and variant."""
 
     tables: dict[str, list[Record]]
     samples: dict[str, Series]
@@ -173,7 +173,7 @@ def measure(
     *baselines: str,
     take: Callable[[Variant], Sample] = sample,
 ) -> Measurement:
-    """Time the variants of each case, their claims checked first, against the variants named as baselines."""
+    """Time the variants of each case against the variants named as baselines, after a check of their claims."""
     rows: list[Record] = []
     samples: dict[str, Series] = {}
     for case, variants in cases.items():

@@ -1,9 +1,9 @@
-"""Memory of eight workers that have all imported a program and wait: proportional set sizes (PSS), from `smaps_rollup`.
+"""Memory of eight waiting workers that have all imported a program: proportional set sizes (PSS), from `smaps_rollup`.
 
     cpython    bytecode in each package's `__pycache__`
-    archive    ours, an `unchecked-hash` archive, with `gc = "pause"`
+    archive    this project, an `unchecked-hash` archive, with `gc = "pause"`
 
-Each worker is a process of its own. A page that n processes share counts as 1/n of a page for each of them.
+Each worker is a separate process. A page that n processes share counts as 1/n of a page for each of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WAIT = "\nprint(flush=True); import sys; sys.stdin.read()"
 
 
 def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
-    """Measure both, the medians over a third of the rounds: sizes hardly vary."""
+    """Measure both, as medians over a third of the rounds, because sizes hardly vary."""
     if not Path("/proc/self/smaps_rollup").exists():
         raise Skipped("proportional set sizes need /proc/PID/smaps_rollup")
     rows: list[Record] = []

@@ -1,9 +1,9 @@
-"""A shared cache of a million entries against one of a thousand: look-ups, `prune` and `status`.
+"""A shared cache of a million entries against one of a thousand: lookups, `prune` and `status`.
 
-Both are made here, of entries for generated sources. A look-up is what an import does: read the source, find and read
-the entry, unmarshal the code; times are medians over a thousand sources that both have, each looked up in the one and
-in the other in turn, so that neither is colder. `prune` and `status` are run once, on the million; `memory` is the most
-that the process had (`ru_maxrss`). Takes some minutes, a million files and 4 GiB of disk.
+Both are made here, of entries for generated sources. A lookup is that of an import: read the source, find and read the
+entry, unmarshal the code; times are medians over a thousand sources that both have, each looked up in one cache and
+then in the other, so that neither is colder. `prune` and `status` are run once, on the million; `memory` is the peak of
+the process (`ru_maxrss`). It takes some minutes, a million files and 4 GiB of disk.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _source(number: int) -> bytes:
 
 
 def _filled(directory: Path, count: int) -> SharedStore:
-    """Return a store with entries for the first `count` sources, with ever the same code: only its size matters."""
+    """Return a store with entries for the first `count` sources, all with the same code: only its size matters."""
     layout = Layout.current()
     assert layout is not None
     cache, stats = CacheDir(str(directory), force_write=True), Stats()

@@ -1,10 +1,10 @@
-"""All sources' mtimes changed, contents the same: what packaging, COPY and checkouts do.
+"""Starts after all sources' mtimes changed without their contents, as packaging, COPY and checkouts do.
 
     image       CPython, its `__pycache__` stale and the tree read-only, as in an image: every start is like this
-    writable    CPython, its `__pycache__` stale, in a tree that it may write to: the first start, which mends it
-    checked     ours: a source is what it contains, so it must compile nothing
+    writable    CPython, its `__pycache__` stale, in a writable tree: the first start, which replaces the pycs
+    checked     this project, which goes by the content of a source, so it must compile nothing
 
-The mtimes are changed anew before each start, those of this project's own modules with them.
+The mtimes are changed again before each start, including those of this project's own modules.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Filling a cache ahead of time: all of an environment's `site-packages`, by as many processes as there are processors.
+"""Filling a cache in advance: all of an environment's `site-packages`, with one process per processor.
 
     compileall    CPython's own, hash-based (`checked-hash`), below PYTHONPYCACHEPREFIX
-    first         ours, into an empty cache
-    second        ours again: nothing is left to be compiled
+    first         this project, into an empty cache
+    second        this project again, when nothing is left to be compiled
 
-The applications are not started here; they are what the environment contains.
+The applications are not started; they are the contents of the environment.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ main(["precompile", "--jobs", "{workers}", "--cache-dir", {cache!r}, {folder!r}]
 
 
 def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
-    """Time both kinds of filling against compileall."""
+    """Time both runs against compileall."""
     plain, ours = environment.plain, environment.default
     filled = environment.caches / "precompiled"
     workers = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

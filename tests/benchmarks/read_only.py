@@ -1,8 +1,8 @@
-"""A read-only tree without bytecode: CPython compiles everything at every start, ours at the first.
+"""A read-only tree without bytecode: CPython compiles everything at every start, this project at the first only.
 
-    cpython    any start: the second is as the first
-    first      ours, with an empty cache outside the tree
-    second     ours, with the cache that the first left; it must compile nothing
+    cpython    any start: the second is like the first
+    first      this project, with an empty cache outside the tree
+    second     this project, with the cache that the first start left; it must compile nothing
 
 The tree is mounted read-only (or, for another user than root, without any write permission on its directories).
 """

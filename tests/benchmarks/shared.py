@@ -1,9 +1,9 @@
-"""The shared layout: entries that go by what is in their source, whichever environment that lies in.
+"""The shared layout: entries are named by the content of their source, not by its path.
 
-cpython    a warm start: bytecode in each package's `__pycache__`, as compileall leaves it
-shared     ours, a warm start: every module from a shared entry, the standard library's too
-new, cpython    the first start in a new environment: into `__pycache__`, removed before
-new, shared     ours, the first start in a second environment at another path, after the first one's; it compiles nothing
+cpython    a warm start: bytecode in each package's `__pycache__`, as compileall leaves it shared     this project, a
+warm start: every module from a shared entry, the standard library's too new, cpython    the first start in a new
+environment: into `__pycache__`, removed before new, shared     this project, the first start in a second environment at
+another path; it compiles nothing
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .counts import WARM, Claim
 from .environment import Environment
 from .measure import Measurement, Record, means, measure, ratios, sample, spread
 
-# As WARM, but the cache is not filled for it first: that it finds everything is the point.
+# Like WARM, but the cache is not filled first, to show that every module is in it.
 COMPILES_NOTHING = Claim(WARM.text, WARM.holds)
 
 DEFAULT = ("sympy", "sqlalchemy", "django", "flask", "boto3", "pandas")
@@ -29,7 +29,9 @@ def run(environment: Environment, applications: Mapping[str, Application], round
     plain = environment.plain
     cases = {}
     for case, application in applications.items():
-        sample(one.variant("shared", application.code))  # fills the cache, which the second has never written to
+        sample(
+            one.variant("shared", application.code)
+        )  # fills the cache, to which the second environment has never written
         cases[case] = [
             environment.compiled.variant("cpython", application.code, claim=WARM),
             one.variant("shared", application.code, claim=WARM),

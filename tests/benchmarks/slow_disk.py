@@ -1,10 +1,10 @@
-"""Starts from a slow disk: a file system on which every operation takes a millisecond more, and nothing is remembered.
+"""Starts from a slow disk: a file system without caching on which every operation takes an additional millisecond.
 
     cpython    bytecode in each package's `__pycache__`
-    archive    ours, an `unchecked-hash` archive, with `gc = "pause"`
+    archive    this project, an `unchecked-hash` archive, with `gc = "pause"`
 
-The environment, the standard library and the archive are all there (FUSE, with the kernel's caching of names and
-attributes off; `slow_fs`), which stands for network and cluster file systems. One process, eight and 64 at once.
+The environment, the standard library and the archive are all on it (FUSE, with the kernel's caching of names and
+attributes off; `slow_fs`), as a model of network and cluster file systems. One process, eight and 64 at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A file system that shows another directory, read-only, and takes a millisecond for every operation: a network's.
+"""A read-only file system that shows another directory and delays every operation by a millisecond, like a network.
 
-`python slow_fs.py SOURCE DELAY` mounts it over SOURCE itself, for those who come later, and serves it until it is
-unmounted; DELAY is in seconds. Nothing is remembered by the kernel: every look at a name or an attribute comes here.
+`python slow_fs.py SOURCE DELAY` mounts it over SOURCE itself, for processes started later, and serves it until it is
+unmounted; DELAY is in seconds. The kernel caches nothing: every query of a name or an attribute reaches this program.
 Needs `mfusepy`, fuse3 and /dev/fuse.
 """
 
@@ -18,7 +18,7 @@ from mfusepy import FUSE, FuseOSError, Operations
 
 
 def _slow(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """Have an operation take `delay` seconds more."""
+    """Delay an operation by `delay` seconds."""
 
     @functools.wraps(operation)
     def wait(view: SlowView, *arguments: object) -> object:
@@ -32,7 +32,7 @@ def _slow(operation: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class SlowView(Operations):  # type: ignore[misc]  # mfusepy has no types
-    """The directory behind the descriptor `root`, as it was before it was covered."""
+    """The directory behind the descriptor `root`, opened before the mount covered it."""
 
     use_ns = True
 
@@ -62,7 +62,7 @@ class SlowView(Operations):  # type: ignore[misc]  # mfusepy has no types
 
     @_slow
     def readlink(self, path: str) -> str:
-        """Return where a link leads."""
+        """Return the target of a link."""
         return os.readlink(self._at(path), dir_fd=self.root)
 
     @_slow

@@ -1,4 +1,4 @@
-"""That the benchmarks compute what they say; nothing here depends on how long anything takes."""
+"""Test what the benchmarks compute; no test depends on the duration of anything."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 
 def test_ratios_need_as_many_rounds_on_both_sides() -> None:
-    """A sample without its partner is an error."""
+    """A sample without a counterpart is an error."""
     with pytest.raises(ValueError, match="zip"):
         ratios({**SERIES, "ours": SERIES["ours"][:2]}, "ours", "base")
 
 
 def test_median_is_in_milliseconds() -> None:
-    """The median of the samples, which are in seconds, is given in milliseconds."""
+    """The median of samples in seconds is given in milliseconds."""
     assert median_ms(SERIES, "base") == 2000.0
     assert median_ms(SERIES, "ours", "cpu") == 1000.0
 
 
 def test_spread_shows_the_quartiles() -> None:
-    """The quartiles are those of the values; one value is its own."""
+    """The quartiles are those of the values; a single value is its own quartile."""
     assert spread([1.0, 2.0, 3.0, 4.0, 5.0]) == "2.00-4.00"
     assert spread([1.5]) == "1.50-1.50"
 
 
 def test_means_are_geometric_over_medians() -> None:
-    """Over cases of which one is four times as fast and one as fast, the mean is twice as fast; not 0.625."""
+    """With ratios of 1/4 and 1 the mean is 1/2, not 0.625."""
     fast = {"base": [Sample(4.0, 4.0)] * 3, "ours": [Sample(1.0, 1.0), Sample(1.0, 1.0), Sample(9.0, 9.0)]}
     same = {"base": [Sample(1.0, 1.0)], "ours": [Sample(1.0, 1.0)]}
     base, ours = means({"fast": fast, "same": same}, ["base"])
@@ -68,7 +68,7 @@ def test_means_are_geometric_over_medians() -> None:
 
 
 def test_rounds_are_interleaved(tmp_path: Path) -> None:
-    """Each round takes every variant once, the next in the opposite order; the first round is not kept."""
+    """Each round takes every variant once, the next in the opposite order; the first round is not counted."""
     order = tmp_path / "order"
     first, second = (
         Variant(name, Path(sys.executable), f"print({name!r}, file=open({str(order)!r}, 'a'))", tmp_path)
@@ -86,7 +86,7 @@ def test_processor_time_is_summed_over_processes(tmp_path: Path) -> None:
 
 
 def test_the_condition_holds_for_the_run_and_no_longer(tmp_path: Path) -> None:
-    """A program runs inside its condition."""
+    """A program runs inside its condition, which ends with it."""
     flag = tmp_path / "flag"
 
     @contextmanager
@@ -100,13 +100,13 @@ def test_the_condition_holds_for_the_run_and_no_longer(tmp_path: Path) -> None:
 
 
 def test_a_program_that_fails_is_no_sample(tmp_path: Path) -> None:
-    """The time of a failure is not a time."""
+    """A failing program raises instead of giving a sample."""
     with pytest.raises(subprocess.CalledProcessError):
         sample(variant(tmp_path, "raise SystemExit(3)"))
 
 
 def test_programs_are_steered_by_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever steers Python or the hook is taken out of the environment; what the variant asks for is put in."""
+    """Variables that configure Python or the hook are removed; the variant's own are set."""
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("PYCACHEHOOK_DISABLE", "1")
     environment = clean_environment(PYTHONPYCACHEPREFIX="/x")
@@ -117,7 +117,7 @@ def test_programs_are_steered_by_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_counts_by_what_the_interpreter_says(tmp_path: Path) -> None:
-    """Of a module without bytecode, and of one with it, `-v` tells."""
+    """Modules without and with bytecode are counted from the output of `-v`."""
     (tmp_path / "leaf.py").write_text("")
     program = variant(tmp_path, "import leaf", environment={"PYTHONPYCACHEPREFIX": str(tmp_path / "cache")})
     cold, warm = check(program), check(program)
@@ -126,7 +126,7 @@ def test_counts_by_what_the_interpreter_says(tmp_path: Path) -> None:
 
 
 def test_counts_are_summed_over_processes() -> None:
-    """Two processes that compiled the same file have compiled twice, one file."""
+    """Two processes that compiled the same file count as two compilations of one file."""
     line = json.dumps({"hits": 3, "compiled": 1, "stored": 1})
     log = "pycachehook[7]: m: hit (store) /m.py\npycachehook[7]: a b: miss (absent) /a, b.py, compiled and stored\n"
     assert our_counts(f"{line}\n{line}\n", log + log) == Counts(hits=6, compiled=2, stored=2, distinct=1)
@@ -134,7 +134,7 @@ def test_counts_are_summed_over_processes() -> None:
 
 
 def test_a_claim_that_does_not_hold_is_an_error(tmp_path: Path) -> None:
-    """What compiles is not warm, and the message says what was counted."""
+    """A start that compiles is not warm, and the message has the counts."""
     (tmp_path / "leaf.py").write_text("")
     cold = {"environment": {"PYTHONPYCACHEPREFIX": str(tmp_path / "cache")}, "claim": WARM}
     with pytest.raises(ClaimError, match=r"compiles nothing, or should: Counts\(hits=0, compiled=[1-9]"):
@@ -153,12 +153,12 @@ def test_a_claim_that_does_not_hold_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_claims(claim: Claim, counts: Counts, *, holds: bool) -> None:
-    """Warm is to compile nothing; once is to compile and store each file, and something at all, once."""
+    """Warm means to compile nothing; once means to compile and store each file, at least one, once."""
     assert claim.holds(counts) is holds
 
 
 def test_emptied_puts_back_what_was_there(tmp_path: Path) -> None:
-    """A cache is out of the way meanwhile, and as it was afterwards, whatever came in between."""
+    """The contents are away for the run, and restored afterwards, whatever was added."""
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "old").touch()
@@ -170,7 +170,7 @@ def test_emptied_puts_back_what_was_there(tmp_path: Path) -> None:
 
 
 def test_swept_leaves_no_bytecode(tmp_path: Path) -> None:
-    """Each `__pycache__` goes, and nothing else."""
+    """Every `__pycache__` is removed, and nothing else."""
     with swept(tmp_path):
         (tmp_path / "package" / "__pycache__").mkdir(parents=True)
         (tmp_path / "package" / "m.py").touch()
@@ -178,7 +178,7 @@ def test_swept_leaves_no_bytecode(tmp_path: Path) -> None:
 
 
 def test_restamped_changes_each_time_and_puts_back(tmp_path: Path) -> None:
-    """Sources have an mtime that they never had before, for as long as it lasts."""
+    """For the duration of the condition, sources have an mtime that they never had before."""
     source = tmp_path / "m.py"
     source.touch()
     found, seen = source.stat().st_mtime_ns, set()
@@ -190,7 +190,7 @@ def test_restamped_changes_each_time_and_puts_back(tmp_path: Path) -> None:
 
 
 def test_protected_directories_cannot_be_written_to(tmp_path: Path) -> None:
-    """No directory keeps any write permission, and each gets its own back."""
+    """All directories lose their write permissions, which are restored."""
     folders = [tmp_path / "a", tmp_path / "a" / "b"]
     folders[1].mkdir(parents=True)
     found = [each.stat().st_mode for each in folders]
@@ -201,7 +201,7 @@ def test_protected_directories_cannot_be_written_to(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_a_slow_disk(tmp_path: Path) -> None:
-    """It shows the same files, while it lasts, and other programs see them too."""
+    """It shows the same files for its duration, to other programs as well."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "file").write_text("text")
     show = f"import os, sys; print(os.listdir({str(tmp_path)!r}), open({str(tmp_path / 'folder' / 'file')!r}).read())"
@@ -236,7 +236,7 @@ except Skipped as reason:
 def test_the_command_measures_a_tiny_application(tmp_path: Path, wheel: Path) -> None:
     """One round of everything, on one small package, prints every table and writes every sample.
 
-    But for the slow disk and the million entries, which take their time.
+    The slow disk and the million entries are left out, because they take long.
     """
     report = tmp_path / "report.json"
     options: list[str | Path] = [
@@ -278,7 +278,7 @@ REPORT = {
 
 
 def test_chart_shows_what_was_measured() -> None:
-    """Every variant but the baseline has a bar, in the colour of whose it is; what was skipped has none."""
+    """Every variant except the baseline has a bar in its colour; skipped ones have none."""
     ((title, bars),) = rows([REPORT]).items()
     assert title == "warm: wall time in terms of cpython's"
     assert [(bar["label"], bar["ratio"], bar["quartiles"], bar["ours"]) for bar in bars] == [
@@ -288,7 +288,7 @@ def test_chart_shows_what_was_measured() -> None:
 
 
 def test_chart_is_drawn_from_a_report(tmp_path: Path) -> None:
-    """The command draws an SVG with the medians in it, the same bytes each time."""
+    """The command draws an SVG with the medians, with the same bytes each time."""
     pytest.importorskip("matplotlib", reason="matplotlib (group bench) is not installed")
     report, charts = tmp_path / "report.json", [tmp_path / "one.svg", tmp_path / "two.svg"]
     report.write_text(json.dumps(REPORT), encoding="utf-8")

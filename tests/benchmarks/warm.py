@@ -1,13 +1,13 @@
-"""Warm starts: every module has valid bytecode somewhere, and the only question is what finding it costs.
+"""Warm starts: every module has valid bytecode, so only the cost of finding it is measured.
 
     cpython      bytecode in each package's `__pycache__`, as compileall leaves it
     prefix       bytecode below PYTHONPYCACHEPREFIX, the standard library's included
-    checked      ours, activated: every module from an entry of its own, its source read and hashed
-    unchecked    ours, activated: every module from an entry of its own, sources not read
-    default      ours, activated, all options at their defaults: the standard library from its own `__pycache__`
+    checked      this project, activated: every module from its own entry, its source read and hashed
+    unchecked    this project, activated: every module from its own entry, sources not read
+    default      this project, activated, with default options: the standard library from its own `__pycache__`
 
-Each has an environment to itself, and none but the first has bytecode in its tree, so none is served by another's.
-Caches are filled before. Ours includes its own start-up. A variant that compiles anything is an error.
+Each has its own environment, and only the first has bytecode in its tree, so no variant uses another's. Caches are
+filled before. Times include this project's own start-up. A variant that compiles anything is an error.
 """
 
 from __future__ import annotations

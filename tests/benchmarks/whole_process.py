@@ -1,13 +1,13 @@
-"""The whole process, from its start to its end: what a user waits for. Imports are a part of it, the interpreter's exit another.
+"""Whole processes, from start to end, which is the time a user waits, the interpreter's exit included.
 
-Three measurements: entries under `checked-hash`, an `unchecked-hash` archive, and a `checked-hash` archive. Each has these
-variants:
+Three measurements: entries with `checked-hash`, an `unchecked-hash` archive, and a `checked-hash` archive. Each has
+these variants:
 
     cpython    bytecode in each package's `__pycache__`, as compileall leaves it
-    default    ours, with `gc = "default"`
-    pause      ours, with `gc = "pause"`
-    freeze     ours, with `gc = "freeze"`
-    exit       ours, with `gc = "pause"`, and `os._exit` after the imports: what no treatment of the exit can beat
+    default    this project, with `gc = "default"`
+    pause      this project, with `gc = "pause"`
+    freeze     this project, with `gc = "freeze"`
+    exit       this project, with `gc = "pause"`, and `os._exit` after the imports: the minimum for any exit
 
 A second table has the times from the start of the process to the end of the imports, measured in the process.
 """
@@ -29,7 +29,7 @@ _CPU = "\nimport time; print(time.process_time())"
 
 @dataclass(frozen=True)
 class WholeProcess:
-    """One of the measurements: of these keys of `ARCHIVED`, with the collector as usual, paused, and frozen."""
+    """One of the measurements: of these keys of `ARCHIVED`, with the collector unchanged, paused, and frozen."""
 
     heading: str
     default: str
@@ -63,7 +63,7 @@ class WholeProcess:
             tree.variant(name, application.code, claim=WARM)
             for name, tree in {**variants, "freeze": trees[self.freeze]}.items()
         ]
-        # It writes no counters at its end, so it is counted as a stock interpreter.
+        # It writes no counters at its end, so it is counted like a standard interpreter.
         return [*made, replace(trees[self.pause].variant("exit", application.code + EXIT), hooked=False)]
 
 

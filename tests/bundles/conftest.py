@@ -1,4 +1,4 @@
-"""What the tests of bundles share: archives, keys, and an HTTP server that misbehaves as it is told."""
+"""Fixtures of the tests of bundles: archives, keys, and an HTTP server with configurable faults."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Keys:
     public: Path
 
     def policy(self, **more: Any) -> Policy:
-        """Return what accepts bundles that are signed by this key alone."""
+        """Return a policy that accepts only bundles signed by this key."""
         return policy((str(self.public),), **more)
 
 
@@ -57,18 +57,18 @@ def make_keys(folder: Path) -> Keys:
 
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    """Return the keys that sign what is good."""
+    """Return the trusted keys."""
     return make_keys(tmp_path_factory.mktemp("keys") / "ours")
 
 
 @pytest.fixture(scope="session")
 def other_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    """Return keys that nobody trusts."""
+    """Return keys that no policy trusts."""
     return make_keys(tmp_path_factory.mktemp("keys") / "theirs")
 
 
 def build(folder: Path, *modules: str, created: int = 1_700_000_000) -> Path:
-    """Build an archive of modules of the standard library, written at a given time, and return its path."""
+    """Build an archive of modules of the standard library with the given creation time, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / "built.pyca"
     files = precompile.sources([], [], list(modules), [])
@@ -91,7 +91,7 @@ def older_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pushed(archive: Path, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with the archive as a signed bundle; whoever changes it copies it before."""
+    """Return a directory with the archive as a signed bundle; tests that change it must copy it first."""
     place = tmp_path_factory.mktemp("pushed") / "place"
     push(str(archive), str(place), str(keys.secret))
     return place
@@ -115,13 +115,13 @@ def digest(path: Path) -> str:
 
 
 def only(place: Path, pattern: str) -> Path:
-    """Return the one file that matches."""
+    """Return the only file that matches."""
     (found,) = place.glob(pattern)
     return found
 
 
 def left_beside(dest: Path) -> set[str]:
-    """Return the names of files beside an archive that are neither it, nor its record, nor its lock."""
+    """Return the names of files beside an archive, except itself, its record and its lock."""
     return {
         each.name
         for each in dest.parent.iterdir()
@@ -130,19 +130,19 @@ def left_beside(dest: Path) -> set[str]:
 
 
 def assert_imports_from(python: Python, archive: Path, cache: Path) -> None:
-    """Have a new process import with the archive, and see that it compiled nothing and took modules from there."""
+    """Check that a new process with the archive compiles nothing and loads modules from it."""
     import json
 
-    # `--in-tree all`, since the package's own modules lie outside of site-packages where it is installed editable.
+    # `--in-tree all`, because an editable installation has the package's own modules outside site-packages.
     options = ("--archives", archive, "--cache-dir", cache, "--in-tree", "all")
     said = json.loads(python("-m", "pycachehook", "run", *options, "-c", IMPORT).stdout)
     assert (said["compiled"], said["reason"]) == (0, None)
-    assert said["hits_by_place"]["archive"] >= 2  # json.tool and wave
+    assert said["hits_by_place"]["archive"] >= 2  # for json.tool and wave
 
 
 @dataclass
 class Server:
-    """An HTTP server for a directory; `behave` may answer a request in its own way, and then returns true."""
+    """An HTTP server for a directory; `behave` may answer a request itself, and then returns true."""
 
     url: str
     requests: list[str] = field(default_factory=list)
@@ -199,7 +199,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def send(handler: http.server.BaseHTTPRequestHandler, data: bytes, announced: int | None = None) -> None:
-    """Answer with `data`, or the part of it that is asked for, announcing as many bytes as given."""
+    """Answer with `data`, or the requested part of it, and announce this many bytes."""
     wanted = handler.headers.get("Range")
     size, start = len(data), 0
     if wanted is not None:

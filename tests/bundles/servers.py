@@ -1,4 +1,4 @@
-"""Real servers on the loopback interface: how each is started is also how a developer starts it, see `docs/bundles.md`."""
+"""Real servers on the loopback interface; `docs/bundles.md` uses the same commands to start them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = {  # of Debian, by program
+PACKAGES = {  # Debian packages, by program
     "docker-registry": "docker-registry",
     "htpasswd": "apache2-utils",
     "skopeo": "skopeo",
@@ -32,7 +32,7 @@ def program(name: str) -> str:
     places = os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath), "/usr/sbin"))
     found = shutil.which(name, path=places)
     if found is None and name in PACKAGES and hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
-        # No service is started: /usr/sbin/policy-rc.d may not be there, so the units are left alone by this variable.
+        # Prevents the installation from starting services, even without /usr/sbin/policy-rc.d.
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
         command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", PACKAGES[name]]
         done = subprocess.run(command, env=environment, capture_output=True, check=False)
@@ -46,7 +46,7 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
+    """Return an unused port of the loopback interface."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
@@ -54,7 +54,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(command: list[str | Path], port: int, log: Path, **environment: str) -> Iterator[None]:
-    """Have a server run, from when it accepts connections on; it and its children end with the context."""
+    """Run a server during a `with` block, from its first accepted connection; its children end with it."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -91,7 +91,7 @@ Start = Callable[[Path], "contextlib.AbstractContextManager[tuple[str, dict[str,
 
 @contextlib.contextmanager
 def registry(folder: Path, *, login: bool = False) -> Iterator[tuple[str, dict[str, str]]]:
-    """Run Debian's docker-registry; yield a place in it and the environment that has the credentials."""
+    """Run Debian's docker-registry; yield a URL in it and the environment with the credentials."""
     server, port = program("docker-registry"), free_port()
     configuration = {
         "version": "0.1",
@@ -110,14 +110,14 @@ def registry(folder: Path, *, login: bool = False) -> Iterator[tuple[str, dict[s
         (folder / "docker" / "config.json").write_text(json.dumps(docker), encoding="utf-8")
         environment["DOCKER_CONFIG"] = str(folder / "docker")
     path = folder / "registry.yml"
-    path.write_text(json.dumps(configuration), encoding="utf-8")  # which is YAML, too
+    path.write_text(json.dumps(configuration), encoding="utf-8")  # JSON is valid YAML
     with running([server, "serve", path], port, folder / "registry.log"):
         yield f"oci://127.0.0.1:{port}/team/env:1", environment
 
 
 @contextlib.contextmanager
 def moto(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Run moto's S3; yield a place in a new bucket."""
+    """Run moto's S3; yield the URL of a new bucket."""
     pytest.importorskip("moto.server", reason="needs moto[s3], flask and flask-cors")
     port = free_port()
     environment = _aws(port)
@@ -132,7 +132,7 @@ def moto(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 @contextlib.contextmanager
 def rclone(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Run rclone's S3 server for a directory; yield a place in a bucket."""
+    """Run rclone's S3 server for a directory; yield the URL of a bucket."""
     server, port = program("rclone"), free_port()
     (folder / "objects" / "bundles").mkdir(parents=True)
     command: list[str | Path] = [
@@ -161,7 +161,7 @@ def _aws(port: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def nginx(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Run nginx for a directory, which takes uploads, too, if it has been built with WebDAV."""
+    """Run nginx for a directory, with uploads if it has been built with WebDAV."""
     server, port = program("nginx"), free_port()
     root = folder / "files"
     root.mkdir()

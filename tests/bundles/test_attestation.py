@@ -1,4 +1,4 @@
-"""`archive build --attest`: a statement on what the archive was built from, by the library of in-toto."""
+"""`archive build --attest`: a statement about the sources of an archive, checked with in-toto's library."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ pytest.importorskip("in_toto_attestation", reason="needs the extra `attest`")
 
 
 def build(python: Python, out: Path, *options: str) -> dict[str, Any]:
-    """Build an archive with a statement, and return what the command says."""
+    """Build an archive with a statement, and return the command's result."""
     command = ("-m", "pycachehook", "archive", "build", "--attest", "--json", *options, str(out))
     said: dict[str, Any] = json.loads(python(*command).stdout)
     return said
 
 
 def test_statement(python: Python, tmp_path: Path) -> None:
-    """Its subject is the archive; in-toto's library reads and accepts it; the same archive has the same statement."""
+    """Its subject is the archive; in-toto's library accepts it; the same archive has the same statement."""
     from google.protobuf.json_format import ParseDict
     from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
     from in_toto_attestation.v1.statement import Statement
@@ -64,7 +64,7 @@ def test_statement(python: Python, tmp_path: Path) -> None:
 def test_beside_an_archive_in_its_own_root(
     python: Python, tmp_path: Path, tree: Callable[[dict[str, str]], Path]
 ) -> None:
-    """The statement beside an `unchecked-hash` archive in its own root does not make that another one."""
+    """The statement beside an `unchecked-hash` archive in its own root does not make the archive outdated."""
     root = tree({"one.py": "", "two.py": ""})
     out = root / "app.pyca"
     build(python, out, "--invalidation-mode", "unchecked-hash", "--path", str(root))
@@ -73,7 +73,7 @@ def test_beside_an_archive_in_its_own_root(
 
 
 def test_without_the_library(python: Python, tmp_path: Path) -> None:
-    """One sentence names the extra, before anything is built."""
+    """One sentence names the missing extra, before anything is built."""
     hide = (
         "import sys; sys.modules['in_toto_attestation'] = None; from pycachehook.cli.main import main; sys.exit(main())"
     )
@@ -86,7 +86,7 @@ def test_without_the_library(python: Python, tmp_path: Path) -> None:
 
 
 def test_where_it_cannot_be_written(archive: Path, tmp_path: Path) -> None:
-    """An error names the file."""
+    """The error names the file that cannot be written."""
     path = tmp_path / "env.pyca"
     path.write_bytes(archive.read_bytes())
     (tmp_path / "env.pyca.intoto.json").mkdir()

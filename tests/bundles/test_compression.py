@@ -1,4 +1,4 @@
-"""Zstandard in transit: bounded, and the same for the same input."""
+"""Zstandard in transit: limited in size, and deterministic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def compressed(data: bytes) -> bytes:
 
 
 def decompressed(data: bytes, size: int) -> bytes:
-    """Return what the frame holds."""
+    """Return the contents of the frame."""
     parts: list[bytes] = []
     decompress(io.BytesIO(data), parts.append, size)
     return b"".join(parts)
@@ -27,7 +27,7 @@ def decompressed(data: bytes, size: int) -> bytes:
 
 @pytest.mark.parametrize("size", [0, 1, 1000, (1 << 20) - 1, 1 << 20, 5_000_000])
 def test_there_and_back(size: int) -> None:
-    """Two compressions of one input are the same bytes."""
+    """Decompression returns the input, and two compressions of it are equal."""
     data = random.Random(size).randbytes(size // 2) + bytes(size - size // 2)
     frame = compressed(data)
     assert frame == compressed(data)
@@ -35,7 +35,7 @@ def test_there_and_back(size: int) -> None:
 
 
 def test_more_and_fewer_bytes_than_said() -> None:
-    """A bomb is stopped at the first part that is too much."""
+    """A bomb is stopped at the first block beyond the announced size."""
     frame = compressed(bytes(200 << 20))
     assert len(frame) < 100_000
     seen = 0
@@ -52,7 +52,7 @@ def test_more_and_fewer_bytes_than_said() -> None:
 
 
 def test_damaged_frames() -> None:
-    """Cut off or changed anywhere, there is an error, or other bytes, which the digest tells."""
+    """A damaged frame causes an error, or other bytes, which the digest detects."""
     data = random.Random(0).randbytes(3000)
     frame = compressed(data)
     for end in range(0, len(frame), 7):
@@ -68,7 +68,7 @@ def test_damaged_frames() -> None:
 
 
 def test_a_window_that_needs_much_memory() -> None:
-    """A frame may not ask for gigabytes."""
+    """A frame that requires gigabytes of memory is refused."""
     frame = b"\x28\xb5\x2f\xfd" + b"\x00" + bytes([(31 - 10) << 3]) + (1 << 3 | 1).to_bytes(3, "little") + b"a"
     with pytest.raises(BundleError, match="damaged"):
         decompressed(frame, 1)

@@ -1,4 +1,4 @@
-"""HTTP: requests that a pull makes, connections that break, and 1,000 damaged transfers."""
+"""HTTP: the requests of a pull, broken connections, and 1,000 damaged transfers."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Serve = Callable[[Path], Server]
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no pauses between attempts."""
+    """Remove the pauses between attempts."""
     monkeypatch.setattr(download, "_FIRST_WAIT", 0.001)
 
 
 def test_requests(place: Path, archive: Path, dest: Path, keys: Keys, serve: Serve) -> None:
-    """Three for a pull, one where nothing changed."""
+    """A pull makes three requests, or one if nothing changed."""
     server = serve(place)
     assert pull.pull(server.url, str(dest), keys.policy()).changed
     names = [only(place, pattern).name for pattern in ("*.json", "*.minisig", "*.zst")]
@@ -47,7 +47,7 @@ def test_requests(place: Path, archive: Path, dest: Path, keys: Keys, serve: Ser
 
 
 def test_below_a_prefix(place: Path, dest: Path, keys: Keys, serve: Serve) -> None:
-    """With and without a slash at the end, and by the manifest's own name; user and password are not recorded."""
+    """The URL may end with or without a slash or name the manifest; user and password are not recorded."""
     server = serve(place.parent)
     for source in (f"/{place.name}", f"/{place.name}/", f"/{place.name}/{only(place, '*.json').name}"):
         dest.unlink(missing_ok=True)
@@ -59,7 +59,7 @@ def test_below_a_prefix(place: Path, dest: Path, keys: Keys, serve: Serve) -> No
 
 
 def test_cut_connections_are_resumed(place: Path, archive: Path, dest: Path, keys: Keys, serve: Serve) -> None:
-    """Each time from where it was cut: no byte comes twice."""
+    """Each transfer continues at the byte at which it was cut off."""
     server = serve(place)
 
     def cut(handler: http.server.BaseHTTPRequestHandler, data: bytes) -> bool:
@@ -86,7 +86,7 @@ def test_cut_connections_are_resumed(place: Path, archive: Path, dest: Path, key
 
 
 def test_a_server_without_ranges(place: Path, archive: Path, dest: Path, keys: Keys, serve: Serve) -> None:
-    """What cannot be continued is begun again."""
+    """A transfer from a server without ranges starts again from the beginning."""
     server = serve(place)
     cuts = 0
 
@@ -106,7 +106,7 @@ def test_a_server_without_ranges(place: Path, archive: Path, dest: Path, keys: K
 
 
 def test_the_time_is_bounded(place: Path, dest: Path, keys: Keys, serve: Serve) -> None:
-    """A body that never ends, a byte at a time, and a server that says nothing."""
+    """A body that never ends, and a server that never answers, cause an error in time."""
     server = serve(place)
     over = threading.Event()
 
@@ -128,19 +128,19 @@ def test_the_time_is_bounded(place: Path, dest: Path, keys: Keys, serve: Serve) 
         began = time.monotonic()
         with pytest.raises((DeadlineError, BundleError), match=r"^[^\n]+\.$"):
             pull.pull(server.url, str(dest), keys.policy(timeout=1.5))
-        assert time.monotonic() - began < 30  # and not as long as the server goes on
+        assert time.monotonic() - began < 30  # less than the duration of the server's answer
         assert not dest.exists()
     over.set()
 
 
 class Damage:
-    """Ways in which a transfer goes wrong, each with the random choices of one number."""
+    """Kinds of faults in a transfer, each with random choices from one seed."""
 
     def __init__(self, place: Path, older: Path, foreign: Path) -> None:
         self.place, self.older, self.foreign = place, older, foreign
 
     def behaviour(self, number: int) -> tuple[str, Behaviour]:
-        """Return the name of a way, and a server's behaviour."""
+        """Return the name of a kind of fault, and the server's behaviour."""
         names = sorted(name for name in dir(self) if name.startswith("do_"))
         name = names[number % len(names)]
         made: Behaviour = getattr(self, name)(random.Random(number))
@@ -159,7 +159,7 @@ class Damage:
         return behave
 
     def do_cut(self, chance: random.Random) -> Behaviour:
-        """The connection breaks at one point, each time, before anything more has come."""
+        """Every connection breaks at one point."""
         suffix, where = chance.choice((".json", ".minisig", ".zst")), chance.random()
 
         def answer(handler: http.server.BaseHTTPRequestHandler, data: bytes) -> None:
@@ -175,12 +175,12 @@ class Damage:
         return self._on((suffix,), answer)
 
     def do_short(self, chance: random.Random) -> Behaviour:
-        """Fewer bytes come, and no more are announced."""
+        """The server sends and announces fewer bytes."""
         suffix, where = chance.choice((".json", ".minisig", ".zst")), chance.random()
         return self._on((suffix,), lambda handler, data: send(handler, data[: int(where * len(data))]))
 
     def do_flip(self, chance: random.Random) -> Behaviour:
-        """One bit is another one; in a signature not in the comment that nothing covers."""
+        """The server sends one wrong bit, except in a signature's comment, which is not signed."""
         suffix, where, bit = chance.choice((".json", ".minisig", ".zst")), chance.random(), 1 << chance.randrange(8)
 
         def answer(handler: http.server.BaseHTTPRequestHandler, data: bytes) -> None:
@@ -192,12 +192,12 @@ class Damage:
         return self._on((suffix,), answer)
 
     def do_more(self, chance: random.Random) -> Behaviour:
-        """More bytes come than the manifest says."""
+        """The server sends more bytes than the manifest says."""
         junk = chance.randbytes(chance.randrange(1, 3000))
         return self._on((".zst", ".minisig"), lambda handler, data: send(handler, data + junk))
 
     def do_announce(self, chance: random.Random) -> Behaviour:
-        """Ten gigabytes are announced."""
+        """The server announces ten gigabytes."""
         suffix = chance.choice((".json", ".minisig", ".zst"))
 
         def answer(handler: http.server.BaseHTTPRequestHandler, data: bytes) -> None:
@@ -207,7 +207,7 @@ class Damage:
         return self._on((suffix,), answer)
 
     def do_endless(self, chance: random.Random) -> Behaviour:
-        """A body without an end, as long as anybody reads it."""
+        """The server sends a body without an end."""
         suffix, chunked = chance.choice((".json", ".minisig", ".zst")), chance.random() < 0.5
 
         def answer(handler: http.server.BaseHTTPRequestHandler, _data: bytes) -> None:
@@ -225,17 +225,17 @@ class Damage:
         return self._on((suffix,), answer)
 
     def do_swap(self, chance: random.Random) -> Behaviour:
-        """The manifest, or the signature, or the payload is another bundle's."""
+        """The server sends the manifest, the signature or the payload of another bundle."""
         suffix, other = chance.choice((".json", ".minisig", ".zst")), chance.choice((self.older, self.foreign))
         data = only(other, f"*{suffix}").read_bytes()
         return self._on((suffix,), lambda handler, _data: send(handler, data))
 
     def do_foreign(self, _chance: random.Random) -> Behaviour:
-        """Everything is there, and signed by nobody who is trusted."""
+        """The server sends a complete bundle signed by an untrusted key."""
         return lambda handler, _data: self._from(self.foreign, handler)
 
     def do_older(self, _chance: random.Random) -> Behaviour:
-        """Everything is as it was a day before, when it was the newest."""
+        """The server sends the bundle that was the newest a day before."""
         return lambda handler, _data: self._from(self.older, handler)
 
     @staticmethod
@@ -244,7 +244,7 @@ class Damage:
         return True
 
     def do_status(self, chance: random.Random) -> Behaviour:
-        """The server fails, refuses, or has nothing."""
+        """The server answers with a status that means failure, refusal or absence."""
         suffix, status = chance.choice((".json", ".minisig", ".zst")), chance.choice((204, 401, 403, 404, 410, 418))
 
         def answer(handler: http.server.BaseHTTPRequestHandler, _data: bytes) -> None:
@@ -255,7 +255,7 @@ class Damage:
         return self._on((suffix,), answer)
 
     def do_redirect(self, chance: random.Random) -> Behaviour:
-        """A redirection leads to itself, or away to nowhere."""
+        """The server redirects to itself, or to a missing page."""
         suffix = chance.choice((".json", ".minisig", ".zst"))
         target = chance.choice(("", "http://127.0.0.1:1", "file:///etc"))
 
@@ -268,7 +268,7 @@ class Damage:
         return self._on((suffix,), answer)
 
     def do_garbage(self, chance: random.Random) -> Behaviour:
-        """What comes is no HTTP, or is a page of HTML."""
+        """The server sends no HTTP, or a page of HTML."""
         suffix, page = chance.choice((".json", ".minisig", ".zst")), chance.random() < 0.5
         junk = chance.randbytes(chance.randrange(1, 2000))
 
@@ -293,13 +293,13 @@ def test_damaged_transfers(
     serve: Serve,
     batch: int,
 ) -> None:
-    """A hundred of a thousand: always one sentence, and the archive in place stays what it is."""
+    """In each of a thousand damaged transfers, pull fails in one sentence and keeps the existing archive."""
     older, foreign, between = tmp_path / "older", tmp_path / "foreign", tmp_path / "between"
     push(str(older_archive), str(older), str(keys.secret))
     push(str(older_archive), str(foreign), str(other_keys.secret))
     push(str(build(tmp_path / "third", "wave", created=1_700_000_000 - 100)), str(between), str(keys.secret))
     dest = tmp_path / "pulled" / "env.pyca"
-    pull.pull(str(between), str(dest), keys.policy())  # so that the newest is wanted, and the older refused
+    pull.pull(str(between), str(dest), keys.policy())  # so that the newest is expected, and the older one refused
     before = digest(dest)
     damage = Damage(place, older, foreign)
     server = serve(place)

@@ -1,4 +1,4 @@
-"""The manifest: its bytes, and that nothing else is taken for one."""
+"""The manifest: its exact bytes, and the rejection of everything else."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ JSON = st.recursive(
 
 
 def test_its_bytes() -> None:
-    """The format is as documented, to the byte."""
+    """The format is exactly as documented."""
     assert encode(MANIFEST) == GOLDEN.encode()
     assert decode(GOLDEN.encode()) == MANIFEST
 
 
 def test_unknown_fields_are_ignored() -> None:
-    """A later version may add some."""
+    """Unknown fields are ignored, because a later version may add some."""
     assert decode(json.dumps({**json.loads(GOLDEN), "more": [1]}).encode()) == MANIFEST
 
 
@@ -98,7 +98,7 @@ def test_unknown_fields_are_ignored() -> None:
     ids=lambda data: repr(data[:12]),
 )
 def test_what_is_no_manifest(data: bytes) -> None:
-    """It is refused in one sentence."""
+    """Other data is refused in one sentence."""
     with pytest.raises(BundleError, match=r"^[^\n]+\.$"):
         decode(data)
 
@@ -108,7 +108,7 @@ def test_what_is_no_manifest(data: bytes) -> None:
 )
 @pytest.mark.parametrize("field", [name for name in json.loads(GOLDEN) if name not in ("format", "abiflags")])
 def test_a_wrong_value(field: str, value: Any) -> None:
-    """Each field has its type and its bounds; names that become file names have no separators."""
+    """Each field has its type and limits; names that become file names have no separators."""
     document = {**json.loads(GOLDEN), field: value}
     if field in ("roots", "distributions") and value == []:
         assert not getattr(decode(json.dumps(document).encode()), field)
@@ -121,7 +121,7 @@ def test_a_wrong_value(field: str, value: Any) -> None:
 
 @given(st.sampled_from(sorted(json.loads(GOLDEN))), JSON)
 def test_any_value(field: str, value: Any) -> None:
-    """Whatever a field holds, there is a manifest or a sentence."""
+    """Any value of a field gives a manifest or an error in one sentence."""
     try:
         decode(json.dumps({**json.loads(GOLDEN), field: value}).encode())
     except BundleError as error:
@@ -130,6 +130,6 @@ def test_any_value(field: str, value: Any) -> None:
 
 @given(st.binary())
 def test_any_bytes(data: bytes) -> None:
-    """Nothing but a sentence comes of them."""
+    """Random bytes give an error in one sentence."""
     with pytest.raises(BundleError):
         decode(data)

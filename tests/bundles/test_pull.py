@@ -1,4 +1,4 @@
-"""Push and pull by a directory: what is accepted, what is refused, and what a failure leaves."""
+"""Push and pull by a directory: which bundles are accepted or refused, and the files that a failure leaves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def resigned(place: Path, keys: Keys, **changes: Any) -> None:
-    """Change fields of the manifest and sign it again, as who has the key could."""
+    """Change fields of the manifest and sign it again, as an owner of the key could."""
     path = only(place, "*.json")
     document = {**json.loads(path.read_bytes()), **changes}
     data = encode(decode(json.dumps(document).encode()))
@@ -40,7 +40,7 @@ def resigned(place: Path, keys: Keys, **changes: Any) -> None:
 
 
 def assert_refused(place: Path, dest: Path, wanted: bundles.pull.Policy, why: str) -> None:
-    """See that the pull fails for this reason, in one sentence, and changes nothing."""
+    """Check that the pull fails for this reason, in one sentence, and changes nothing."""
     before = digest(dest) if dest.exists() else None
     with pytest.raises(BundleError, match=why) as caught:
         pull(str(place), str(dest), wanted)
@@ -50,7 +50,7 @@ def assert_refused(place: Path, dest: Path, wanted: bundles.pull.Policy, why: st
 
 
 def test_there_and_back(place: Path, archive: Path, dest: Path, keys: Keys, python: Python, cache: Path) -> None:
-    """What is pulled is what was pushed, and imports are served from it."""
+    """The pulled archive equals the pushed one, and imports use it."""
     told: list[tuple[int, int]] = []
     pulled = pull(str(place), str(dest), keys.policy(), lambda done, total: told.append((done, total)))
     assert dest.read_bytes() == archive.read_bytes()
@@ -63,7 +63,7 @@ def test_there_and_back(place: Path, archive: Path, dest: Path, keys: Keys, pyth
 
 @pytest.mark.skipif(sys.platform == "win32", reason="URLs of Windows paths are another form")
 def test_a_file_url(place: Path, archive: Path, tmp_path: Path, keys: Keys) -> None:
-    """With what URLs quote."""
+    """A file URL with quoted characters works."""
     there = tmp_path / "a place%20"
     push(str(archive), f"file://{str(there).replace('%', '%25').replace(' ', '%20')}", str(keys.secret))
     assert {each.name for each in there.iterdir()} == {each.name for each in place.iterdir()}
@@ -73,14 +73,14 @@ def test_a_file_url(place: Path, archive: Path, tmp_path: Path, keys: Keys) -> N
 
 
 def test_two_pushes_are_the_same_bytes(place: Path, archive: Path, tmp_path: Path, keys: Keys) -> None:
-    """The manifest, its signature and the payload."""
+    """Two pushes write the same manifest, signature and payload."""
     push(str(archive), str(tmp_path / "again"), str(keys.secret))
     for path in place.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_source_date_epoch(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the creation time."""
+    """SOURCE_DATE_EPOCH sets the creation time."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     assert push(str(archive), str(tmp_path / "there")).created == 86400
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "tomorrow")
@@ -89,35 +89,35 @@ def test_source_date_epoch(archive: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_nothing_says_what_is_authentic() -> None:
-    """Neither a key nor a digest: refused before anything is read."""
+    """Without a key and a digest, pull refuses before it reads anything."""
     with pytest.raises(BundleError, match="--allow-unsigned"):
         policy()
 
 
 def test_a_pin_alone(place: Path, archive: Path, dest: Path) -> None:
-    """The digest is enough."""
+    """A digest suffices for a pull."""
     assert_refused(place, dest, policy(pin="0" * 64), "not the one given with --pin")
     pulled = pull(str(place), str(dest), policy(pin=digest(archive)))
     assert (pulled.changed, pulled.signer) == (True, None)
 
 
 def test_a_pin_with_a_key(place: Path, archive: Path, dest: Path, other_keys: Keys) -> None:
-    """Both have to agree."""
+    """With a digest and a key, both must match."""
     assert_refused(place, dest, other_keys.policy(pin=digest(archive)), "not signed by a key that was given")
 
 
 def test_unsigned(place: Path, archive: Path, dest: Path, keys: Keys) -> None:
-    """Accepted on request only."""
+    """An unsigned bundle is accepted only on request."""
     only(place, "*.minisig").unlink()
     assert_refused(place, dest, keys.policy(), "is not signed")
     assert pull(str(place), str(dest), policy(allow_unsigned=True)).sha256 == digest(archive)
 
 
 def test_nothing_changed(place: Path, dest: Path, keys: Keys) -> None:
-    """The file stays the same one; a damaged one is replaced, as is one that a believed record does not describe."""
+    """An unchanged file is kept; a damaged one, or one that its record does not describe, is replaced."""
     pull(str(place), str(dest), keys.policy())
     before = dest.stat()
-    only(place, "*.zst").unlink()  # nobody asks for it
+    only(place, "*.zst").unlink()  # nothing requests it
     for if_changed in (False, True):
         outcome = pull(str(place), str(dest), keys.policy(if_changed=if_changed))
         assert (outcome.changed, outcome.received, outcome.signer is None) == (False, 0, False)
@@ -126,7 +126,7 @@ def test_nothing_changed(place: Path, dest: Path, keys: Keys) -> None:
 
 @pytest.mark.parametrize("if_changed", [False, True])
 def test_a_damaged_archive_in_place(place: Path, archive: Path, dest: Path, keys: Keys, if_changed: bool) -> None:
-    """It is replaced, unless its size and mtime are those of the record that is believed."""
+    """It is replaced, unless its size and mtime are those of a trusted record."""
     pull(str(place), str(dest), keys.policy())
     with dest.open("r+b") as file:
         file.seek(100)
@@ -136,7 +136,7 @@ def test_a_damaged_archive_in_place(place: Path, archive: Path, dest: Path, keys
 
 
 def test_an_archive_without_a_record(place: Path, archive: Path, dest: Path, keys: Keys) -> None:
-    """Whoever copied the right one there spared the transfer; from then on there is a record."""
+    """An existing identical archive needs no transfer, and gets a record."""
     dest.parent.mkdir()
     shutil.copy(archive, dest)
     only(place, "*.zst").unlink()
@@ -145,13 +145,13 @@ def test_an_archive_without_a_record(place: Path, archive: Path, dest: Path, key
 
 
 def test_another_key_looks_again(place: Path, dest: Path, keys: Keys, other_keys: Keys) -> None:
-    """What one key signed is not settled for who trusts another."""
+    """A pull with another key verifies the bundle again."""
     pull(str(place), str(dest), keys.policy())
     assert_refused(place, dest, other_keys.policy(), "not signed by a key")
 
 
 def test_older(place: Path, older_archive: Path, archive: Path, tmp_path: Path, dest: Path, keys: Keys) -> None:
-    """A bundle that is older than the one in place is refused unless asked for, by flag or by digest."""
+    """A bundle older than the existing one is refused, unless a flag or a digest requests it."""
     older = tmp_path / "older"
     push(str(older_archive), str(older), str(keys.secret))
     pull(str(place), str(dest), keys.policy())
@@ -187,7 +187,7 @@ def test_older(place: Path, older_archive: Path, archive: Path, tmp_path: Path, 
 def test_another_interpreter_or_environment(
     place: Path, dest: Path, keys: Keys, field: str, value: Any, why: str
 ) -> None:
-    """It is told in words, before the transfer."""
+    """Another interpreter or environment is named in words, before the transfer."""
     changes = {field: value}
     if field == "distributions":
         changes["roots"] = [{"name": "stdlib", "location": "", "listing_hash": "0" * 16}]
@@ -198,7 +198,7 @@ def test_another_interpreter_or_environment(
 
 
 def test_an_extra_package_does_not_matter_to_checked_hash(place: Path, keys: Keys, tmp_path: Path) -> None:
-    """Such an archive checks each source itself: only other versions of its distributions make it useless."""
+    """A `checked-hash` archive is refused only for other versions of its distributions."""
     manifest = decode(only(place, "*.json").read_bytes())
     changed = json.loads(encode(manifest))
     changed["roots"][0]["listing_hash"] = "0" * 16
@@ -207,7 +207,7 @@ def test_an_extra_package_does_not_matter_to_checked_hash(place: Path, keys: Key
 
 
 def test_no_bundle_for_this_interpreter(tmp_path: Path, dest: Path) -> None:
-    """The sentence says for which one."""
+    """The sentence names the interpreter without a bundle."""
     (tmp_path / "empty").mkdir()
     assert_refused(
         tmp_path / "empty", dest, policy(allow_unsigned=True), f"no bundle for.*{sys.implementation.cache_tag}"
@@ -215,7 +215,7 @@ def test_no_bundle_for_this_interpreter(tmp_path: Path, dest: Path) -> None:
 
 
 def test_the_size_is_bounded(place: Path, archive: Path, dest: Path, keys: Keys) -> None:
-    """By what the manifest says."""
+    """No more bytes are read than the manifest says."""
     assert_refused(place, dest, keys.policy(max_size=archive.stat().st_size - 1), "--max-size")
     assert pull(str(place), str(dest), keys.policy(max_size=archive.stat().st_size)).changed
 
@@ -223,7 +223,7 @@ def test_the_size_is_bounded(place: Path, archive: Path, dest: Path, keys: Keys)
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
 @pytest.mark.parametrize("pattern", ["*.json", "*.minisig", "*.zst"])
 def test_a_fifo_in_the_place_of_a_file(place: Path, dest: Path, keys: Keys, pattern: str) -> None:
-    """Nobody waits for a writer."""
+    """Pull does not wait for a FIFO in place of a file."""
     path = only(place, pattern)
     path.unlink()
     os.mkfifo(path)
@@ -232,7 +232,7 @@ def test_a_fifo_in_the_place_of_a_file(place: Path, dest: Path, keys: Keys, patt
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
 def test_a_directory_that_others_may_write_to(place: Path, dest: Path, keys: Keys) -> None:
-    """An archive there would be refused by every start, so nothing is transferred."""
+    """Nothing is transferred into a directory whose archives every start would refuse."""
     dest.parent.mkdir()
     dest.parent.chmod(0o777)
     only(place, "*.zst").unlink()
@@ -240,21 +240,21 @@ def test_a_directory_that_others_may_write_to(place: Path, dest: Path, keys: Key
 
 
 def test_dest_is_a_directory(place: Path, dest: Path, keys: Keys) -> None:
-    """It is not replaced."""
+    """A directory at the destination is not replaced."""
     dest.mkdir(parents=True)
     with pytest.raises(BundleError, match="is a directory"):
         pull(str(place), str(dest), keys.policy())
 
 
 def test_dest_cannot_be_made(place: Path, tmp_path: Path, keys: Keys) -> None:
-    """A file in the place of a directory."""
+    """A file in place of the destination's directory is an error in one sentence."""
     (tmp_path / "file").touch()
     with pytest.raises(BundleError, match="cannot be used"):
         pull(str(place), str(tmp_path / "file" / "x.pyca"), keys.policy())
 
 
 def test_what_a_killed_process_left(place: Path, archive: Path, dest: Path, keys: Keys) -> None:
-    """Its beginning of the payload is continued, and its file removed; a damaged one costs a transfer from the start."""
+    """A partial payload is continued and its file removed; a damaged one is transferred again."""
     from pycachehook.bundles.download import Part
 
     manifest = decode(only(place, "*.json").read_bytes())
@@ -278,7 +278,7 @@ def test_what_a_killed_process_left(place: Path, archive: Path, dest: Path, keys
 
 
 def test_described(place: Path, archive: Path, dest: Path, keys: Keys) -> None:
-    """Digest, age and signer of what was pulled; nothing of what is not that any more."""
+    """A pulled archive has a digest, an age and a signer; a changed one has none."""
     assert bundles.describe(str(dest)) == {
         **dict.fromkeys(("digest", "created", "pulled", "age", "signer", "source")),
         "changed": False,
@@ -297,7 +297,7 @@ def test_described(place: Path, archive: Path, dest: Path, keys: Keys) -> None:
 
 @pytest.mark.parametrize("command", ["status", "doctor"])
 def test_shown(command: str, place: Path, archive: Path, dest: Path, keys: Keys, python: Python, cache: Path) -> None:
-    """`status` and `doctor` show a pulled archive's digest, age and signer, until another file takes its place."""
+    """`status` and `doctor` show a pulled archive's digest, age and signer, until another file replaces it."""
     words = ("-m", "pycachehook", command, "--archives", str(dest), "--cache-dir", str(cache))
 
     def bundle() -> dict[str, Any] | None:
@@ -324,7 +324,7 @@ def test_shown(command: str, place: Path, archive: Path, dest: Path, keys: Keys,
 
 
 def test_the_archive_in_its_own_root(tmp_path: Path, keys: Keys) -> None:
-    """Neither the archive, nor its record, nor its lock makes an `unchecked-hash` root another one."""
+    """The archive, its record and its lock do not make an archive of their own root outdated."""
     root = tmp_path / "app"
     root.mkdir()
     (root / "module.py").write_text("x = 1\n", encoding="utf-8")
@@ -341,7 +341,7 @@ def test_the_archive_in_its_own_root(tmp_path: Path, keys: Keys) -> None:
 
 
 def test_what_is_not_pushed(archive: Path, tmp_path: Path) -> None:
-    """A damaged archive, none at all, and one whose environment has changed."""
+    """Push refuses a damaged archive, a missing one, and one whose environment has changed."""
     bad = tmp_path / "bad.pyca"
     data = bytearray(archive.read_bytes())
     data[1000] ^= 1
@@ -363,7 +363,7 @@ def test_what_is_not_pushed(archive: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["ftp://host/x", "oci://", "oci://x", "http://", "s3://", "http://[::1", "file://"])
 def test_what_is_no_place(source: str, dest: Path) -> None:
-    """One sentence, and no password of the URL in it."""
+    """An invalid location is an error in one sentence, without the URL's password."""
     pytest.importorskip("obstore", reason="needs the extra `remote`: obstore")
     pytest.importorskip("oras", reason="needs the extra `remote`: oras")
     with pytest.raises(BundleError, match=r"^[^\n]+$") as caught:
@@ -372,10 +372,10 @@ def test_what_is_no_place(source: str, dest: Path) -> None:
 
 
 class TestCommands:
-    """The same from the command line."""
+    """Push and pull from the command line."""
 
     def test_json(self, archive: Path, tmp_path: Path, keys: Keys, python: Python) -> None:
-        """One line for each command; exit codes 0, 1 and 2."""
+        """Each command prints one line; exit codes are 0, 1 and 2."""
         place, dest = tmp_path / "there", tmp_path / "out" / "x.pyca"
         command = ("-m", "pycachehook", "archive")
         pushed = json.loads(python(*command, "push", archive, place, "--sign", keys.secret, "--json").stdout)
@@ -393,7 +393,7 @@ class TestCommands:
 
     @pytest.mark.parametrize("missing", ["minisign", "zstandard", "obstore", "oras"])
     def test_a_missing_library(self, place: Path, tmp_path: Path, keys: Keys, python: Python, missing: str) -> None:
-        """It is named, with the extra that brings it."""
+        """The message names the missing library and the extra that provides it."""
         if missing == "zstandard" and sys.version_info >= (3, 14):
             pytest.skip("the standard library has it from Python 3.14 on")
         hide = f"import sys; sys.modules[{missing!r}] = None; from pycachehook.cli.main import main; sys.exit(main())"
@@ -407,13 +407,13 @@ class TestCommands:
 
 @pytest.mark.full
 class TestProcesses:
-    """Several at once, killed ones, and locks that are none."""
+    """Simultaneous processes, killed ones, and locks without an effect."""
 
     @pytest.mark.parametrize("locks", [True, False])
     def test_eight_pulls_at_once(
         self, place: Path, archive: Path, dest: Path, keys: Keys, python: Python, tmp_path: Path, locks: bool
     ) -> None:
-        """All succeed, with locks and where a lock is given to everybody, as some network file systems do."""
+        """All succeed, even if every process gets the lock, as on some network file systems."""
         environment = {}
         if not locks:
             folder = tmp_path / "site"
@@ -432,7 +432,7 @@ class TestProcesses:
     def test_killed_at_any_point(
         self, place: Path, archive: Path, older_archive: Path, tmp_path: Path, dest: Path, keys: Keys, python: Python
     ) -> None:
-        """The file is the old archive or the new one, whole, after each of 100 kills; and then a pull succeeds."""
+        """After each of 100 kills the file is the old or the new archive, and a pull succeeds."""
         import random
         import time
 
@@ -463,7 +463,7 @@ class TestProcesses:
 
 
 def test_two_archives_in_one_place(archive: Path, older_archive: Path, tmp_path: Path, dest: Path, keys: Keys) -> None:
-    """The last push is what is pulled."""
+    """A pull gets the archive of the last push."""
     there = tmp_path / "there"
     for each in (older_archive, archive):
         push(str(each), str(there), str(keys.secret))

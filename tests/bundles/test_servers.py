@@ -1,4 +1,4 @@
-"""Push, pull and import through real servers, in processes that know their addresses and credentials alone."""
+"""Push, pull and import through real servers, in processes that have only their addresses and credentials."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STARTS: dict[str, servers.Start] = {
 def test_there_and_back(
     kind: str, archive: Path, older_archive: Path, tmp_path: Path, dest: Path, keys: Keys, python: Python, cache: Path
 ) -> None:
-    """Twice pushed, pulled, imported from, and nothing to do the second time."""
+    """Two pushes, a pull, an import, and a second pull that transfers nothing."""
     with STARTS[kind](tmp_path) as (place, environment):
         for each in (older_archive, archive):
             python.within(environment)(*COMMAND, "push", each, place, "--sign", keys.secret)
@@ -58,7 +58,7 @@ def test_there_and_back(
 
 @pytest.mark.parametrize("kind", ["registry with login", "rclone"])
 def test_without_credentials(kind: str, archive: Path, tmp_path: Path, dest: Path, python: Python) -> None:
-    """Refused in one sentence, which has no secret in it, for wrong and for missing ones."""
+    """Missing and wrong credentials are refused in one sentence without a secret."""
     with STARTS[kind](tmp_path) as (place, environment):
         kept = {name: value for name, value in environment.items() if name in ("AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP")}
         for given in (
@@ -75,7 +75,7 @@ def test_without_credentials(kind: str, archive: Path, tmp_path: Path, dest: Pat
 def test_nothing_to_do_costs_one_request(
     pushed: Path, archive: Path, tmp_path: Path, dest: Path, keys: Keys, python: Python
 ) -> None:
-    """A pull that finds nothing to do makes one request, and loads none of what a transfer needs."""
+    """A pull without changes makes one request, and loads no module for transfers."""
     with servers.nginx(tmp_path) as (web, _), servers.registry(tmp_path, login=True) as (tag, environment):
         shutil.copytree(pushed, tmp_path / "files" / "env")
         client = Python(python.executable, **{**python.environment, **environment})
@@ -94,7 +94,7 @@ def test_nothing_to_do_costs_one_request(
 
 
 def requests(log: Path | None) -> list[str]:
-    """Return the lines of a server's log that tell of a request."""
+    """Return the lines of a server's log that record requests."""
     lines = log.read_text(encoding="utf-8").splitlines() if log is not None else []
     return [line for line in lines if line.startswith("127.0.0.1 - ")]
 
@@ -102,7 +102,7 @@ def requests(log: Path | None) -> list[str]:
 def test_nginx(
     pushed: Path, archive: Path, tmp_path: Path, dest: Path, keys: Keys, python: Python, cache: Path
 ) -> None:
-    """A directory that any web server serves is a place to pull from; three requests, then one."""
+    """Any web server's directory works for a pull: three requests, then one."""
     with servers.nginx(tmp_path) as (place, _):
         shutil.copytree(pushed, tmp_path / "files" / "env")
         python(*COMMAND, "pull", place, dest, "--key", keys.public)
@@ -115,7 +115,7 @@ def test_nginx(
 
 
 def test_an_image_for_others(archive: Path, tmp_path: Path, python: Python) -> None:
-    """What is in a registry is an image: skopeo copies it, and its layer is a tar file with the archive."""
+    """The bundle in a registry is an image: skopeo copies it, and its layer is a tar file with the archive."""
     skopeo = servers.program("skopeo")
     with servers.registry(tmp_path) as (place, environment):
         python.within(environment)(*COMMAND, "push", archive, place)
@@ -148,7 +148,7 @@ def test_an_image_for_others(archive: Path, tmp_path: Path, python: Python) -> N
 def test_several_interpreters_under_one_tag(
     archive: Path, tmp_path: Path, dest: Path, python: Python, keys: Keys
 ) -> None:
-    """A push for one leaves what others have pushed for theirs."""
+    """A push for one interpreter keeps the bundles of others."""
     import urllib.request
 
     with servers.registry(tmp_path) as (place, _):

@@ -1,4 +1,4 @@
-"""Signatures: ours and those of the program minisign are one format."""
+"""Signatures are compatible with those of the program minisign."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DATA = b'{"format": "x"}\n'
 
 @pytest.fixture
 def minisign_program() -> str:
-    """Return the program minisign, of which Debian has a package."""
+    """Return the program minisign, from its Debian package."""
     found = shutil.which("minisign")
     if found is None:
         pytest.skip("needs the program minisign: apt-get install minisign")
@@ -28,7 +28,7 @@ def minisign_program() -> str:
 
 
 def test_the_program_verifies_ours(keys: Keys, minisign_program: str, tmp_path: Path) -> None:
-    """A signature and a public key of ours."""
+    """This project's signatures and public keys are valid for minisign."""
     (tmp_path / "data").write_bytes(DATA)
     (tmp_path / "data.minisig").write_bytes(sign(DATA, str(keys.secret), 1_700_000_000))
     command: list[str | Path] = [minisign_program, "-V", "-p", keys.public, "-m", tmp_path / "data"]
@@ -38,7 +38,7 @@ def test_the_program_verifies_ours(keys: Keys, minisign_program: str, tmp_path: 
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_we_verify_those_of_the_program(minisign_program: str, tmp_path: Path, legacy: bool) -> None:
-    """Hashed and, as old versions write them, not hashed; the id is the one that the program prints."""
+    """This project accepts minisign's signatures, hashed or not, and shows the same key id."""
     (tmp_path / "data").write_bytes(DATA)
     public, secret = tmp_path / "key.pub", tmp_path / "key.sec"
     subprocess.run([minisign_program, "-G", "-W", "-p", public, "-s", secret], check=True, capture_output=True)
@@ -54,7 +54,7 @@ def test_we_verify_those_of_the_program(minisign_program: str, tmp_path: Path, l
 
 
 def test_one_of_several_keys(keys: Keys, other_keys: Keys) -> None:
-    """Keys are replaced by accepting both for a time."""
+    """Several keys may be accepted, so that a key can be replaced."""
     ours, theirs = read_public_key(str(keys.public)), read_public_key(str(other_keys.public))
     signature = sign(DATA, str(keys.secret), 0)
     assert verify_signature(DATA, signature, [theirs, ours]) == key_id(ours)
@@ -63,13 +63,13 @@ def test_one_of_several_keys(keys: Keys, other_keys: Keys) -> None:
 
 
 def test_a_key_as_its_line(keys: Keys) -> None:
-    """As `minisign -P` takes it."""
+    """A key may be given as text, as for `minisign -P`."""
     line = keys.public.read_text(encoding="utf-8").splitlines()[1]
     assert read_public_key(line) == read_public_key(str(keys.public)) == line
 
 
 def test_every_flipped_byte(keys: Keys) -> None:
-    """Neither the data nor anything of the signature can be changed, but for the untrusted comment."""
+    """A changed byte in the data or the signature is detected, except in the untrusted comment."""
     line = read_public_key(str(keys.public))
     signature = sign(DATA, str(keys.secret), 0)
     for number in range(signature.index(b"\n") + 1, len(signature) - 1):
@@ -86,7 +86,7 @@ def test_every_flipped_byte(keys: Keys) -> None:
 
 @pytest.mark.parametrize("text", [b"", b"x", b"untrusted comment: x\nabc\n", b"\xff" * 50, b"a" * 5000])
 def test_what_is_no_key(tmp_path: Path, keys: Keys, text: bytes) -> None:
-    """One sentence names the file."""
+    """One sentence names a file that is no key."""
     path = tmp_path / "key"
     path.write_bytes(text)
     for step in (lambda: read_public_key(str(path)), lambda: sign(DATA, str(path), 0)):
@@ -95,7 +95,7 @@ def test_what_is_no_key(tmp_path: Path, keys: Keys, text: bytes) -> None:
 
 
 def test_a_key_with_a_password(tmp_path: Path) -> None:
-    """The password is asked for on a terminal, and a process without one is told so."""
+    """The password is read from a terminal; without one there is an error that says so."""
     import minisign
 
     pair = minisign.KeyPair.generate()

@@ -1,4 +1,4 @@
-"""Spread: one rank reads, one rank of each node gets the archive; what fails on one fails on all."""
+"""Spread: one rank reads, one rank of each node gets the archive, and an error of one rank ends all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMMAND = ["-m", "pycachehook", "archive", "spread"]
 
 
 def spread(nodes: int, ranks: list[list[str | Path]]) -> subprocess.CompletedProcess[str]:
-    """Run one process for each list of arguments, dealt out to so many nodes."""
+    """Run one process for each list of arguments, distributed over this many nodes."""
     scripts = sysconfig.get_path("scripts")
     mpiexec = shutil.which("mpiexec", path=f"{scripts}{os.pathsep}{os.environ['PATH']}")
     if mpiexec is None:
@@ -42,7 +42,7 @@ def spread(nodes: int, ranks: list[list[str | Path]]) -> subprocess.CompletedPro
 
 
 def test_eight_ranks_on_four_nodes(place: Path, archive: Path, tmp_path: Path, keys: Keys) -> None:
-    """The first rank of each node writes, and the others write nothing; one line tells of it."""
+    """The first rank of each node writes, the others do not; one line reports it."""
     places = [tmp_path / f"out{rank}" / "env.pyca" for rank in range(8)]
     done = spread(4, [[place, dest, "--key", keys.public, "--json"] for dest in places])
     assert done.returncode == 0, done.stderr
@@ -76,7 +76,7 @@ def test_an_error_is_everybodys(place: Path, tmp_path: Path, keys: Keys, other_k
 
 
 def test_without_mpiexec(place: Path, archive: Path, dest: Path, keys: Keys, python: Python) -> None:
-    """One rank, one node; the second time there is nothing to do."""
+    """One process is one rank on one node; the second run changes nothing."""
     for _ in range(2):
         done = python(*COMMAND, place, dest, "--key", keys.public)
         assert done.stdout.startswith("1 node: ")

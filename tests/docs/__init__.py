@@ -1,1 +1,1 @@
-"""The documentation: its blocks of commands are run, its links and its claims about the code are checked."""
+"""Test the documentation: blocks of commands are run, links and claims about the code are checked."""

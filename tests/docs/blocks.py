@@ -1,10 +1,9 @@
 """Blocks of code in the documentation, and the comments above them that say how they are run.
 
-<!-- run -->                 a script of commands; `<!-- run: NAME -->` begins another directory and environment
-<!-- file: PATH -->          the block is that file's content, for all scripts of the page
-<!-- dockerfile: USER -->    the instructions are carried out one by one, the last one as that user
-<!-- workflow -->            the workflow's `run` steps are the commands
-<!-- not run: REASON -->
+<!-- run -->                 a script of commands; `<!-- run: NAME -->` begins another directory and environment <!--
+file: PATH -->          the block is that file's content, for all scripts of the page <!-- dockerfile: USER -->    the
+instructions are run one by one, the last one as that user <!-- workflow -->            the workflow's `run` steps are
+the commands <!-- not run: REASON -->     the block is not run
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code: where it stands, its language, what the comment above it says, and its text."""
+    """A block of code: its location, its language, the comment above it, and its text."""
 
     line: int
     language: str
@@ -51,7 +50,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def sessions(page: Path) -> dict[str, list[Block]]:
-    """Return what is run of a page: by the name of each session its blocks, files first where they come first.
+    """Return the blocks of each session of a page, by its name; files come first if they come first in the page.
 
     A file belongs to every session.
     """
@@ -71,7 +70,7 @@ def script(block: Block) -> str:
 
 
 def dockerfile_script(block: Block) -> str:
-    """Return a shell script that does what a Dockerfile says, in the file system that it runs in."""
+    """Return a shell script that runs a Dockerfile's instructions in the current file system."""
     lines = []
     user = ""
     for line in block.text.replace("\\\n", " ").splitlines():

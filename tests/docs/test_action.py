@@ -1,4 +1,4 @@
-"""The composite action for other repositories: its own steps, run as a runner would."""
+"""The composite action for other repositories: its steps, run like a runner would."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ ACTION = PROJECT / ".github" / "actions" / "pycachehook"
 
 
 def summary(path: Path) -> str:
-    """Return what the action would write into the job's summary."""
+    """Return the text that the action would write into the job's summary."""
     command: list[str | Path] = [sys.executable, ACTION / "summary.py", path]
     return subprocess.run(command, env=clean_environment(), check=True, capture_output=True, text=True).stdout
 
 
 def test_summary_of_nothing(tmp_path: Path) -> None:
-    """Without counters it says so."""
+    """Without counters the summary says so."""
     assert "No process has loaded a module" in summary(tmp_path / "none")
 
 
 def test_summary_adds_up(tmp_path: Path) -> None:
-    """The counters of all processes are added; lines that are cut off are left out."""
+    """The counters of all processes are added; truncated lines are ignored."""
     line = json.dumps({"hits": 9, "compiled": 1, "stored": 1})
     (tmp_path / "stats").write_text(f'{line}\n{line}\n{{"hits": 1', encoding="utf-8")
     assert "| 90.0% | 2 | 18 | 2 | 2 |" in summary(tmp_path / "stats")
@@ -41,7 +41,7 @@ def test_summary_adds_up(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_a_job(tmp_path: Path, wheel: Path, make_environment: Callable[..., Python]) -> None:
-    """`start` enables, the job's processes count, `finish` prunes and writes the summary."""
+    """`start` enables the hook, the job's processes count, `finish` prunes and writes the summary."""
     python = make_environment()
     files = {name: tmp_path / name for name in ("GITHUB_ENV", "GITHUB_STEP_SUMMARY")}
     environment = clean_environment(

@@ -1,4 +1,4 @@
-"""Every block of commands in the documentation is run as it is written, in a clean directory with a real environment."""
+"""Run every block of commands in the documentation as written, in an empty directory with a real environment."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ TOOLS = {
     "nox": "nox",
 }  # sessions that need a tool from the index, which may be installed already
 PLUGIN = PROJECT / "src" / "pytest-pycachehook"
-PRIVATE = ("/opt", "/app", "/var/cache")  # what a Dockerfile writes to
+PRIVATE = ("/opt", "/app", "/var/cache")  # directories that a Dockerfile writes to
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
 def test_each_block_says_how_it_is_run(page: Path) -> None:
-    """A block of commands has a comment above it: how it is run, or why not."""
+    """A comment above each block of commands says how it is run, or why not."""
     untold = [f"{page}:{block.line}" for block in blocks(page) if block.language in COMMANDS and not block.kind]
     assert untold == []
     assert [block.line for block in blocks(page) if block.kind == "not run" and not block.argument] == []
 
 
 def test_most_blocks_are_run() -> None:
-    """Reasons not to run a block are rare."""
+    """Most blocks are run."""
     commands = [block for page in pages() for block in blocks(page) if block.language in COMMANDS]
     assert sum(block.kind == "not run" for block in commands) * 3 <= len(commands)
 
@@ -61,7 +61,7 @@ def environment(tmp_path: Path, wheels: Path, make_once: MakeOnce) -> Iterator[d
     links = f"{wheels} {os.environ.get('PIP_FIND_LINKS', '')}".strip()
     found = clean_environment(HOME=str(home), PATH=f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
     found = {name: value for name, value in found.items() if not name.startswith(("VIRTUAL_ENV", "XDG_"))}
-    with tempfile.TemporaryDirectory() as temporary:  # of a short path: sockets are made there
+    with tempfile.TemporaryDirectory() as temporary:  # with a short path, because sockets are created in it
         yield {
             **found,
             "PIP_FIND_LINKS": links,
@@ -74,7 +74,7 @@ def environment(tmp_path: Path, wheels: Path, make_once: MakeOnce) -> Iterator[d
 @pytest.mark.full
 @pytest.mark.parametrize(("page", "name"), CASES, ids=[f"{page.stem}-{name}" for page, name in CASES])
 def test_commands_succeed(page: Path, name: str, tmp_path: Path, environment: dict[str, str]) -> None:
-    """All commands of one session of a page end with exit code 0, one after the other."""
+    """All commands of one session of a page, in order, end with exit code 0."""
     work = tmp_path / "work"
     work.mkdir()
     if name in TOOLS and shutil.which(name, path=environment["PATH"]) is None:
@@ -92,7 +92,7 @@ def test_commands_succeed(page: Path, name: str, tmp_path: Path, environment: di
 
 @pytest.mark.full
 def test_getting_started_does_what_it_says(tmp_path: Path, environment: dict[str, str]) -> None:
-    """In the tutorial the second run compiles nothing, and a program that is enabled sees the hook."""
+    """In the tutorial the second run compiles nothing, and `enable` activates the hook."""
     page = next(page for page in pages() if page.stem == "getting-started")
     work = tmp_path / "work"
     work.mkdir()
@@ -112,7 +112,7 @@ def test_getting_started_does_what_it_says(tmp_path: Path, environment: dict[str
 
 
 def shell(commands: str, folder: Path, environment: dict[str, str], *prefix: str) -> str:
-    """Run commands as a reader's shell would, but stop at the first that fails; return what they print."""
+    """Run commands in a shell that stops at the first failure; return the output."""
     done = subprocess.run(
         [*prefix, "sh", "-e", "-c", commands],
         cwd=folder,
@@ -128,14 +128,14 @@ def shell(commands: str, folder: Path, environment: dict[str, str], *prefix: str
 
 
 def build(block: Block, folder: Path, environment: dict[str, str]) -> None:
-    """Carry out a Dockerfile in a private mount namespace; what it starts at last must have compiled nothing."""
+    """Run a Dockerfile in a private mount namespace; its final command must compile nothing."""
     if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("needs Linux, root and unshare(1)")
     missing = [Path(each) for each in PRIVATE if not Path(each).is_dir()]
     for each in missing:
         each.mkdir()
     mounts = "".join(f"mount -t tmpfs -o mode=755 tmpfs {each}\n" for each in PRIVATE)
-    base = "/opt/base"  # the base image's Python, where every user can reach it
+    base = "/opt/base"  # the base image's Python, in a directory that every user can reach
     mounts += f"mkdir {base} && mount --bind {sys.base_prefix} {base}\n"
     path = environment["PATH"].partition(os.pathsep)[2]
     variables = {**environment, "PATH": f"{base}/bin{os.pathsep}{path}", "LD_LIBRARY_PATH": f"{base}/lib"}
@@ -150,7 +150,7 @@ def build(block: Block, folder: Path, environment: dict[str, str]) -> None:
 
 @pytest.mark.full
 def test_pytest_plugin(tmp_path: Path, environment: dict[str, str]) -> None:
-    """The plugin adds one line where the hook is active, and with -v the hit rate, workers included; else nothing."""
+    """The plugin adds one line if the hook is active, with -v also the hit rate, workers included."""
     work = tmp_path / "work"
     work.mkdir()
     (work / "test_it.py").write_text("def test_it():\n    import json.tool\n", encoding="utf-8")

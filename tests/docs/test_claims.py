@@ -1,4 +1,4 @@
-"""What the documentation says of the code is so: every option, event and counter has its place, and nothing else has."""
+"""Check that the documentation lists all options, events and counters of the code, and no others."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def first_column(text: str, heading: str) -> list[str]:
 
 
 def test_every_option_has_a_row_and_a_section() -> None:
-    """The table of options and the sections have the options that there are."""
+    """The table of options and the sections have exactly the existing options."""
     sections = re.findall(r"^## ([a-z_]+)(?: \{|$)", OPTIONS, re.MULTILINE)
     assert sorted(first_column(OPTIONS, "# Options")) == sorted(resolution.NAMES)
     assert set(resolution.NAMES) - set(sections) == set()
 
 
 def test_every_event_and_reason_is_listed() -> None:
-    """The tables of events and reasons are those of the code."""
+    """The tables of events and reasons have exactly those of the code."""
     assert sorted(first_column(EVENTS, "## Callbacks")) == sorted(events.EVENTS)
     assert sorted(first_column(EVENTS, "## Reasons")) == sorted(events.REASONS)
 
