@@ -773,7 +773,7 @@ def test_events(cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
     mine = [each for each in found if each.module == "some_one"]
     told = [(each.event, each.path, each.place, each.reason) for each in mine]
     assert told == [
-        ("miss", path, "", "absent"),
+        ("miss", path, "store", "absent"),
         ("compiled", path, "", ""),
         ("stored", path, "store", ""),
         ("hit", path, "store", ""),
