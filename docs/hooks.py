@@ -22,6 +22,9 @@ sys.path[:0] = [str(HERE), str(PROJECT / "src")]
 
 from command_reference import command_reference  # noqa: E402
 from drawings import DRAWINGS  # noqa: E402
+from import_graph import import_graph  # noqa: E402
+
+DRAWINGS["import_graph"] = import_graph
 
 COPIES = {
     "tutorial/what-is-a-pycache.md": PROJECT / "examples" / "what_is_a_pycache" / "README.md",

@@ -2,14 +2,16 @@
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 (`importlib.machinery` is not one of those: from Python 3.12 on it loads `warnings`, which takes 1 to 4 ms.)
+It is longer than other modules because one more module would slow down every start.
 """
 
 import _imp
 import _warnings
 import builtins
+import os
 import sys
 
-from .system import builtin_module, is_foreign
+from .system import builtin_module, is_foreign, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from importlib.machinery import PathFinder as PathFinder
     from importlib.machinery import SourceFileLoader as SourceFileLoader
     from importlib.util import MAGIC_NUMBER as MAGIC_NUMBER
-    from types import CodeType, ModuleType
+    from types import CodeType
     from typing import Any, TypeVar
 
     Function = TypeVar("Function", bound=Callable[..., object])
@@ -38,6 +40,8 @@ else:
     FileFinder = _external.FileFinder
     ExtensionFileLoader = _external.ExtensionFileLoader
     ModuleSpec = type(sys.__spec__)
+
+_FRAMES_SHOWN = not sys.flags.ignore_environment and bool(os.environ.get("PYCACHEHOOK_FRAMES"))
 
 EXTENSION_SUFFIXES: "tuple[str, ...]" = tuple(_imp.extension_suffixes())
 
@@ -93,18 +97,9 @@ _PATH_STATS, _EXEC_MODULE = _METHODS["path_stats"], _METHODS["exec_module"]
 _SET_DATA, _CACHE_BYTECODE = _METHODS["set_data"], _METHODS["_cache_bytecode"]
 _CREATE_MODULE, _GET_FILENAME = _METHODS["create_module"], _METHODS["get_filename"]
 _CACHE_FROM_SOURCE, _COMPILE_BYTECODE, _CLASSIFY, _VALIDATE_HASH, _VALIDATE_TIME, _TO_HASH_PYC, _TO_TIME_PYC = (
-    _FUNCTIONS[name]
-    for name in (
-        "cache_from_source",
-        "_compile_bytecode",
-        "_classify_pyc",
-        "_validate_hash_pyc",
-        "_validate_timestamp_pyc",
-        "_code_to_hash_pyc",
-        "_code_to_timestamp_pyc",
-    )
-)
-_IO, _OS, _IMP, _MARSHAL = (_FUNCTIONS[name] for name in ("_io", "_os", "_imp", "marshal"))
+    *_FUNCTIONS.values(),
+)[:7]
+_IO, _OS, _IMP, _MARSHAL = (*_FUNCTIONS.values(),)[7:]
 _OPEN_CODE = getattr(_IO, "open_code", None)
 _BOOTSTRAP = getattr(_external, "_bootstrap", None)
 _CALL: "Any" = getattr(_BOOTSTRAP, "_call_with_frames_removed", None)
@@ -137,7 +132,7 @@ _UNKNOWN_STEP = next(
         ),
     ),
 )
-get_ident = builtin_module("_thread").get_ident
+acquire_import_lock, release_import_lock = _imp.acquire_lock, _imp.release_lock
 
 
 def source_hash(data: "bytes | memoryview", key: int = KEY) -> bytes:
@@ -162,7 +157,11 @@ def hidden_from_tracebacks(function: "Function") -> "Function":
 
     CPython removes runs of importlib's frames from the traceback of a failed import (`remove_importlib_frames` in
     Python/import.c). A frame of this package among them would leave all of them in the user's traceback.
+
+    With `PYCACHEHOOK_FRAMES` set they keep their own file, for breakpoints and coverage.
     """
+    if _FRAMES_SHOWN:
+        return function
     importlib_file = SourceFileLoader.get_code.__code__.co_filename
     function.__code__ = function.__code__.replace(co_filename=importlib_file)
     return function
@@ -175,11 +174,11 @@ class _Probe:
 
     def __init__(self) -> None:
         self.seen = False
-        self.thread = get_ident()
+        self.thread = system.get_ident()
 
     def match(self, _text: str) -> bool:
         """Record a warning of this thread, and return False, so that the other filters decide what happens to it."""
-        if get_ident() == self.thread:
+        if system.get_ident() == self.thread:
             self.seen = True
         return False
 
@@ -234,14 +233,6 @@ def stock_source_to_code(data: bytes, path: str, fullname: str) -> "CodeType":
     if sys.version_info >= (3, 15):
         return _CALL(_compile, data, path, "exec", dont_inherit=True, optimize=-1, module=fullname)  # type: ignore[no-any-return]
     return _CALL(_compile, data, path, "exec", dont_inherit=True, optimize=-1)  # type: ignore[no-any-return]
-
-
-@hidden_from_tracebacks
-def source_to_code(loader: "Any", data: bytes, path: str, fullname: str) -> "CodeType":
-    """Compile as `loader` does, with the module's name from Python 3.15 on. Raises SyntaxError and the like."""
-    if sys.version_info >= (3, 15):
-        return loader.source_to_code(data, path, fullname)  # type: ignore[no-any-return]
-    return loader.source_to_code(data, path)  # type: ignore[no-any-return]
 
 
 def replaced_step(loader: "Any") -> str | None:  # noqa: C901, PLR0911 -- one comparison for each step
@@ -330,17 +321,6 @@ def _plain(function: "Callable[..., Any]") -> "Callable[..., Any]":
     return call
 
 
-def records_columns() -> bool:
-    """Return whether this interpreter records columns in code objects, which `-X no_debug_ranges` prevents."""
-    return next(_compile("0", "", "exec").co_positions())[2] is not None
-
-
-def is_standard_codec(name: str) -> bool:
-    """Return whether the codec `name` is part of Python; other tools can register any other codec."""
-    search = getattr(sys.modules.get("encodings"), "search_function", None)
-    return search is not None and search(name.lower()) is not None
-
-
 def standard_module(name: str) -> "Any":
     """Return a C extension module of the standard library, or None if it does not exist.
 
@@ -370,25 +350,24 @@ def standard_module(name: str) -> "Any":
     return None
 
 
-def _blake2b() -> "Any":
-    """Return BLAKE2b from `_blake2`, because `hashlib` would load OpenSSL as well."""
+def new_digest(prefix: bytes, size: int) -> "Any":
+    """Return a BLAKE2b hash object with digests of `size` bytes, already fed with `prefix`.
+
+    It comes from `_blake2`, because `hashlib` would load OpenSSL as well.
+    """
     module = standard_module("_blake2")
     if module is None:
         import hashlib as module
-    return module.blake2b
-
-
-def new_digest(prefix: bytes, size: int) -> "Any":
-    """Return a BLAKE2b hash object with digests of `size` bytes, already fed with `prefix`."""
-    return _blake2b()(prefix, digest_size=size)
-
-
-def reify(module: "ModuleType") -> None:
-    """Resolve every lazy import (PEP 810) in a module of this package, so that none is resolved during an import."""
-    for name in list(vars(module)):
-        getattr(module, name)
+    return module.blake2b(prefix, digest_size=size)
 
 
 def is_initializing(module: "Any") -> bool:
     """Return whether an import statement has started to load this module and has not finished executing its body."""
     return getattr(getattr(module, "__spec__", None), "_initializing", False) is True
+
+
+def interpreter_flags() -> list[str]:
+    """Return the command-line options of this interpreter, for a child process of a command, as `multiprocessing` does."""
+    import subprocess
+
+    return [*subprocess._args_from_interpreter_flags()]  # type: ignore[attr-defined]

@@ -6,18 +6,30 @@ loaded, except `mmap`.
 
 import sys
 
-from ._compat import MAGIC_NUMBER, imp_attribute, siphash, standard_module
-from .archive_format import INDEX_KEY, TAIL_SIZE, hash_of_names, named_roots, read_tail, suffix_of
-from .cache_dir import fault_of, trusted_owners, why_untrusted
+from ._compat import MAGIC_NUMBER, imp_attribute, siphash
+from .archive_format import (
+    INDEX_KEY,
+    SEP,
+    hash_of_names,
+    map_file,
+    mmap,
+    named_roots,
+    read_ahead,
+    read_tail,
+    suffix_of,
+)
+from .archive_format import (
+    Unusable as Unusable,
+)
+from .cache_dir import trusted_owners
 from .events import ABSENT, ARCHIVE, CHECK, CORRUPT, READ, UNMARSHAL, Miss, Outcome
 from .paths import normalized
 from .pyc import UNCHECKED_HASH, check_source, is_sealed
 from .pyc import load as load_pyc
-from .system import BUILTINS, READ_FLAGS, S_IFLNK, S_IFMT, S_IFREG, system
+from .system import BUILTINS, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import mmap
     from collections.abc import Iterable
     from types import CodeType
     from typing import Any
@@ -28,23 +40,13 @@ if TYPE_CHECKING:
     Listing = dict[str, Record | "Archive"]
     Position = tuple[int, int, bytes]
 
-if not TYPE_CHECKING:
-    mmap = standard_module("mmap")  # never a file `mmap.py` on the program's `sys.path`
-    if mmap is None:
-        import mmap
-
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
-SEP = "\\" if system.windows else "/"
 WINDOW_BITS = 20  # 2**20 bytes are mapped at once
 MAPPED_WINDOWS = (
     4  # so many parts stay mapped: of a recorded start, which uses them in their order, none is mapped twice
 )
 MADV_POPULATE_READ = 22  # Linux 5.14; `mmap` does not name it
-
-
-class Unusable(Exception):  # noqa: N818 -- not an error: the archive is skipped
-    """The reason, as one sentence, why an archive or a part of it is not used."""
 
 
 class Refused:
@@ -101,12 +103,12 @@ class Archive:
     def __init__(self, path: str, owners: tuple[int, ...]) -> None:
         self.path_name = path
         self.reason: str | None = None
-        mapping, tail = _map(path, owners)
+        mapping, tail = map_file(path, owners)
         self._view = memoryview(mapping)
         try:
             index, begin, end, expected = read_tail(tail)
             if end <= len(mapping):
-                _read_ahead(mapping, index, end)
+                read_ahead(mapping, index, end)
             top = self._view[begin:end]
             if siphash(INDEX_KEY, top) != expected:
                 raise ValueError
@@ -124,7 +126,7 @@ class Archive:
             )
             raise Unusable(f"The archive {path} is for {self.tag}{level}, which this interpreter is not.")
         if self.start:  # a start is going to read this part
-            _read_ahead(mapping, 0, self.start)
+            read_ahead(mapping, 0, self.start)
         places = named_roots()
         for root in self.roots:
             place = places.get(root.name)
@@ -199,11 +201,7 @@ class Archive:
         return self.path_name
 
     def find(
-        self,
-        path: str,
-        _location: str | None = None,
-        source: bytes | None = None,
-        watch: "Stopwatch | None" = None,
+        self, path: str, _location: str | None = None, source: bytes | None = None, watch: "Stopwatch | None" = None
     ) -> "CodeType":
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError if that cannot be read.
 
@@ -317,49 +315,3 @@ def _changed(root: Root, archive_name: str) -> str | None:
     except OSError as error:
         return f"{root.directory} cannot be read: {error.strerror or error}"
     return None if same else f"what is in {root.directory} is no longer what it was"
-
-
-def _map(path: str, owners: tuple[int, ...]) -> "tuple[mmap.mmap, bytes]":
-    """Return the file as a mapping, and its tail; raises Unusable.
-
-    The file and the directories above it must be trusted by the rules for a cache directory.
-    """
-    try:
-        fault = why_untrusted(
-            path if _is_link(path) else path.rpartition(SEP)[0] or SEP, owners
-        )  # a link: everything on the way to its target
-        if fault is not None:
-            raise Unusable(f"The archive {path} is not trusted: {fault}")
-        descriptor = system.open(path, READ_FLAGS)
-        try:
-            status = system.fstat(descriptor)
-            fault = fault_of(status, owners)
-            if fault is not None:
-                raise Unusable(f"The archive {path} is not trusted: it {fault}.")
-            if status.st_mode & S_IFMT != S_IFREG or status.st_size < TAIL_SIZE:
-                raise Unusable(f"The archive {path} is damaged, or is no archive of this format.")
-            how: dict[str, Any] = {"trackfd": False} if not system.windows and sys.version_info >= (3, 13) else {}
-            mapping = mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ, **how)
-            system.lseek(descriptor, -TAIL_SIZE, 2)
-            return mapping, system.read(descriptor, TAIL_SIZE)  # reading the mapping would load the pages around it
-        finally:
-            system.close(descriptor)
-    except (OSError, ValueError) as error:  # an invalid path, or a file truncated since
-        raise Unusable(f"The archive {path} cannot be opened: {getattr(error, 'strerror', None) or error}.") from None
-
-
-def _is_link(path: str) -> bool:
-    try:
-        return system.lstat(path).st_mode & S_IFMT == S_IFLNK  # type: ignore[no-any-return]
-    except OSError:
-        return False
-
-
-def _read_ahead(mapping: "Any", begin: int, end: int) -> None:
-    """Have the kernel read this part of the file in one operation, without waiting for it."""
-    if hasattr(mmap, "MADV_WILLNEED"):
-        begin -= begin % mmap.PAGESIZE
-        try:  # noqa: SIM105 -- contextlib would have to be loaded
-            mapping.madvise(mmap.MADV_WILLNEED, begin, end - begin)
-        except (OSError, ValueError):
-            pass

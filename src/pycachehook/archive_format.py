@@ -33,16 +33,28 @@ loaded.
 import os
 import sys
 
-from ._compat import siphash
+from ._compat import siphash, standard_module
+from .cache_dir import fault_of, why_untrusted
 from .paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Layout
-from .system import system
+from .system import READ_FLAGS, S_IFLNK, S_IFMT, S_IFREG, system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import mmap as mmap
+    from typing import Any
+
+if not TYPE_CHECKING:
+    mmap = standard_module("mmap")  # never a file `mmap.py` on the program's `sys.path`
+    if mmap is None:
+        import mmap
 
 ARCHIVE_FORMAT = b"pycachehook archive 1\n"
 INDEX_NAME = "pycachehook.index"
 INDEX_KEY = int.from_bytes(b"PYCHOOKA", "little")
 TAIL_SIZE = len(ARCHIVE_FORMAT) + len(b"index ") + 4 * len(b"0123456789abcdef ") + len(b"blake2b ") + 64
 
-_STDLIB = os.__file__.rpartition("\\" if system.windows else "/")[0]
+SEP = "\\" if system.windows else "/"
+_STDLIB = os.__file__.rpartition(SEP)[0]
 
 # Names that may appear and disappear without a change of the root's modules: caches and activation files.
 _PASSING = ("__pycache__", "_pycachehook_startup.py", "pycachehook.pth", "pycachehook.start")
@@ -96,3 +108,53 @@ def read_tail(tail: bytes) -> tuple[int, int, int, bytes]:
     if word != b"index" or not 0 <= index <= begin < begin + size:
         raise ValueError
     return index, begin, begin + size, bytes.fromhex(expected.decode())
+
+
+class Unusable(Exception):  # noqa: N818 -- not an error: the archive is skipped
+    """The reason, as one sentence, why an archive or a part of it is not used."""
+
+
+def map_file(path: str, owners: tuple[int, ...]) -> "tuple[mmap.mmap, bytes]":
+    """Return the file as a mapping, and its tail; raises Unusable.
+
+    The file and the directories above it must be trusted by the rules for a cache directory.
+    """
+    try:
+        fault = why_untrusted(
+            path if _is_link(path) else path.rpartition(SEP)[0] or SEP, owners
+        )  # a link: everything on the way to its target
+        if fault is not None:
+            raise Unusable(f"The archive {path} is not trusted: {fault}")
+        descriptor = system.open(path, READ_FLAGS)
+        try:
+            status = system.fstat(descriptor)
+            fault = fault_of(status, owners)
+            if fault is not None:
+                raise Unusable(f"The archive {path} is not trusted: it {fault}.")
+            if status.st_mode & S_IFMT != S_IFREG or status.st_size < TAIL_SIZE:
+                raise Unusable(f"The archive {path} is damaged, or is no archive of this format.")
+            how: dict[str, Any] = {"trackfd": False} if not system.windows and sys.version_info >= (3, 13) else {}
+            mapping = mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ, **how)
+            system.lseek(descriptor, -TAIL_SIZE, 2)
+            return mapping, system.read(descriptor, TAIL_SIZE)  # reading the mapping would load the pages around it
+        finally:
+            system.close(descriptor)
+    except (OSError, ValueError) as error:  # an invalid path, or a file truncated since
+        raise Unusable(f"The archive {path} cannot be opened: {getattr(error, 'strerror', None) or error}.") from None
+
+
+def _is_link(path: str) -> bool:
+    try:
+        return system.lstat(path).st_mode & S_IFMT == S_IFLNK  # type: ignore[no-any-return]
+    except OSError:
+        return False
+
+
+def read_ahead(mapping: "Any", begin: int, end: int) -> None:
+    """Have the kernel read this part of the file in one operation, without waiting for it."""
+    if hasattr(mmap, "MADV_WILLNEED"):
+        begin -= begin % mmap.PAGESIZE
+        try:  # noqa: SIM105 -- contextlib would have to be loaded
+            mapping.madvise(mmap.MADV_WILLNEED, begin, end - begin)
+        except (OSError, ValueError):
+            pass

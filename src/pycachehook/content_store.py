@@ -11,12 +11,12 @@ detected by the seal, which every entry in this store has, and `pycachehook veri
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
+import sys
+
 from . import pyc
 from ._compat import (
     MAGIC_NUMBER,
-    is_standard_codec,
     new_digest,
-    records_columns,
 )
 from .cache_dir import DISABLED, CacheDir, fault_of
 from .events import CORRUPT, OTHER_MODE, READ, UNMARSHAL, UNTRUSTED, Miss, Stats
@@ -49,7 +49,7 @@ class Names:
     def __init__(self, layout: Layout, columns: bool | None = None) -> None:  # noqa: FBT001
         self.made_of = layout, columns
         self._layout = layout
-        columns = records_columns() if columns is None else columns
+        columns = pyc.records_columns() if columns is None else columns
         prefix = repr((NAME_FORMAT, layout.cache_tag, MAGIC_NUMBER, layout.optimization, columns)).encode()
         # The length comes first and the source last, so that two different inputs are never the same bytes.
         self._begun = new_digest(len(prefix).to_bytes(8, "little") + prefix, DIGEST_SIZE)
@@ -101,11 +101,7 @@ class SharedStore(Store):
         return None
 
     def find(
-        self,
-        path: str,
-        _location: str | None = None,
-        source: bytes | None = None,
-        watch: "Stopwatch | None" = None,
+        self, path: str, _location: str | None = None, source: bytes | None = None, watch: "Stopwatch | None" = None
     ) -> "CodeType":
         """Return the code of the entry for the source at `path`; raises Miss, or OSError for the source.
 
@@ -165,3 +161,9 @@ def declared_encodings(source: bytes) -> list[str]:
                     length += 1
                 names.append(rest[:length])
     return names
+
+
+def is_standard_codec(name: str) -> bool:
+    """Return whether the codec `name` is part of Python; other tools can register any other codec."""
+    search = getattr(sys.modules.get("encodings"), "search_function", None)
+    return search is not None and search(name.lower()) is not None

@@ -97,7 +97,7 @@ class FreezingLoader(CachingLoader):
 
     @hidden_from_tracebacks
     def exec_module(self, module: "ModuleType") -> None:
-        """Execute the module's code in `module`, as the stock loader does."""
+        """Execute the module's code, and count it as a part of the start."""
         thresholds = get_threshold()
         if thresholds[0] % NEVER == 0:
             SourceFileLoader.exec_module(self, module)

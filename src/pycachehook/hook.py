@@ -173,7 +173,7 @@ def _unless_killed(function: "Callable[Parameters, Hook]") -> "Callable[Paramete
 
 
 @_unless_killed
-def install(
+def install(  # has one line for each option, three times
     cache_dir: "str | os.PathLike[str] | None" = None,
     *,
     config: "str | os.PathLike[str] | None" = None,

@@ -3,8 +3,10 @@
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
+import sys
+
 from . import own_modules
-from ._compat import SourceFileLoader, hidden_from_tracebacks, replaced_step, source_to_code
+from ._compat import SourceFileLoader, hidden_from_tracebacks, replaced_step
 from .events import ABSENT, ARCHIVE, COMPILE, IO_ERROR, OTHER_MODE, Miss, Outcome, Stats, Stopwatch
 from .pyc import UNCHECKED_HASH
 from .store import Store
@@ -245,3 +247,11 @@ class CachingLoader(SourceFileLoader):
             return SourceFileLoader.get_code(self, fullname)
         path = self.get_filename(fullname)
         return source_to_code(self, self.get_data(path), path, fullname)
+
+
+@hidden_from_tracebacks
+def source_to_code(loader: "Any", data: bytes, path: str, fullname: str) -> "CodeType":
+    """Compile as `loader` does, with the module's name from Python 3.15 on. Raises SyntaxError and the like."""
+    if sys.version_info >= (3, 15):
+        return loader.source_to_code(data, path, fullname)  # type: ignore[no-any-return]
+    return loader.source_to_code(data, path)  # type: ignore[no-any-return]

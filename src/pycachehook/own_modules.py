@@ -8,10 +8,16 @@ are the ones that were loaded at the start, even if the program has since remove
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
-import _imp
 import sys
 
-from ._compat import ModuleSpec, SourceFileLoader, is_initializing, reify, set_filename
+from ._compat import (
+    ModuleSpec,
+    SourceFileLoader,
+    acquire_import_lock,
+    is_initializing,
+    release_import_lock,
+    set_filename,
+)
 from .events import Miss
 from .pyc import CHECK_SOURCE, HASH_BASED, check_source, compare, timestamp_stamp
 from .pyc import load as load_pyc
@@ -43,7 +49,13 @@ def remember() -> None:
         if ours and not is_initializing(module):
             _loaded.setdefault(name, module)
             if _LAZY_IMPORTS:
-                reify(module)
+                _resolve_lazy_imports(module)
+
+
+def _resolve_lazy_imports(module: "ModuleType") -> None:
+    """Resolve every lazy import (PEP 810) in a module of this package, so that none is resolved during an import."""
+    for name in list(vars(module)):
+        getattr(module, name)
 
 
 def _is_of_another_copy(module: object) -> bool:
@@ -60,7 +72,7 @@ def load(name: str) -> "ModuleType | None":
         return module
     if PACKAGE not in _loaded:
         remember()
-    _imp.acquire_lock()  # so that no thread uses a module that another is still executing
+    acquire_import_lock()  # so that no thread uses a module that another is still executing
     try:
         module = _loaded.get(full)
         return _make(full) if module is None else None if full in _unfinished else module
@@ -69,7 +81,7 @@ def load(name: str) -> "ModuleType | None":
             raise
         return None
     finally:
-        _imp.release_lock()
+        release_import_lock()
 
 
 def _make(full: str) -> "ModuleType":

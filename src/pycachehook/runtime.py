@@ -372,7 +372,13 @@ def _environment_has_options() -> bool:
     """Return whether the environment may set options, so that `config` has to be loaded to resolve them."""
     if sys.flags.ignore_environment:
         return False
-    listeners = ("PYCACHEHOOK_LOG", "PYCACHEHOOK_STATS", "PYCACHEHOOK_TRACE", "PYCACHEHOOK_DISABLE")
+    listeners = (
+        "PYCACHEHOOK_LOG",
+        "PYCACHEHOOK_STATS",
+        "PYCACHEHOOK_TRACE",
+        "PYCACHEHOOK_DISABLE",
+        "PYCACHEHOOK_FRAMES",
+    )
     return any(name.startswith("PYCACHEHOOK_") and name not in listeners for name in os.environ)
 
 

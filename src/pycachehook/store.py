@@ -68,11 +68,7 @@ class InTree:
         return self._layout.in_tree(source_path)
 
     def find(
-        self,
-        path: str,
-        _location: str | None = None,
-        source: bytes | None = None,
-        watch: "Stopwatch | None" = None,
+        self, path: str, _location: str | None = None, source: bytes | None = None, watch: "Stopwatch | None" = None
     ) -> "CodeType":
         """Return the code of a pyc that CPython would accept for the source at `path`; raises Miss, or OSError from it.
 
@@ -89,8 +85,8 @@ class InTree:
         flags, stamp, check, code = pyc.load(data, path)
         if watch is not None:
             watch(UNMARSHAL)
+        validation = imp_attribute("check_hash_based_pycs")
         if flags & HASH_BASED:
-            validation = imp_attribute("check_hash_based_pycs")
             if (flags & CHECK_SOURCE and validation != "never") or validation == "always":
                 check_source(path, stamp, check, source, hooked=self._hooked)
             return code
@@ -185,11 +181,7 @@ class Store:
             return None
 
     def find(  # noqa: C901, PLR0912 -- a chain of conditions
-        self,
-        path: str,
-        location: str | None = None,
-        source: bytes | None = None,
-        watch: "Stopwatch | None" = None,
+        self, path: str, location: str | None = None, source: bytes | None = None, watch: "Stopwatch | None" = None
     ) -> "CodeType":
         """Return the code of a valid entry for the source at `path`; raises Miss, or OSError for the source.
 

@@ -75,6 +75,7 @@ class System:
         "dumps",
         "fs_encoding",
         "fs_errors",
+        "get_ident",
         "loads",
         "open_code",
         "os_module",
@@ -93,6 +94,7 @@ class System:
             setattr(self, name, getattr(self.os_module, name, None))
         for name in _TIME_NAMES:
             setattr(self, name, getattr(clock, name))
+        self.get_ident = builtin_module("_thread").get_ident
         self.loads = marshal.loads
         self.dumps = marshal.dumps
         self.open_code = _io.open_code

@@ -11,7 +11,7 @@ import atexit
 import gc
 import sys
 
-from ._compat import get_ident, wrap_imports
+from ._compat import wrap_imports
 from .events import HIT, MISS, Event, process_listeners
 from .stats_log import to_json
 from .system import BUILTINS, is_foreign, system
@@ -67,7 +67,7 @@ class Recorder:
 
     def find(self, name: str, *arguments: object) -> object:
         """Stand for importlib's function that finds a module's spec."""
-        stack = self._stacks.setdefault(get_ident(), [])
+        stack = self._stacks.setdefault(system.get_ident(), [])
         one = _Import(name, _now())
         stack.append(one)
         spec = None
@@ -81,7 +81,7 @@ class Recorder:
 
     def load(self, spec: "Any") -> object:
         """Stand for importlib's function that makes a module from its spec, and runs it."""
-        stack = self._stacks.setdefault(get_ident(), [])
+        stack = self._stacks.setdefault(system.get_ident(), [])
         if not stack or stack[-1].name != spec.name:
             stack.append(_Import(spec.name, _now()))
         one = stack[-1]
@@ -93,7 +93,7 @@ class Recorder:
     def note(self, event: Event) -> None:
         """Keep what the cache says of an import."""
         if event.event in (HIT, MISS):
-            for one in reversed(self._stacks.get(get_ident(), [])):
+            for one in reversed(self._stacks.get(system.get_ident(), [])):
                 if one.name == event.module:
                     one.event = event
                     break
@@ -106,7 +106,7 @@ class Recorder:
         elif self._collection:
             self._write("collection", "gc", self._collection, now, {"generation": information["generation"]})
             self._collection = 0
-            if not self._stacks.get(get_ident()):
+            if not self._stacks.get(system.get_ident()):
                 self._flush()
 
     def exiting(self) -> None:
@@ -151,7 +151,7 @@ class Recorder:
     def _write(self, name: str, kind: str, began: int, ended: int, arguments: "dict[str, Any]") -> None:
         self._lines.append(
             f'{{"ph": "X", "name": {to_json(name)}, "cat": "{kind}", "ts": {(self._epoch + began) / 1000}, '
-            f'"dur": {(ended - began) / 1000}, "pid": {self._pid}, "tid": {get_ident()}, "args": {to_json(arguments)}}},'
+            f'"dur": {(ended - began) / 1000}, "pid": {self._pid}, "tid": {system.get_ident()}, "args": {to_json(arguments)}}},'
         )
 
     def _flush(self) -> None:

@@ -18,13 +18,13 @@ from pycachehook.commands.enable import (
     FILES,
     PTH,
     START,
-    START_UP_MODULES,
     STARTUP,
     activation_problems,
     disable,
     enable,
     files,
 )
+from pycachehook.commands.startup_image import START_UP_MODULES
 from pycachehook.config import resolution
 from pycachehook.paths import Layout
 

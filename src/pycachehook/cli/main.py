@@ -9,7 +9,6 @@ from typing import Any
 
 from pycachehook.errors import ConfigError, PycacheHookError
 from pycachehook.paths import why_no_default_cache_dir
-from pycachehook.terminal import visible
 
 from . import printing
 from .arguments import parse, show_help
@@ -274,7 +273,7 @@ def _clear(parsed: argparse.Namespace) -> int:
     outcome = prune.prune(cache_dir, everything, dry_run=True)
     what = f"{printing.counted(len(outcome.removed), 'file')}, {printing.human(outcome.removed_bytes)}"
     if outcome.removed and not parsed.dry_run:
-        if not (parsed.yes or _is_confirmed(f"Remove {what}, from {cache_dir}?")):
+        if not (parsed.yes or printing.is_confirmed(f"Remove {what}, from {cache_dir}?")):
             say("nothing removed")
             return EXIT_FAILED
         outcome = prune.prune(cache_dir, everything)
@@ -284,15 +283,6 @@ def _clear(parsed: argparse.Namespace) -> int:
     else:
         say(f"{cache_dir}: {'would remove' if parsed.dry_run else 'removed'} {what}")
     return EXIT_DONE
-
-
-def _is_confirmed(question: str) -> bool:
-    """Ask on the terminal; raises ConfigError if there is none."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise ConfigError("Nothing is removed without a confirmation: give --yes.")
-    sys.stderr.write(f"{visible(question)} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _help(parsed: argparse.Namespace) -> int:
@@ -318,10 +308,8 @@ def _precompile(parsed: argparse.Namespace) -> int:
     else:
         printing.problems(outcome)
         left = f", {outcome.excluded} excluded by rules" if outcome.excluded else ""
-        counts = (
-            f"{outcome.compiled} compiled, {outcome.valid} valid already{left}{printing.counts_of_problems(outcome)}"
-        )
-        say(f"{options.cache_dir}: {counts}")
+        problems = printing.counts_of_problems(outcome)
+        say(f"{options.cache_dir}: {outcome.compiled} compiled, {outcome.valid} valid already{left}{problems}")
     return EXIT_FAILED if outcome.failed else EXIT_DONE
 
 

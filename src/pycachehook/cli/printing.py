@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO
 
+from pycachehook.errors import ConfigError
 from pycachehook.terminal import visible
 
 KIBI = 1024
@@ -215,3 +216,12 @@ def code_tree(tree: dict[str, Any], depth: int = 0) -> None:
             say(f"{'  ' * depth}    {label}: {text}")
     for nested in tree["inside"]:
         code_tree(nested, depth + 1)
+
+
+def is_confirmed(question: str) -> bool:
+    """Ask on the terminal; raises ConfigError if there is none."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise ConfigError("Nothing is removed without a confirmation: give --yes.")
+    sys.stderr.write(f"{visible(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

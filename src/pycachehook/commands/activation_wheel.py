@@ -21,7 +21,8 @@ from pycachehook import __version__, pyc
 from pycachehook.config.options import Options
 from pycachehook.paths import Layout
 
-from .enable import START_FILES_ALONE, STARTUP, WHEELS, build_image, files
+from .enable import START_FILES_ALONE, STARTUP, WHEELS, files
+from .startup_image import build_image
 
 DISTRIBUTION = "pycachehook-activation"
 STEM = DISTRIBUTION.replace("-", "_")

@@ -6,7 +6,6 @@ stored as for a miss in the program, under the same locks. A source that another
 its imports are followed later.
 """
 
-import _imp
 import marshal
 import os
 import re
@@ -16,6 +15,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.machinery import FrozenImporter
 from typing import Any
 
 from pycachehook import runtime
@@ -174,7 +174,7 @@ class Worker:
         if name in self._specs:
             return self._specs[name]
         self._specs[name] = None
-        if name in sys.builtin_module_names or _imp.is_frozen(name):
+        if name in sys.builtin_module_names or FrozenImporter.find_spec(name) is not None:
             return None
         parent = name.rpartition(".")[0]
         path = None

@@ -7,7 +7,8 @@ from importlib.machinery import SourceFileLoader
 from typing import Any
 
 from pycachehook import pyc
-from pycachehook._compat import note_warnings, source_hash, source_to_code
+from pycachehook._compat import note_warnings, source_hash
+from pycachehook.loader import source_to_code
 from pycachehook.system import READ_FLAGS, read_file
 
 from .cached_code import CachedCode, composed, normalized

@@ -35,7 +35,7 @@ _HARMLESS_TYPES = ("DistutilsMetaFinder", "FirstImport")
 LEAST_SPACE = 1 << 16  # bytes: too few for the entries of most programs
 
 VARIABLES = "PYCACHEHOOK_"  # prefix of pycachehook's variables
-OTHER_VARIABLES = ("disable", "stats", "log", "trace", "config")  # in addition to the options
+OTHER_VARIABLES = ("disable", "stats", "log", "trace", "config", "frames")  # in addition to the options
 
 lent = False  # whether the command line has made another environment's copy of this package importable here
 

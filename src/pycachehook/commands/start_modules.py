@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pycachehook
+from pycachehook._compat import interpreter_flags
 from pycachehook.errors import PycacheHookError
 
 # Runs with -P, so that pycachehook itself is not imported from the current directory.
@@ -57,7 +58,7 @@ def modules_of_a_start(
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "found.json")
         arguments = [json.dumps(argument) for argument in (options, list(names), lent, first, out)]
-        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001 -- as multiprocessing
+        flags = interpreter_flags()
         process = subprocess.run(
             [sys.executable, *flags, "-P", "-c", _CHILD, *arguments], stdout=2, stdin=subprocess.DEVNULL, check=False
         )

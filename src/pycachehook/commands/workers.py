@@ -18,8 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from pycachehook._compat import records_columns
+from pycachehook._compat import interpreter_flags
 from pycachehook.errors import PycacheHookError
+from pycachehook.pyc import records_columns
 
 TASKS_PER_BATCH = 8  # consecutive tasks for one process, which usually are in the same directory
 STOP_TIMEOUT = 2.0  # seconds that a process may take to finish its task when it is stopped
@@ -143,7 +144,7 @@ def _ending(process: subprocess.Popen[bytes]) -> str:
 
 def _flags() -> list[str]:
     """Return the interpreter options that affect compilation, and `-P`, which keeps `sys.path` safe."""
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001
+    flags = interpreter_flags()
     if not records_columns():
         flags += ["-X", "no_debug_ranges"]
     return [*flags, "-P"]

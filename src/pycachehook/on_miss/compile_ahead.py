@@ -10,8 +10,8 @@ Loaded only if the option is set.
 import sys
 
 from pycachehook import own_modules
-from pycachehook._compat import records_columns
 from pycachehook.events import STORED
+from pycachehook.pyc import records_columns
 from pycachehook.system import is_foreign, system
 
 TYPE_CHECKING = False

@@ -4,9 +4,9 @@ Loaded by `own_modules` at the first miss, not at start-up; imports modules of t
 """
 
 from pycachehook._compat import hidden_from_tracebacks, note_warnings, replaced_step
-from pycachehook._compat import source_to_code as source_to_code_of
 from pycachehook._compat import stock_source_to_code as source_to_code
 from pycachehook.events import COMPILE, LOCK_TIMEOUT, OTHER_MODE, READ, WAIT, WRITE, Outcome
+from pycachehook.loader import source_to_code as source_to_code_of
 from pycachehook.on_miss.single_flight import SingleFlight
 from pycachehook.on_miss.writer import Source, read_source
 from pycachehook.pyc import TIMESTAMP

@@ -8,7 +8,7 @@ Loaded by the first miss that may write an entry, not at start-up.
 
 from _weakref import ref
 
-from pycachehook._compat import get_ident, source_hash, standard_module
+from pycachehook._compat import source_hash, standard_module
 from pycachehook.cache_dir import SHARED_MODE, CacheDir, make_directories
 from pycachehook.events import Stats
 from pycachehook.on_miss.writer import check_inside, fault, open_own, prepare
@@ -81,7 +81,7 @@ class SingleFlight:
         if self.may_write:
             self._file = file
             self._path = path
-            _held[path] = get_ident(), ref(file)
+            _held[path] = system.get_ident(), ref(file)
         else:
             self.timed_out = not nested
             self._close(file)
@@ -195,7 +195,7 @@ def _locks_held(path: str) -> tuple[bool, bool]:
     for held, (thread, file) in list(_held.items()):
         if getattr(file(), "closed", True):
             continue
-        if thread == get_ident():
+        if thread == system.get_ident():
             nested = True
         elif held == path:
             taken = True

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from typing import IO
 
 from pycachehook.bundles.errors import BundleError, NotFoundAtSourceError, TransferError
-from pycachehook.bundles.manifest import LIMIT, Manifest
+from pycachehook.bundles.manifest import Manifest
 from pycachehook.bundles.record import remove
-from pycachehook.bundles.signatures import LIMIT as SIGNATURE_LIMIT
 from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
-from . import BLOCK_SIZE, Transport
-from .names import manifest_name, payload_name, signature_name, split_manifest
+from . import BLOCK_SIZE
+from .names import NamedFiles, manifest_name, payload_name, signature_name, split_manifest
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -53,21 +52,12 @@ def open_regular(path: str) -> int:
     return descriptor
 
 
-class FileTransport(Transport):
+class FileTransport(NamedFiles):
     """A directory with bundles, or one manifest in it."""
 
     def __init__(self, path: str) -> None:
         folder, self._manifest = split_manifest(path.replace(os.sep, "/"))
         self._folder = os.path.abspath(folder)
-
-    def manifest(self, variant: str) -> bytes:
-        return self._small(self._manifest or manifest_name(variant), LIMIT)
-
-    def signature(self, manifest: bytes) -> bytes | None:
-        try:
-            return self._small(signature_name(manifest), SIGNATURE_LIMIT)
-        except NotFoundAtSourceError:
-            return None
 
     def payload(self, manifest: Manifest, start: int) -> Iterator[bytes]:
         path = os.path.join(self._folder, payload_name(manifest))

@@ -4,7 +4,13 @@ The manifest is named by the variant, and a push replaces it. The other two are 
 a name never changes, and a reader gets one complete bundle during a push.
 """
 
-from pycachehook.bundles.manifest import Manifest
+from abc import abstractmethod
+
+from pycachehook.bundles.errors import NotFoundAtSourceError
+from pycachehook.bundles.manifest import LIMIT, Manifest
+from pycachehook.bundles.signatures import LIMIT as SIGNATURE_LIMIT
+
+from . import Transport
 
 MANIFEST_SUFFIX = ".json"
 
@@ -30,3 +36,22 @@ def split_manifest(path: str) -> tuple[str, str | None]:
     """Split `path` into a directory and the name of a manifest in it, or None if it names no manifest."""
     folder, _, name = path.rpartition("/")
     return (folder or ("/" if path.startswith("/") else "."), name) if name.endswith(MANIFEST_SUFFIX) else (path, None)
+
+
+class NamedFiles(Transport):
+    """A place whose bundles are files, or objects, with names of their own."""
+
+    _manifest: str | None  # the manifest's name, where the place is one manifest
+
+    def manifest(self, variant: str) -> bytes:
+        return self._small(self._manifest or manifest_name(variant), LIMIT)
+
+    def signature(self, manifest: bytes) -> bytes | None:
+        try:
+            return self._small(signature_name(manifest), SIGNATURE_LIMIT)
+        except NotFoundAtSourceError:
+            return None
+
+    @abstractmethod
+    def _small(self, name: str, limit: int) -> bytes:
+        """Return the bytes of a small file, bounded; raises `NotFoundAtSourceError`."""

@@ -16,16 +16,15 @@ from pycachehook.bundles.errors import (
     missing_library,
     printable,
 )
-from pycachehook.bundles.manifest import LIMIT, Manifest
-from pycachehook.bundles.signatures import LIMIT as SIGNATURE_LIMIT
+from pycachehook.bundles.manifest import Manifest
 
-from . import Transport, public
-from .names import manifest_name, payload_name, signature_name, split_manifest
+from . import public
+from .names import NamedFiles, manifest_name, payload_name, signature_name, split_manifest
 
 _RETRIES = 2  # by the library, of one request; `download` resumes transfers
 
 
-class ObjectStoreTransport(Transport):
+class ObjectStoreTransport(NamedFiles):
     """A prefix of bundles, or one manifest."""
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -51,15 +50,6 @@ class ObjectStoreTransport(Transport):
             self._store = opened(f"{scheme}://{rest}", client_options=client, retry_config=retry)
         except (exceptions.BaseError, ValueError) as error:
             raise BundleError(f"{self._public} cannot be used: {_reason(error)}.") from None
-
-    def manifest(self, variant: str) -> bytes:
-        return self._small(self._manifest or manifest_name(variant), LIMIT)
-
-    def signature(self, manifest: bytes) -> bytes | None:
-        try:
-            return self._small(signature_name(manifest), SIGNATURE_LIMIT)
-        except NotFoundAtSourceError:
-            return None
 
     def payload(self, manifest: Manifest, start: int) -> Iterator[bytes]:
         name = payload_name(manifest)

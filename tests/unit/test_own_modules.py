@@ -1,0 +1,90 @@
+"""Loading the package's own modules for a miss: neither by `sys.path`, nor by finders, nor by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Python
+from pycachehook import own_modules
+
+pytestmark = pytest.mark.alone
+
+START = """
+import json, sys
+import pycachehook
+hook = pycachehook.install(sys.argv[1], force_write=True)
+from pycachehook import own_modules
+"""
+
+
+def run(python: Python, program: str, cache: Path) -> Any:
+    """Return what a program prints as JSON, after the hook has been installed."""
+    return json.loads(python("-c", START + program, cache).stdout)
+
+
+def test_no_finder_is_asked(python: Python, cache: Path) -> None:
+    """A finder in front of all others sees no module of the package, and `__import__` of the program is not called."""
+    program = """
+import builtins
+asked = []
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        asked.append(name)
+sys.meta_path.insert(0, Finder())
+builtins.__import__ = lambda *arguments: asked.append(arguments[0])
+module = own_modules.load("on_miss.compiling")
+print(json.dumps([asked, module.__name__, module.compile_and_store.__module__]))
+"""
+    asked, *names = run(python, program, cache)
+    assert asked == []
+    assert names == ["pycachehook.on_miss.compiling"] * 2
+
+
+def test_files_of_the_same_name_are_not_loaded(python: Python, tmp_path: Path, cache: Path) -> None:
+    """A package of this name on `sys.path` plays no part."""
+    (tmp_path / "other/pycachehook/on_miss").mkdir(parents=True)
+    for name in ("", "on_miss/"):
+        (tmp_path / f"other/pycachehook/{name}__init__.py").write_text("raise SystemExit(3)\n", encoding="utf-8")
+    program = f"""
+sys.path.insert(0, {str(tmp_path / "other")!r})
+print(json.dumps(own_modules.load("on_miss.writer").__file__))
+"""
+    assert run(python, program, cache) == str(Path(own_modules.FOLDER) / "on_miss/writer.py")
+
+
+def test_what_cannot_be_loaded(python: Python, cache: Path) -> None:
+    """The result is None, and nothing is left in `sys.modules`."""
+    program = """
+before = sorted(sys.modules)
+print(json.dumps([own_modules.load("on_miss.no_such_module"), sorted(set(sys.modules) - set(before))]))
+"""
+    found, left = run(python, program, cache)
+    assert found is None
+    assert set(left) <= {"pycachehook.on_miss"}
+
+
+def test_modules_are_loaded_once_and_named_as_imported(python: Python, cache: Path) -> None:
+    """A later import statement finds them, also those that a loaded module imports."""
+    program = """
+module = own_modules.load("on_miss.compiling")
+import pycachehook.on_miss.compiling, pycachehook.on_miss.writer
+same = pycachehook.on_miss.compiling is module, own_modules.load("on_miss.compiling") is module
+print(json.dumps([*same, pycachehook.on_miss.writer.Source is module.Source, module.__spec__.origin == module.__file__]))
+"""
+    assert run(python, program, cache) == [True] * 4
+
+
+def test_modules_that_the_program_has_dropped(python: Python, cache: Path) -> None:
+    """What the package's modules import is what was loaded at the start, even if `sys.modules` no longer has it."""
+    program = """
+store = sys.modules["pycachehook.events"]
+for name in [name for name in sys.modules if name.startswith("pycachehook")]:
+    del sys.modules[name]
+module = own_modules.load("on_miss.compiling")
+print(json.dumps(module.Outcome is store.Outcome))
+"""
+    assert run(python, program, cache) is True
