@@ -55,7 +55,7 @@ siphash = _imp.source_hash  # the C function behind `importlib.util.source_hash`
 imp_attribute = vars(_imp).get
 _fix_filename = getattr(_imp, "_fix_co_filename", None)
 
-# The steps of the stock loader at the time when this module was loaded; see `replaced_step`.
+# The steps of the standard loader at the time when this module was loaded; see `replaced_step`.
 _compile: "Any" = builtins.compile
 _METHODS: "dict[str, Any]" = {
     name: getattr(SourceFileLoader, name, None)
@@ -141,7 +141,7 @@ def source_hash(data: "bytes | memoryview", key: int = KEY) -> bytes:
 
 
 def set_filename(code: "CodeType", path: str) -> "CodeType":
-    """Set `co_filename` of `code` and of all code objects nested in it to `path`, as the stock loader does."""
+    """Set `co_filename` of `code` and of all code objects nested in it to `path`, as the standard loader does."""
     if _fix_filename is not None:
         _fix_filename(code, path)
         return code
@@ -226,9 +226,9 @@ def filters_decide() -> bool:
 
 @hidden_from_tracebacks
 def stock_source_to_code(data: bytes, path: str, fullname: str) -> "CodeType":
-    """Compile as CPython's own `source_to_code` does, whatever has been put in its place since it was looked at.
+    """Compile as CPython's own `source_to_code` does, even if it has been replaced since it was checked.
 
-    For code that will be stored: a tool that another thread installs and removes meanwhile has no part in it.
+    For code that will be stored, so that a tool that another thread installs temporarily has no effect on it.
     """
     if sys.version_info >= (3, 15):
         return _CALL(_compile, data, path, "exec", dont_inherit=True, optimize=-1, module=fullname)  # type: ignore[no-any-return]
@@ -300,10 +300,10 @@ def _same(steps: "tuple[tuple[Any, Any], ...]") -> bool:
 
 
 def wrap_imports(find: "Callable[..., Any]", load: "Callable[..., Any]") -> "tuple[Any, Any]":
-    """Have importlib call `find` and `load` in the place of what finds a spec and what loads a module, and return these.
+    """Make importlib call `find` and `load` instead of its functions that find a spec and load a module; return these.
 
-    Every import of a module that is not loaded yet comes through both, whatever its loader is. Their frames are left
-    out of tracebacks as importlib's own are. Without importlib's private functions, nothing is replaced.
+    Every import of a module that is not loaded yet calls both, whatever its loader is. Like importlib's own frames,
+    their frames are omitted from tracebacks. Without importlib's private functions, nothing is replaced.
     """
     bootstrap: Any = sys.modules.get("_frozen_importlib")
     originals = getattr(bootstrap, "_find_spec", None), getattr(bootstrap, "_load_unlocked", None)

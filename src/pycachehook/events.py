@@ -41,8 +41,8 @@ READ, UNMARSHAL, CHECK, WAIT, COMPILE, WRITE = PHASES = ("read", "unmarshal", "c
 class Miss(Exception):  # noqa: N818 -- a normal outcome, not an error
     """Raised by a place without a valid entry: `reason` is one of `REASONS`, `detail` explains it in a few words.
 
-    `source` are the bytes of the source and its status, if they have been read; `location` is the path of the entry, if
-    it was computed from them. Compiling the source then needs neither a second time.
+    `source` is the pair of the source's bytes and status, if they have been read; `location` is the path of the entry,
+    if it was computed from them. Compilation then reads and computes neither again.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -54,11 +54,11 @@ class Miss(Exception):  # noqa: N818 -- a normal outcome, not an error
 
 
 class Outcome:
-    """What a lookup has come to.
+    """The result of a lookup.
 
-    `place` is where the code was found, one of `PLACES`. It is "" where there was none; `reason` and `detail` are then
-    those of the first place that held anything, or of what kept the compiled code from being stored, and `stored` says
-    whether it was. `source` and `location` are what the lookup has read and computed, see `Miss`.
+    `place` is the place that had the code, one of `PLACES`, or "" if none had it. In that case `reason` and `detail`
+    are those of the first place with a file, or of a failure to store the compiled code, and `stored` is whether it was
+    stored. `source` and `location` are those of the `Miss`.
     """
 
     __slots__ = ("detail", "location", "place", "reason", "source", "stored")
@@ -80,7 +80,10 @@ class Outcome:
 
 
 class Stopwatch:
-    """Durations in nanoseconds by phase, for an `Event`: a call ends the phase that it names. Made for listeners alone."""
+    """Durations in nanoseconds by phase, for an `Event`: a call ends the phase that it names.
+
+    One is created only if there are listeners.
+    """
 
     __slots__ = ("_began", "nanoseconds")
 
@@ -89,7 +92,7 @@ class Stopwatch:
         self._began = system.perf_counter_ns()
 
     def __call__(self, phase: str) -> None:
-        """Count the time since the last call, or since this was made, to `phase`."""
+        """Add the time since the last call, or since the creation, to `phase`."""
         now = system.perf_counter_ns()
         self.nanoseconds[phase] = self.nanoseconds.get(phase, 0) + now - self._began
         self._began = now
@@ -191,7 +194,7 @@ class Stats:
                 self.tell(Event(STORED, name, path, place=STORE, nanoseconds=times))
 
     def count(self, outcome: Outcome, name: str, path: str, watch: "Stopwatch | None" = None) -> None:
-        """Count what a lookup has come to."""
+        """Count the outcome of a lookup."""
         if outcome.place:
             self.hit(outcome.place, name, path, watch)
         else:

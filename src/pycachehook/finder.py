@@ -86,5 +86,5 @@ class CachingFinder:
 
 
 def is_left_to_stock_loader(fullname: str) -> bool:
-    """Return whether the package `fullname` compares the exact type of its loader, and so gets the stock one."""
+    """Return whether the package `fullname` compares the exact type of its loader, and so gets the standard one."""
     return fullname.rpartition(".")[2] in LEFT_TO_STOCK_LOADER

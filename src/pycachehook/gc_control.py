@@ -72,7 +72,7 @@ class PausingLoader(CachingLoader):
 
     @hidden_from_tracebacks
     def exec_module(self, module: "ModuleType") -> None:
-        """Execute the module's code in `module`, as the stock loader does."""
+        """Execute the module's code in `module`, as the standard loader does."""
         thresholds = get_threshold()
         if thresholds[0] % NEVER == 0:  # the collector is off, or an outer import has paused it
             SourceFileLoader.exec_module(self, module)

@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
     Parameters = ParamSpec("Parameters")
 
-# A program may replace `builtins.__import__`, and must not see what this module imports.
+# A replacement of `builtins.__import__` by the program must not see the imports of this module.
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 _KILLED = "PYCACHEHOOK_DISABLE is set."
-_WAIT = 1.0  # seconds; after a fork, or in a circle of imports, nobody may be left to release the lock
+_WAIT = 1.0  # seconds; after a fork, or with circular imports, the lock may never be released
 
 _lock = _thread.RLock()
 
 
 class _OneThread:
-    """Lets one thread at a time change what is installed: `with _OneThread()`."""
+    """A context manager that only one thread at a time can enter, for changes of the installation."""
 
     __slots__ = ("_acquired",)
 
@@ -57,7 +57,9 @@ class Hook:
         self._stats: Stats | None = None
         # What the last install() replaced, as a 1-tuple, until a `with` statement has taken it over.
         self._before_install: tuple[Composition | None] | None = None
-        self._before_with: list[Composition | None] = []  # what each enclosing `with` will restore
+        self._before_with: list[
+            Composition | None
+        ] = []  # the installations that the enclosing `with` statements restore
         if runtime is not None:
             runtime.hook = self
 

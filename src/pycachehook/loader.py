@@ -78,10 +78,10 @@ class Policy:
 
 
 class ArchivedModules:
-    """What the finder needs for modules that it finds in the listings of archives, without a look at their directories.
+    """The data that the finder uses for modules in the listings of archives, instead of their directories.
 
-    `loader` is the class of their loaders; None: stock ones, where rules are to decide about each module. `store` is
-    where `spec.cached` points to, if there is one.
+    `loader` is the class of their loaders, or None for standard loaders, if rules decide about each module. `store`
+    determines their `spec.cached`, if there is one.
     """
 
     __slots__ = ("listings", "loader", "policies", "store")
@@ -100,7 +100,7 @@ class ArchivedModules:
 
 
 class Policies:
-    """The policy for every source. `uninstall` empties it; the loaders then act as the stock loader."""
+    """The policy for every source. `uninstall` empties it; the loaders then act as the standard loader."""
 
     __slots__ = ("archived", "default", "holds", "loader", "restore_prefix", "rules")
 
@@ -149,8 +149,8 @@ _STOCK = Policies()  # caches nothing
 class CachingLoader(SourceFileLoader):
     """A `SourceFileLoader` that takes bytecode from the places of its path's policy, and stores new bytecode.
 
-    It is a subclass because pytest, importlib.resources and others check for one. It pickles as a stock loader, equals
-    a stock loader of the same module, and acts as one if it is created without policies.
+    It is a subclass because pytest, importlib.resources and others check for one. It pickles as a standard loader,
+    equals a standard loader of the same module, and acts as one if it is created without policies.
     """
 
     __slots__ = ("_archive_entry", "_location", "_policies")
@@ -182,7 +182,7 @@ class CachingLoader(SourceFileLoader):
     def get_code(self, fullname: str) -> "CodeType | None":
         """Return the module's code object: from the first place with a valid entry, else compiled and stored.
 
-        Raises what the stock loader raises: ImportError for another module's name, OSError for an unreadable source,
+        Raises what the standard loader raises: ImportError for another module's name, OSError for an unreadable source,
         SyntaxError and the like for one that does not compile. No fault of the cache raises.
         """
         path = self.path if fullname == self.name else self.get_filename(fullname)  # raises ImportError
@@ -196,7 +196,7 @@ class CachingLoader(SourceFileLoader):
         watch = Stopwatch() if policy.stats.listeners else None
         if (
             self._archive_entry is not None and self._archive_entry[0] in policy.places
-        ):  # else other archives have been installed since
+        ):  # otherwise other archives have been installed since
             archive, offset, size = self._archive_entry
             try:
                 loaded = archive.load(offset, size, path, None, watch)
@@ -231,10 +231,10 @@ class CachingLoader(SourceFileLoader):
         return code
 
     def path_stats(self, path: str) -> "Mapping[str, Any]":
-        """Return the source's mtime and size, as the stock loader does; raises OSError.
+        """Return the source's mtime and size, as the standard loader does; raises OSError.
 
-        Where a tool has replaced a step of the loader, this always raises OSError: the stock `get_code`, which the tool
-        may call, then neither reads nor writes bytecode. Otherwise it would use this cache.
+        Where a tool has replaced a step of the loader, this always raises OSError: the standard `get_code`, which the
+        tool may call, then neither reads nor writes bytecode. Otherwise it would use this cache.
         """
         if self._policies.default is not None and replaced_step(self) is not None:
             raise OSError(None, "no bytecode is used: a tool has replaced a step of the loader", path)
@@ -242,7 +242,7 @@ class CachingLoader(SourceFileLoader):
 
     @hidden_from_tracebacks
     def _get_code_by_steps(self, fullname: str) -> "CodeType | None":
-        """Return the code that the loader's steps, replaced or not, make of the source, without reading bytecode."""
+        """Return the code that the loader's steps, replaced or not, produce, without reading bytecode."""
         if replaced_step(self) == "get_code":
             return SourceFileLoader.get_code(self, fullname)
         path = self.get_filename(fullname)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Values = dict[str, Any]  # option values by name, already checked
 
-# A program may replace `builtins.__import__`, and must not see what this module imports.
+# A replacement of `builtins.__import__` by the program must not see the imports of this module.
 __builtins__ = BUILTINS
 
 current: "Runtime | None" = None  # see `installed`
@@ -210,8 +210,10 @@ class Runtime:
 
     def install(self, composition: Composition) -> None:
         """Install `composition` in place of the current one, if any."""
-        global current  # noqa: PLW0603 -- the one of this interpreter
-        if type(composition) is not Composition:  # it belongs to an earlier copy of this module, see `of_this_copy`
+        global current  # noqa: PLW0603 -- the runtime of this interpreter
+        if (
+            type(composition) is not Composition
+        ):  # `existing` belongs to an earlier copy of this module, see `of_this_copy`
             composition = compose(composition.values, self.stats, private=composition.private)
         if not self._listens:
             _listen(self.stats)
@@ -308,7 +310,9 @@ def resolve(keywords: "Mapping[str, object]", origin: str, config: object = None
     """Return the options that `install` would install here; raises `ConfigError`."""
     from .config import resolution
 
-    start_up_file = sys.modules.get("_pycachehook_startup")  # under the kill switch it has not called `start_up`
+    start_up_file = sys.modules.get(
+        "_pycachehook_startup"
+    )  # with the kill switch set, the start-up file has not called `start_up`
     recorded = getattr(start_up_file, "OPTIONS", {}), getattr(start_up_file, "__file__", "")
     enabled, file = activation or recorded
     runtime = installed()

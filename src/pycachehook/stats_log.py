@@ -34,8 +34,8 @@ def open_log(target: str) -> "Callable[[str], None]":
     """Return a function that appends one line of text to the file `target`, or to standard error for "stderr".
 
     A line that cannot be written is dropped, because a full disk must not break an import. All lines are dropped if
-    `target` is not a regular file, or is relative to a current directory that has been removed; or if standard error was
-    closed when Python was started, because a file of the program may have its number then.
+    `target` is not a regular file, or is relative to a current directory that has been removed; or if standard error
+    was closed when Python was started, because a file of the program may have its number then.
     """
     path = _absolute(target) if target != STDERR else target if sys.__stderr__ is not None else ""
 
@@ -58,7 +58,7 @@ def log_events(target: str) -> "Callable[[Event], None]":
 
 
 def event_line(event: Event) -> str:
-    """Return an event as text, or "" for one that another event's line tells of, too."""
+    """Return an event as text, or "" if the line of another event includes it."""
     if event.event == HIT:
         return f"{event.module}: hit ({event.place}) {event.path}"
     if event.event == MISS:

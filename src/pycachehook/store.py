@@ -144,7 +144,7 @@ class Store:
         return not self.read_only and self.directory.writable()
 
     def path(self, source_path: str) -> str:
-        """Return where `mirror` has the entry of the source."""
+        """Return the path of the source's entry in the mirrored layout."""
         return self._layout.mirrored(self._root, source_path)
 
     def location(self, source_path: str, _source: bytes) -> str:
@@ -172,7 +172,7 @@ class Store:
         return self.find(path, location, source)
 
     def find_again(self, path: str, location: str, source: bytes) -> "CodeType | None":
-        """Do as `find`, but return None where it raises: the entry is looked for again once the lock is held."""
+        """Return the result of `find`, or None if it raises; used after the lock has been acquired."""
         try:
             return self._find_at(location, path, source)
         except (Miss, OSError) as error:

@@ -1,9 +1,9 @@
-"""Records where a process spends its start: every import with its phases, collections, and the exit.
+"""Recording of a process's start: every import with its phases, garbage collections, and the exit.
 
-One line of JSON is written for each, in the form of Chrome trace events, so that a file is a trace even if its process
-is killed. Loaded only where the environment asks for it (`PYCACHEHOOK_TRACE`), and then before the program's first import.
+One line of JSON is written for each, as a Chrome trace event, so that the file is a valid trace even if its process is
+killed. Loaded only if `PYCACHEHOOK_TRACE` is set, before the program's first import.
 
-Start-up module, where it is loaded: imports nothing at module level that the interpreter has not already loaded, but
+Start-up module where it is loaded: imports nothing at module level that the interpreter has not already loaded, except
 `atexit` and `gc`, which are built in.
 """
 
@@ -16,7 +16,7 @@ from .events import HIT, MISS, Event, process_listeners
 from .stats_log import to_json
 from .system import BUILTINS, is_foreign, system
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,24 +39,24 @@ class _Import:
     def __init__(self, name: str, began: int) -> None:
         self.name = name
         self.began = began
-        self.found = began  # when its spec was found
-        self.event: Event | None = None  # what the cache did for it
+        self.found = began  # time at which its spec was known
+        self.event: Event | None = None  # the hit or miss of the cache
 
 
 class Recorder:
-    """Writes one file in a directory for this process, and one for each child that is forked from it."""
+    """Writes one file in a directory for this process, and one for each forked child."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._epoch = system.time_ns() - _now()  # to put several processes on one scale
-        self._stacks: dict[int, list[_Import]] = {}  # imports that have begun, by thread
+        self._epoch = system.time_ns() - _now()  # so that times of several processes can be compared
+        self._stacks: dict[int, list[_Import]] = {}  # imports in progress, by thread
         self._find: Any = None
         self._load: Any = None
         self._collection = 0
         self._begin()
 
     def start(self) -> None:
-        """Record what this process imports from now on."""
+        """Record all imports of this process from now on."""
         self._find, self._load = wrap_imports(self.find, self.load)
         process_listeners.append(self.note)
         gc.callbacks.append(self.collected)
@@ -66,7 +66,7 @@ class Recorder:
         sys.__dict__["_pycachehook_last"] = _Last(self)  # cleared after all other modules
 
     def find(self, name: str, *arguments: object) -> object:
-        """Stand for importlib's function that finds a module's spec."""
+        """Replace importlib's function that finds a module's spec, and call it."""
         stack = self._stacks.setdefault(system.get_ident(), [])
         one = _Import(name, _now())
         stack.append(one)
@@ -80,7 +80,7 @@ class Recorder:
         return spec
 
     def load(self, spec: "Any") -> object:
-        """Stand for importlib's function that makes a module from its spec, and runs it."""
+        """Replace importlib's function that makes a module from its spec and executes it, and call it."""
         stack = self._stacks.setdefault(system.get_ident(), [])
         if not stack or stack[-1].name != spec.name:
             stack.append(_Import(spec.name, _now()))
@@ -91,7 +91,7 @@ class Recorder:
             self._end(stack, one, spec)
 
     def note(self, event: Event) -> None:
-        """Keep what the cache says of an import."""
+        """Keep a hit or miss for the record of its import."""
         if event.event in (HIT, MISS):
             for one in reversed(self._stacks.get(system.get_ident(), [])):
                 if one.name == event.module:
@@ -110,18 +110,21 @@ class Recorder:
                 self._flush()
 
     def exiting(self) -> None:
-        """Record that the program has ended, and its exit callbacks have run."""
+        """Record that the program has ended and its exit callbacks have run."""
         now = _now()
         self._write("exit", "process", now, now, {})
         self._flush()
 
     def last_line(self, now: int) -> "tuple[str, bytes]":
-        """Return this process's file, and the line that says when its modules were gone; uses no globals."""
+        """Return the path of this process's file, and a line with the time at which its modules were gone.
+
+        Uses no globals, which no longer exist at that time.
+        """
         line = f'{{"ph": "X", "name": "torn down", "cat": "process", "ts": {(self._epoch + now) / 1000}, "dur": 0.0, '
         return self._path, f'{line}"pid": {self._pid}, "tid": 0, "args": {{}}}},\n'.encode()
 
     def _begin(self) -> None:
-        """Begin a file of this process's own."""
+        """Begin a separate file for this process."""
         self._pid = system.getpid()
         self._path = f"{self._folder}/{self._pid}-{system.time_ns():x}.json"
         self._stacks.clear()
@@ -170,7 +173,7 @@ class Recorder:
 
 
 class _Last:
-    """Marks, when it is deleted, that the interpreter has dropped all modules: globals are gone by then."""
+    """An object in `sys` whose deletion shows that the interpreter has dropped all modules, with their globals."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -189,10 +192,10 @@ class _Last:
 
 
 def start(folder: str) -> None:
-    """Record this process in the directory `folder`, which is made if need be."""
+    """Record this process in the directory `folder`, which is created if necessary."""
     try:
         system.mkdir(folder, 0o700)
-    except OSError as error:  # it is there already, or nothing will be written
+    except OSError as error:  # it exists already, or nothing will be written
         if is_foreign(error):
             raise
     Recorder(folder).start()

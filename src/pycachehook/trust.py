@@ -117,9 +117,10 @@ def trusted_owners() -> tuple[int, ...]:
 
 
 def _users() -> tuple[int, ...]:
-    """Return the ids of the real, the effective and, where the system tells it, the saved user.
+    """Return the ids of the real, the effective and, if the system reports it, the saved user.
 
-    Where a filter of system calls (seccomp) refuses to tell, this process may be able to become root: root it is.
+    If a filter of system calls (seccomp) refuses to report them, this process counts as root, because it may be able to
+    become root.
     """
     if _getresuid is None:
         return system.getuid(), system.geteuid()

@@ -53,7 +53,7 @@ def hooked(request: pytest.FixtureRequest, pytest_environment: Python, cache: Pa
 def test_install_and_test_leave_no_bytecode(
     hooked: bool, pytest_environment: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """`pip install -e .`, `pytest` and a console script leave no `__pycache__` under the hook; stock Python does."""
+    """`pip install -e .`, `pytest` and a console script leave a `__pycache__` only without the hook."""
     checkout = tree(CHECKOUT)
     scripts = Path(pytest_environment.executable).parent
     pytest_environment("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", ".", cwd=checkout)

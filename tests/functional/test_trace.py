@@ -273,7 +273,7 @@ def test_difference_is_told_by_module(tree: Path, command: Run) -> None:
         (["run", "--runs", "3", "-c", "1"], "--runs is for --trace FILE, which is missing."),
         (["run", "--trace", "a.json", "--runs", "0", "-c", "1"], "'0' is not a number of runs: at least 1 is needed"),
         (["trace", "diff", "nowhere.json", "nowhere.json"], "nowhere.json cannot be read: No such file"),
-        (["trace", "show", "pack/three.py"], "pack/three.py holds no recording"),
+        (["trace", "show", "pack/three.py"], "pack/three.py contains no recording"),
         (["trace", "diff", "--fail-above", "x", "a", "b"], "'x' is not a percentage, such as 10%"),
     ],
 )

@@ -153,7 +153,7 @@ def test_other_kinds_of_modules_are_left_alone(
 def test_rule_against_a_source(
     finder: CachingFinder, policies: Policies, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
-    """A source that a rule excludes keeps the stock loader, and so does every source after uninstalling."""
+    """A source that a rule excludes keeps the standard loader, and so does every source after uninstalling."""
     root = tree({"m.py": "", "excluded.py": ""})
     sys.path[:] = [str(root)]
 

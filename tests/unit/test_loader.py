@@ -1,4 +1,4 @@
-"""The loader: `get_code` from the first place with a valid entry, everything else as in the stock loader."""
+"""The loader: `get_code` from the first place with a valid entry, everything else as in the standard loader."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_raises_what_the_stock_loader_raises(broken: str, setting: Setting) -> N
 
 @pytest.mark.parametrize("name", ["other", ""])
 def test_another_modules_name(name: str, setting: Setting) -> None:
-    """Asking for the code of another module is an ImportError, as with the stock loader."""
+    """Asking for the code of another module is an ImportError, as with the standard loader."""
     raised = []
     for loader in (SourceFileLoader("m", str(setting.path)), setting.loader()):
         with pytest.raises(ImportError) as caught:
@@ -214,7 +214,7 @@ def test_another_modules_name(name: str, setting: Setting) -> None:
 
 
 def test_without_a_policy_it_is_the_stock_loader(setting: Setting) -> None:
-    """A loader that outlives the hook acts as the stock loader, with the pyc in the source tree."""
+    """A loader that outlives the hook acts as the standard loader, with the pyc in the source tree."""
     loader = setting.loader()
     setting.policies.replace(None)
     code = loader.get_code("m")
@@ -244,7 +244,7 @@ def test_overrides_get_code_and_path_stats_and_no_more() -> None:
 
 @pytest.mark.parametrize("duplicate", [lambda loader: pickle.loads(pickle.dumps(loader)), copy.copy, copy.deepcopy])
 def test_pickles_as_a_stock_loader(duplicate: Callable[[CachingLoader], object], setting: Setting) -> None:
-    """A pickled or copied loader becomes a stock loader, which does not need this package."""
+    """A pickled or copied loader becomes a standard loader, which does not need this package."""
     loader = duplicate(setting.loader())
     assert type(loader) is SourceFileLoader
     assert (loader.name, loader.path) == ("m", str(setting.path))

@@ -1,4 +1,4 @@
-"""`run --trace` and the commands of `trace`: each calls its tool, and prints the outcome."""
+"""`run --trace` and the commands of `trace`: each calls a function of `commands` and prints the result."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ _HIDDEN = 100.0  # microseconds; smaller differences are not shown
 
 
 def record(parsed: argparse.Namespace) -> int:
-    """Run the program in processes of its own, write the recording, print a summary, and return the program's exit code."""
+    """Run the program in separate processes, write the recording, print a summary, and return the exit code."""
     from pycachehook.commands import trace, trace_output, trace_summary
 
     if parsed.trace is None:
@@ -44,7 +44,7 @@ def record(parsed: argparse.Namespace) -> int:
 
 
 def _command(parsed: argparse.Namespace) -> list[str]:
-    """Return the command line that runs the same program with the same options, without a recording of its own."""
+    """Return the command line that runs the same program with the same options, but without recording."""
     own = [*parsed.own]
     program = parsed.arguments[1 + len(own) :]
     kept = []
@@ -59,15 +59,15 @@ def _command(parsed: argparse.Namespace) -> list[str]:
 
 
 def _recorded_run(command: Sequence[str], folder: str) -> int:
-    """Run it to its end; a signal that ends it ends this process, too, as if the program ran here."""
+    """Run the command to its end. A signal that ends it also ends this process, as if it had run the program itself."""
     environment = {**os.environ, "PYCACHEHOOK_TRACE": folder}
     began = time.time_ns()
     process = subprocess.Popen(command, env=environment)
-    found = {number: signal.signal(number, _passing_on(process)) for number in _signals()}
+    previous = {number: signal.signal(number, _passing_on(process)) for number in _signals()}
     try:
         code = process.wait()
     finally:
-        for number, handler in found.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
     ended = time.time_ns()
     event = f'{{"ph": "X", "name": "process", "cat": "process", "ts": {began / 1000}, "dur": {(ended - began) / 1000}, '
@@ -85,7 +85,7 @@ def _signals() -> list[signal.Signals]:
 
 def _passing_on(process: "subprocess.Popen[bytes]") -> Callable[[int, Any], None]:
     def handle(number: int, _frame: object) -> None:
-        if number != signal.SIGINT:  # which a terminal sends to all processes in its foreground
+        if number != signal.SIGINT:  # a terminal sends SIGINT to all its foreground processes
             with suppress(OSError):
                 process.send_signal(number)
 

@@ -59,7 +59,7 @@ def require_mark(cache_dir: str) -> None:
 
 
 def may_be_cache(path: str) -> bool:
-    """Return whether the directory at `path` is a cache, or could be one: a look at all of any other one may take hours."""
+    """Return whether `path` is a cache, or might be one; examining any other directory completely may take hours."""
     try:
         return is_marked(path) or other_data(path) is None
     except OSError:

@@ -49,7 +49,7 @@ def _record(path: str, began: dict[str, None]) -> None:
         *(source for source in sources if source not in began),
         *(source for source in began if source in sources),
     ]
-    why = why_not_replaced(path, _is_record, "record")  # the program may have created something there
+    why = why_not_replaced(path, _is_record, "record")  # the program may have created this path
     try:
         if why is None:
             write(path, "".join(f"{source}\n" for source in ordered).encode("utf-8", "surrogateescape"))

@@ -1,6 +1,6 @@
-"""Recorded starts: reading what `tracing` wrote, and what one start, or several, took.
+"""Recorded starts: reading the files of `tracing`, and comparing the times of one start or several.
 
-A recording is a file of Chrome trace events. Times are in microseconds, as they are there.
+A recording is a file of Chrome trace events. Times are in microseconds, as in these events.
 """
 
 import json
@@ -21,9 +21,9 @@ _KINDS = ("import", "gc", "process")
 
 @dataclass
 class Import:
-    """One import: when it began and ended, its phases by name, and what the cache did for it.
+    """One import: when it began and ended, its phases by name, and its outcome in the cache.
 
-    `phases` has those of `PHASES` that were measured, without what this import's own imports took.
+    `phases` has those of `PHASES` that were measured, without the time of nested imports.
     """
 
     name: str
@@ -41,18 +41,18 @@ class Import:
 
     @property
     def duration(self) -> float:
-        """From the search for the module to the end of its body, with all that it imports."""
+        """The time from the search for the module to the end of its body, nested imports included."""
         return self.ended - self.began
 
     @property
     def own(self) -> float:
-        """The duration without that of the imports in it."""
+        """The duration without that of nested imports."""
         return self.duration - sum(each.duration for each in self.children)
 
 
 @dataclass
 class Process:
-    """One process: its imports in the order in which they ended, those that no other import waits for, and the rest."""
+    """One process: its imports in the order in which they ended, those that are not nested, and other events."""
 
     number: int
     command: str
@@ -61,22 +61,22 @@ class Process:
     ended: float
     imports: list[Import]
     outermost: list[Import]
-    collections: list[tuple[float, float]]  # when each began, and how long it took
-    recorded: float  # when the recording began
-    exit: float | None = None  # when the program had ended
-    torn_down: float | None = None  # when its modules were gone
+    collections: list[tuple[float, float]]  # begin and duration of each
+    recorded: float  # time at which the recording began
+    exit: float | None = None  # time at which the program had ended
+    torn_down: float | None = None  # time at which its modules were gone
 
     @property
     def duration(self) -> float:
-        """From the start of the process to its end."""
+        """The time from the start of the process to its end."""
         return self.ended - self.began
 
     def phase_sums(self) -> dict[str, float]:
-        """Return what each phase took over all imports."""
+        """Return the time of each phase, summed over all imports."""
         return {phase: sum(each.phases.get(phase, 0.0) for each in self.imports) for phase in PHASES}
 
     def parts(self) -> dict[str, float]:
-        """Return what the whole process spent its time on; the parts are its duration."""
+        """Return the parts of the process's duration by name; their sum is the duration."""
         imports = sum(each.duration for each in self.outermost if each.thread == self.main_thread)
         end = self.exit if self.exit is not None else self.ended
         parts = {
@@ -94,9 +94,9 @@ class Process:
 
 
 def read(path: str) -> list[Process]:
-    """Return the processes in a recording, the first to begin first: a file, or a directory of them.
+    """Return the processes in a recording, a file or a directory of files, in the order in which they began.
 
-    Raises ConfigError for what is none.
+    Raises ConfigError if `path` is not a recording.
     """
     try:
         files = [os.path.join(path, name) for name in sorted(os.listdir(path))] if os.path.isdir(path) else [path]
@@ -105,7 +105,9 @@ def read(path: str) -> list[Process]:
         raise ConfigError(f"The recording {path} cannot be read: {error.strerror or error}.") from None
     processes = [_process(number, each) for number, each in _by_process(events).items()]
     if not processes:
-        raise ConfigError(f"{path} holds no recording: give what `run --trace FILE.json` or PYCACHEHOOK_TRACE wrote.")
+        raise ConfigError(
+            f"{path} contains no recording: give a file or directory written by `run --trace FILE.json` or PYCACHEHOOK_TRACE."
+        )
     return sorted(processes, key=lambda process: process.began)
 
 
@@ -113,7 +115,7 @@ def _events(path: str) -> list[dict[str, Any]]:
     data = read_file(path, READ_FLAGS)[0]
     try:
         text = data.decode().rstrip()
-        if text.endswith(","):  # as a process leaves it
+        if text.endswith(","):  # the file of a process has no closing bracket
             text = f"{text[:-1]}]"
         found = json.loads(text)
         events = found["traceEvents"] if isinstance(found, dict) else found
@@ -165,9 +167,9 @@ def _import(event: Mapping[str, Any]) -> Import:
 
 
 def _nest(imports: Sequence[Import]) -> Iterator[Import]:
-    """Put each import below the one that waits for it, give those that nothing waits for, and compute `execute`."""
+    """Add each nested import to its outer one, yield those that are not nested, and compute `execute`."""
     waiting: dict[int, list[Import]] = {}
-    for one in imports:  # in the order in which they ended: what is inside comes first
+    for one in imports:  # in the order in which they ended, so nested imports come first
         stack = waiting.setdefault(one.thread, [])
         while stack and stack[-1].began >= one.began:
             one.children.append(stack.pop())
@@ -191,7 +193,7 @@ def main_process(processes: Sequence[Process]) -> Process:
 
 @dataclass(frozen=True)
 class Difference:
-    """What a module's own time was in two recordings, in microseconds, and how much the runs of each differ."""
+    """A module's own time in two recordings, in microseconds, and the variation between the runs of each."""
 
     module: str
     before: float
@@ -210,11 +212,11 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """The whole time of the second in terms of the first's."""
+        """The whole time of the second recording divided by that of the first."""
         return self.after / self.before
 
     def as_dict(self) -> dict[str, object]:
-        """Return it as what `--json` prints."""
+        """Return the JSON object that `--json` prints."""
         modules = [vars(each) for each in self.modules]
         return {
             "before": self.before,
@@ -226,7 +228,7 @@ class Comparison:
 
 
 def runs(processes: Sequence[Process]) -> list[Process]:
-    """Return the processes that began a run: those whose whole duration was measured from outside, else the first."""
+    """Return the process of each run: those whose duration was measured from outside, or else the first process."""
     whole = [process for process in processes if process.began < process.recorded]
     return whole or [processes[0]]
 
@@ -234,8 +236,8 @@ def runs(processes: Sequence[Process]) -> list[Process]:
 def compare(before: Sequence[Process], after: Sequence[Process]) -> Comparison:
     """Compare recordings of one run or several, module by module, the largest difference first.
 
-    The noise of a time is half the range of its middle half over the runs, of both recordings together. Raises
-    PycacheHookError for recordings of no imports.
+    The noise of a time is half its interquartile range over the runs, added for both recordings. Raises
+    PycacheHookError if a recording has no imports.
     """
     olds, news = runs(before), runs(after)
     if not any(each.imports for each in olds) or not any(each.imports for each in news):
@@ -265,7 +267,7 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _noise(values: Sequence[float]) -> float:
-    if len(values) < 2:  # noqa: PLR2004 -- of one value nothing is known
+    if len(values) < 2:  # noqa: PLR2004 -- one value shows no variation
         return 0.0
     first, _, third = statistics.quantiles(values, n=4, method="inclusive")
     return (third - first) / 2

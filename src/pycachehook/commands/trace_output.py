@@ -1,4 +1,4 @@
-"""Recorded starts as files: Chrome trace events, `-X importtime`'s text, and one HTML page."""
+"""Recorded starts as files: Chrome trace events, the text of `-X importtime`, and one HTML page."""
 
 import json
 import os
@@ -12,8 +12,8 @@ from .trace import NOT_FOUND, PHASES, Process
 from .user_file import why_not_replaced
 from .user_file import write as write_file
 
-_LEAST_WIDTH = 1 / 400  # of the chart: two or three pixels
-_COLORS = {  # Okabe and Ito's, which colour-blind people tell apart
+_LEAST_WIDTH = 1 / 400  # part of the chart's width: two or three pixels
+_COLORS = {  # Okabe and Ito's colours, which colour-blind people can distinguish
     "find": "#56B4E9",
     "read": "#0072B2",
     "check": "#009E73",
@@ -26,15 +26,15 @@ _COLORS = {  # Okabe and Ito's, which colour-blind people tell apart
 
 
 def write(processes: Sequence[Process], path: str) -> None:
-    """Write the file, in the format that its extension names; raises ConfigError for another one, and OSError."""
+    """Write the file in the format of its extension; raises ConfigError for an unknown extension, and OSError."""
     text = writer_of(path)(processes)
     write_file(path, text.encode("utf-8", "backslashreplace"))
 
 
 def writer_of(path: str) -> Callable[[Sequence[Process]], str]:
-    """Return the function that makes what is written to `path`.
+    """Return the function that makes the text for `path`.
 
-    Raises ConfigError for another extension, and for a file that exists and is no trace.
+    Raises ConfigError for an unknown extension, and for an existing file that is no trace.
     """
     extension = os.path.splitext(path)[1]
     if extension not in _WRITERS:
@@ -87,7 +87,7 @@ def _chrome_events(process: Process) -> Iterator[dict[str, Any]]:
 
 
 def importtime(processes: Sequence[Process]) -> str:
-    """Return what `-X importtime` prints, for the process that began first."""
+    """Return the output of `-X importtime` for the process that began first."""
     lines = ["import time: self [us] | cumulative | imported package"]
     for one in processes[0].imports:
         name = " " * 2 * one.depth + one.name
@@ -98,7 +98,7 @@ def importtime(processes: Sequence[Process]) -> str:
 def page(processes: Sequence[Process]) -> str:
     """Return one HTML page that needs no network: a chart for each process, and a table to search and sort.
 
-    The chart is plotly's; raises PycacheHookError where that is not installed.
+    The chart is drawn by plotly; raises PycacheHookError if that is not installed.
     """
     try:
         import plotly.graph_objects as plot
@@ -112,9 +112,9 @@ def page(processes: Sequence[Process]) -> str:
 
 
 def _chart(plot: Any, process: Process) -> str:
-    """Return plotly's JSON of an icicle: each import below the one that waits for it, as wide as it took long.
+    """Return plotly's JSON of an icicle chart: nested imports below their outer ones, with widths proportional to time.
 
-    Imports that would be a line of a few pixels are in the table alone: thousands of them take plotly seconds.
+    Imports with a width of a few pixels are only in the table, because thousands of them would slow down plotly.
     """
     whole = sum(one.duration for one in process.outermost)
     nodes: list[tuple[str, str, str, float, str, str]] = [("0", "imports", "", whole / 1000, "", "")]
@@ -152,7 +152,7 @@ def _rows(process: Process) -> Iterator[list[Any]]:
         yield [one.name, round(one.own), round(one.duration), *phases, one.verdict or one.loader, one.reason, one.path]
 
 
-# What an earlier file with an extension has near its beginning.
+# Text near the beginning of an earlier output, by extension.
 _BEGINNINGS = {".json": b'"traceEvents":', ".txt": b"import time:", ".html": b"<title>Where a start spends its time"}
 _SEARCHED = 256  # bytes
 _WRITERS: dict[str, Callable[[Sequence[Process]], str]] = {".json": chrome, ".txt": importtime, ".html": page}

@@ -1,4 +1,4 @@
-"""The HTML page of a recorded start: its charts, and tables to search and to sort, with no need of a network."""
+"""The HTML page of a recorded start: its charts, and tables to search and sort, without network access."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ th, td { padding: 2px 8px; white-space: nowrap; border-bottom: 1px solid #ddd } 
 th.text, td.text { text-align: left }
 """
 
-# Rows are drawn as they come into view: a table of thousands is slow to lay out.
+# Rows are drawn when they become visible, because the layout of thousands of rows is slow.
 _SCRIPT = """
 for (const section of document.querySelectorAll("section")) {
   const data = JSON.parse(section.querySelector("script[type='application/json']").textContent);
@@ -76,7 +76,7 @@ def _section(process: Process, chart: str, rows: list[list[Any]], heads: Sequenc
     parts = "".join(f"<li>{name}: {time / 1000:.0f} ms</li>" for name, time in process.parts().items())
     numbers = 2 + len(PHASES)
     data = f'{{"chart":{chart},"numbers":{numbers},"rows":{json.dumps(rows, separators=(",", ":"))}}}'
-    data = data.replace("</", "<\\/")  # which would end the element
+    data = data.replace("</", "<\\/")  # `</` would end the element
     row = "".join(f"<th{'' if 0 < index <= numbers else ' class=text'}>{head}</th>" for index, head in enumerate(heads))
     title = f"Process {process.number}: {process.duration / 1000:.0f} ms"
     return (

@@ -1,4 +1,4 @@
-"""What a recorded start was spent on, and what would make it shorter, in lines of text."""
+"""A summary of a recorded start as lines of text: the parts of its time, and how to reduce them."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from .trace import PHASES, Import, Process
 
 MOST = 10  # modules in a list of the most expensive
-_LEAST = 0.01  # of the whole start: a saving below that is not worth a line
-# An archive replaces finding, reading and checking by one look-up; see the page on benchmarks.
+_LEAST = 0.01  # part of the whole start; smaller savings are not reported
+# An archive replaces finding, reading and checking by one lookup; see the page on benchmarks.
 _ARCHIVE_KEEPS = 0.35
-_UNMARSHAL_OF_COMPILE = 0.12  # what loading an entry takes in terms of compiling its source
-_LARGE_PART = 0.3  # of the imports: a package that takes as much may be worth a late import
+_UNMARSHAL_OF_COMPILE = 0.12  # time to load an entry divided by the time to compile its source
+_LARGE_PART = 0.3  # part of the imports' time; a package above it may be worth a late import
 
 
 def lines(process: Process) -> Iterator[str]:
-    """Give the summary of one process."""
+    """Yield the summary of one process."""
     whole = process.duration
     yield f"{process.command}: {_ms(whole)}, of which"
     for name, time in process.parts().items():
@@ -42,7 +42,7 @@ def lines(process: Process) -> Iterator[str]:
 
 
 def advise(process: Process) -> list[tuple[float, str]]:
-    """Return what would help, as (expected saving in microseconds, what to do), the largest first."""
+    """Return advice as (expected saving in microseconds, text), the largest saving first."""
     sums = process.phase_sums()
     compiled = [one for one in process.imports if one.verdict == "miss"]
     compiling = sum(one.phases.get(phase, 0.0) for one in compiled for phase in ("compile", "write", "wait"))
@@ -61,7 +61,7 @@ def advise(process: Process) -> list[tuple[float, str]]:
 
 
 def _frozen(process: Process) -> float:
-    """Return what `gc = "freeze"` would save: the collections of import time, and those of the exit."""
+    """Return the saving of `gc = "freeze"`: the time of collections during imports and at the exit."""
     end = process.exit if process.exit is not None else process.ended
     inside = [time for began, time in process.collections if began >= end or _within(began, process.outermost)]
     return sum(inside)

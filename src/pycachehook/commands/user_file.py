@@ -11,9 +11,10 @@ _MODE = 0o666  # less the umask, as for any file that a user creates
 
 
 def why_not_replaced(path: str, is_earlier: Callable[[bytes], bool], what: str) -> str | None:
-    """Return in a few words why `path` must not be replaced; None for an empty file, an earlier `what`, or nothing.
+    """Return in a few words why `path` must not be replaced, or None.
 
-    `is_earlier` is asked about the beginning of an existing file.
+    A missing or empty file, or an earlier output, may be replaced; `what` names the kind of output, and `is_earlier` is
+    called with the beginning of an existing file.
     """
     flags = READ_FLAGS | getattr(os, "O_NOFOLLOW", 0)
     try:

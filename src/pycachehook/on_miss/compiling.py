@@ -33,17 +33,17 @@ def compile_and_store(  # noqa: C901 -- a chain of steps
 ) -> "tuple[CodeType, Outcome]":
     """Compile the loader's source and store the entry, unless another process does so meanwhile.
 
-    `outcome` is the lookup's, without code; what is returned says what it has come to now. `stats` count faults of the
-    environment. Raises what the stock loader raises for a source that cannot be read or compiled.
+    `outcome` is the lookup's result, without code; the updated outcome is returned. `stats` count faults of the
+    environment. Raises what the standard loader raises for a source that cannot be read or compiled.
     """
     path = loader.path
-    source = _source(path, store, outcome)  # while there is a file descriptor for it: the lock will take one
-    if source is None:  # what is raised is what the stock loader raises
+    source = _source(path, store, outcome)  # before the lock, which may take the last file descriptor
+    if source is None:  # the loader raises the same OSError as CPython's
         return source_to_code(loader.get_data(path), path, fullname), outcome
     if watch is not None:
         watch(READ)
     with SingleFlight(store.directory, source.location, stats) as flight:
-        step = replaced_step(loader)  # by another thread, while this one waited
+        step = replaced_step(loader)  # a tool may have replaced it while this thread waited
         found = None if step is not None else store.find_again(path, source.location, source.data)
         if watch is not None:
             watch(WAIT)
@@ -70,8 +70,9 @@ def compile_and_store(  # noqa: C901 -- a chain of steps
 
 
 def _source(path: str, store: "Store", outcome: Outcome) -> Source | None:
-    """Return the source with the location of its entry: as the lookup has read it, else read now; None if it cannot be."""
-    if outcome.source is not None and store.mode != TIMESTAMP:  # whose status must be from before the bytes
+    """Return the source with the location of its entry, from the lookup or read now; None if it cannot be read."""
+    # For a timestamp the status must be taken before the bytes are read, which a lookup does not do.
+    if outcome.source is not None and store.mode != TIMESTAMP:
         source = Source(path, *outcome.source)
     else:
         try:

@@ -52,9 +52,9 @@ _OWN_FILE = getattr(system.os_module, "O_NOFOLLOW", 0) | getattr(system.os_modul
 
 
 class Source:
-    """A source file as it was read: its path, its bytes, and its status; and where its entry lies, once it is known.
+    """A source file that has been read: its path, its bytes, its status, and the location of its entry if known.
 
-    The status is from before the bytes were read where the entry is to have a timestamp.
+    For an entry with a timestamp, the status is read before the bytes.
     """
 
     __slots__ = ("data", "location", "path", "status")
@@ -80,9 +80,9 @@ def read_source(path: str, *, open_code: bool = False) -> Source:
 def encode(store: "Store", code: "CodeType", source: Source, *, warned: bool) -> bytes:
     """Return the bytes of a new entry; raises ValueError for what marshal cannot write.
 
-    Where another source could have the same location, only the hash tells whose entry lies there, and it is checked in
-    every mode: `tool.sh` has the location of `tool.py`, and a `..` behind a link leads elsewhere in the tree than in
-    the cache.
+    If another source could have the same location, the entry is hash-based in every mode, because only the hash tells
+    whose entry it is: `tool.sh` has the location of `tool.py`, and a `..` behind a link leads to different directories
+    in the tree and in the cache.
     """
     ambiguous = "/../" in source.path or not source.path.endswith(".py")
     flags = pyc.FLAGS[CHECKED_HASH if ambiguous else store.mode]
@@ -90,7 +90,7 @@ def encode(store: "Store", code: "CodeType", source: Source, *, warned: bool) ->
 
 
 def put(store: "Store", source: Source, code: "CodeType", stats: Stats, *, warned: bool) -> bool:
-    """Write the entry of a source, and return whether it is in place: what `Store.put` does."""
+    """Write the entry of a source, and return whether that succeeded; the implementation of `Store.put`."""
     try:
         data = encode(store, code, source, warned=warned)
     except (ValueError, MemoryError) as error:
