@@ -31,6 +31,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts backg
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+FULL = frozenset(("wheel", "make_environment", "private_mounts"))  # fixtures whose tests are no quick ones
 IN_FRONT = "TESTS_ARCHIVE"  # the variable that holds the archive of `--with-archive`
 
 
@@ -62,6 +63,14 @@ def pytest_configure(config: pytest.Config) -> None:
         )  # some sources do not compile
         assert out.exists()
         os.environ[IN_FRONT] = str(out)
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as full what asks for an environment with packages, or for mounts."""
+    for item in items:
+        if not FULL.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.full)
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
