@@ -492,7 +492,7 @@ def test_prefix_without_the_package(command: str, tmp_path: Path, capsys: pytest
     folder = tmp_path / "environment"
     venv.EnvBuilder(symlinks=True).create(folder)
     assert main([command, "--prefix", str(folder)]) == 1
-    mend = f"{folder}/bin/python -m pip install pycachehook"
+    mend = f"uv pip install --python {folder}/bin/python pycachehook"  # it has no pip
     assert complaint(capsys) == f"pycachehook cannot be imported in {folder}: install it there with `{mend}`."
 
 
