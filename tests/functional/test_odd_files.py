@@ -185,6 +185,50 @@ def test_archive_replaces_only_archives(
     assert [each.name for each in tmp_path.iterdir() if each.name.endswith(".tmp")] == []
 
 
+def test_source_that_has_become_huge(
+    tree: Callable[..., Path], cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file of terabytes is not read into memory: its entry is reported."""
+    source = tree({"m.py": ""}) / "m.py"
+    assert main(["precompile", "--cache-dir", str(cache), str(source)]) == 0
+    os.truncate(source, 1 << 42)
+    capsys.readouterr()
+    assert main(["verify", "--cache-dir", str(cache)]) == 1
+    assert f"{source}: {1 << 42} bytes are too many" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root: gives files to other groups")
+@pytest.mark.parametrize(
+    ("private", "expected"),
+    [
+        ({}, (0o644, 0)),
+        ({"a.py": (0o640, 4343)}, (0o640, 4343)),
+        ({"a.py": (0o640, 4343), "b.py": (0o640, 4343)}, (0o640, 4343)),
+        ({"a.py": (0o640, 4343), "b.py": (0o640, 4344)}, (0o600, None)),
+        ({"a.py": (0o600, 4343)}, (0o600, None)),
+        ({"a.py": (0o640, 4343), "b.py": (0o600, 4343)}, (0o600, None)),
+    ],
+    ids=["public", "one group", "one group for two", "two groups", "private", "private and group"],
+)
+def test_who_may_read_an_archive(
+    private: dict[str, tuple[int, int]],
+    expected: tuple[int, int | None],
+    tree: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nobody who may not read all of its sources; a line says so."""
+    root, out = tree({"a.py": "", "b.py": "", "c.py": ""}), tmp_path / "out.pyca"
+    for name, (mode, group) in private.items():
+        os.chown(root / name, 0, group)
+        (root / name).chmod(mode)
+    assert main(["archive", "build", "-j", "1", "--path", str(root), str(out)]) == 0
+    mode, group = out.stat().st_mode & 0o777, out.stat().st_gid
+    assert (mode, group if mode & 0o040 else None) == expected
+    told = [f"{out}: not readable by everybody, as {root / 'a.py'} is not"] if private else []
+    assert capsys.readouterr().err.splitlines() == told
+
+
 def test_out_is_one_of_the_sources(tree: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     """A source that goes into the archive is not overwritten by it."""
     root = tree({"main.py": "print('my program')\n"})

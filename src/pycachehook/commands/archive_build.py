@@ -24,6 +24,7 @@ from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 from pycachehook.pyc import CHECKED_HASH
 from pycachehook.system import READ_FLAGS, read_file
 
+from .archive_access import Access
 from .archive_entries import compiled
 from .precompile import FAILED, SKIPPED, rare_keys
 from .recording import lines
@@ -116,16 +117,14 @@ def build(
     wanted = set(files)
     first = [path for path in dict.fromkeys(profile) if path in wanted]
     plan = _Plan([*dict.fromkeys([*first, *files])], len(first), roots, mode, jobs, cache)
-    built = Built(out)
+    built, access = Built(out), Access()
     try:
         descriptor, temporary = tempfile.mkstemp(TEMPORARY_SUFFIX, TEMPORARY_PREFIX, os.path.dirname(out))
         try:
             with os.fdopen(descriptor, "w+b") as file:
-                _write(file, plan, progress, built)
+                _write(file, plan, progress, built, access)
                 built.bytes = file.seek(0, os.SEEK_END)
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o644 & ~umask)
+            access.apply(temporary)
             _refuse_to_replace(out, force=force)  # another process may have created a file since
             os.replace(temporary, out)
         except BaseException:
@@ -133,6 +132,7 @@ def build(
             raise
     except OSError as error:
         raise PycacheHookError(f"The archive {out} cannot be written: {error.strerror or error}.") from None
+    built.warnings += access.warnings(out)
     return built
 
 
@@ -196,7 +196,7 @@ def _root_of(path: str, roots: Iterable[BuildRoot]) -> BuildRoot | None:
     return next((root for root in roots if _inside(path, root.directory)), None)
 
 
-def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built) -> None:
+def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built, access: Access) -> None:
     tag, level = sys.implementation.cache_tag, sys.flags.optimize
     suffix = archive_format.suffix_of(tag, level)
     extents: dict[str, Extent] = {}
@@ -216,6 +216,7 @@ def _write(file: Any, plan: _Plan, progress: Callable[[], object], built: Built)
                 assert root is not None
                 name = f"{root.name}/{root.relative(path).removesuffix('.py')}{suffix}"
                 extents[path] = _add(whole, file, name, data), len(data)
+                access.add(path)
                 built.entries += 1
                 if number < plan.profiled:
                     start = file.tell()

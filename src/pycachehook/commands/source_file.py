@@ -9,6 +9,8 @@ from pycachehook._compat import KEY, siphash
 from pycachehook.pyc import HASH_BASED
 from pycachehook.system import READ_FLAGS, read_file
 
+LARGEST = 1 << 30  # bytes; a file that claims to be larger is not read
+
 
 class SourceFile:
     """The source at `path`. Every method raises OSError if it cannot be read."""
@@ -20,7 +22,7 @@ class SourceFile:
     def data(self) -> bytes:
         """Return the file's bytes."""
         if self._read is None:
-            self._read = read_file(self.path, READ_FLAGS)
+            self._read = read_file(self.path, READ_FLAGS, LARGEST)
         return self._read[0]
 
     def hash(self) -> bytes:
