@@ -1,6 +1,6 @@
-"""Which folders of the package import which, read from the code; and the drawing of it.
+"""The imports between folders of the package, read from the code, and their drawing.
 
-`python docs/import_graph.py` prints the arrows. A test holds that none goes upward.
+`python docs/import_graph.py` prints the arrows. A test checks that none goes upward.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from drawings import arrow, box, svg  # noqa: E402
 
 PACKAGE = HERE.parent / "src" / "pycachehook"
 TOP = "top level"
-# From above: a folder imports those in the rows below it, at module level, and the top level imports none.
+# From top to bottom: a folder imports only folders in lower rows, and the top level, at module level, imports none.
 ROWS = (("cli",), ("bundles",), ("commands",), ("config", "on_miss"), (TOP,))
 
 
 class Import(NamedTuple):
-    """One module's import of another of this package, each by its name below the package.
+    """An import between two modules, named relative to the package.
 
-    It is `deferred` if it stands in a function: then a start, or another import, does not carry it out. Imports for
-    type checkers alone are left out.
+    It is `deferred` if it is inside a function, so that loading the module does not execute it. Imports for type
+    checkers are left out.
     """
 
     importer: str
@@ -44,7 +44,7 @@ def modules() -> dict[str, Path]:
 
 
 def folder(module: str) -> str:
-    """Return the folder of a module. `__main__` is how the command line is called."""
+    """Return the folder of a module; `__main__` belongs to the command line."""
     if module == "__main__":
         return "cli"
     head = module.partition(".")[0]
@@ -96,10 +96,10 @@ def _imported(node: ast.stmt, package: str, files: dict[str, Path]) -> Iterator[
 
 
 def arrows() -> dict[tuple[str, str], int]:
-    """Return how many imports there are from one folder to another, by the pair of the two.
+    """Return the number of imports from one folder to another, by the pair of folders.
 
-    Those in functions of the top level are left out: they are carried out when options have to be resolved, or something
-    is compiled, and never by a start or a hit.
+    Imports in functions of the top level are left out: they run when options have to be resolved, or a source is
+    compiled, and never at a start or a hit.
     """
     found: dict[tuple[str, str], set[tuple[str, str]]] = {}
     for each in imports():
@@ -110,7 +110,7 @@ def arrows() -> dict[tuple[str, str], int]:
 
 
 def upward() -> list[Import]:
-    """Return the imports among those that go upward, or to a folder beside; there are to be none."""
+    """Return the imports that go upward or to a folder in the same row, which are errors."""
     rank = {name: number for number, row in enumerate(ROWS) for name in row}
     return [
         each

@@ -1,4 +1,4 @@
-"""A wheel of `enable --wheel`: installed it activates, uninstalled it does not, with pip and with uv."""
+"""A wheel made by `enable --wheel`: its installation activates, its removal deactivates, with pip and with uv."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STOCK = "SourceFileLoader None None None\n"
 
 @pytest.fixture
 def made(environment: Python, tmp_path: Path, cache: Path) -> Path:
-    """Return a wheel that chooses a cache directory and a layout; nothing was written into its maker's environment."""
+    """Return a wheel with a cache directory and a layout; the environment that made it is unchanged."""
     options = ("--cache-dir", cache, "--layout", "shared")
     said = environment("-m", "pycachehook", "enable", "--wheel", tmp_path / "links", *options).stdout
     (path,) = (tmp_path / "links").iterdir()
@@ -45,7 +45,7 @@ def made(environment: Python, tmp_path: Path, cache: Path) -> Path:
 
 
 def test_the_same_bytes(made: Path, environment: Python, cache: Path, tmp_path: Path) -> None:
-    """The same options make the same wheel; every member is in its record; a dry run writes nothing."""
+    """The same options make the same wheel; its record lists every member; a dry run writes nothing."""
     options = ("--cache-dir", cache, "--layout", "shared")
     environment("-m", "pycachehook", "enable", "--wheel", tmp_path / "again", *options)
     assert (tmp_path / "again" / made.name).read_bytes() == made.read_bytes()
@@ -57,7 +57,7 @@ def test_the_same_bytes(made: Path, environment: Python, cache: Path, tmp_path: 
 
 
 def test_pip(made: Path, wheel: Path, make_environment: Callable[..., Python], cache: Path, tmp_path: Path) -> None:
-    """`pip install` activates with the image and the options, `pip uninstall` deactivates; `doctor` is content."""
+    """`pip install` activates with image and options, `pip uninstall` deactivates; `doctor` has no finding."""
     python = make_environment()
     assert python("-c", PROBE, cwd=tmp_path).stdout == STOCK
     python("-m", "pip", "install", "--quiet", "--no-index", "--find-links", made.parent, "pycachehook-activation")
@@ -73,7 +73,7 @@ def test_pip(made: Path, wheel: Path, make_environment: Callable[..., Python], c
 
 
 def test_uv(made: Path, wheel: Path, cache: Path, tmp_path: Path) -> None:
-    """A project that names it is activated in every environment that uv makes anew, and is not when it does not."""
+    """A project that requires the wheel is activated in every new environment of uv, and otherwise not."""
     uv = shutil.which("uv", path=f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}")
     if uv is None:
         pytest.skip("needs uv: pip install uv")

@@ -1,4 +1,4 @@
-"""Cold processes at once, with real packages and the standard library: every file is compiled by one of them."""
+"""Simultaneous cold processes with real packages and the standard library: each file is compiled by one of them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ print(json.dumps(hook.stats.as_dict()))
 def test_real_package(
     requirement: str, layout: str, make_environment: Callable[..., Python], cache: Path, tmp_path: Path
 ) -> None:
-    """Eight processes compile and store each file once over all of them, the standard library's files, too."""
+    """Eight processes together compile and store each file once, files of the standard library too."""
     environment, log = make_environment(requirement), tmp_path / "log.txt"
     gate = tmp_path / "gate"
     arguments = ("-W", "ignore", "-c", PROGRAM, cache, layout, gate, requirement, "email", "asyncio", "unittest")
@@ -64,6 +64,6 @@ def test_real_package(
     entries = sum(1 for _ in cache.rglob("*.pyc"))
     numbers = [sum(each[name] for each in stats) for name in ("compiled", "stored", "errors")]
     print(f"{requirement}, {layout}: {numbers[0]} compiled, {numbers[1]} stored, {entries} entries")
-    same = entries if layout == "mirror" else numbers[0]  # several empty files are one entry there
+    same = entries if layout == "mirror" else numbers[0]  # in the shared layout all empty files have one entry
     assert numbers == [same, numbers[0], 0]
     assert entries <= numbers[0]

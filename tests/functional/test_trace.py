@@ -1,4 +1,4 @@
-"""Recorded starts: what is in a recording, the formats it is written in, and what the commands say of it."""
+"""Recorded starts: the content of a recording, its file formats, and the output of the commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tree(tmp_path: Path) -> Path:
     tree = tmp_path / "tree"
     (tree / "pack").mkdir(parents=True)
     (tree / "pack" / "__init__.py").write_text("import pack.one, pack.two\n")
-    (tree / "pack" / "one.py").write_text("import _elementtree, xxsubtype\n")  # nothing else imports these
+    (tree / "pack" / "one.py").write_text("import _elementtree, xxsubtype\n")  # no other module imports these
     (tree / "pack" / "two.py").write_text(
         "try:\n    import pack.nowhere\nexcept ImportError:\n    pass\nimport pack.three\n"
     )
@@ -37,7 +37,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(tree: Path) -> Run:
-    """Return a function that runs `pycachehook` in the tree, with a cache beside it."""
+    """Return a function that runs `pycachehook` in the tree, with a separate cache."""
 
     def run(*arguments: str | Path, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
         process = subprocess.run(
@@ -62,7 +62,7 @@ def recorded(path: Path) -> dict[str, trace.Import]:
 
 
 def test_every_import_is_recorded_with_its_outcome(tree: Path, command: Run) -> None:
-    """A cold start and a warm one: modules of ours have a verdict, others their loader, and each its parent."""
+    """With a cold and a warm cache, cached modules have a verdict, others their loader, and all their parent."""
     command("run", "--trace", tree / "cold.json", "-c", "import pack")
     command("run", "--trace", tree / "warm.json", "-c", "import pack")
     cold, warm = recorded(tree / "cold.json"), recorded(tree / "warm.json")
@@ -79,7 +79,7 @@ def test_every_import_is_recorded_with_its_outcome(tree: Path, command: Run) -> 
 
 
 def test_times_add_up(tree: Path, command: Run) -> None:
-    """The parts are the process, the own times are the imports, and the phases of an import are its own time."""
+    """The sum of the parts is the process, of own times the imports, of phases an import's own time."""
     command("run", "--trace", tree / "a.json", "-c", "import pack, gc; gc.collect()")
     process = trace.read(str(tree / "a.json"))[0]
     assert process.began < process.recorded < process.exit < process.torn_down < process.ended  # type: ignore[operator]
@@ -91,7 +91,7 @@ def test_times_add_up(tree: Path, command: Run) -> None:
 
 
 def test_phases_of_a_miss_and_of_a_hit(tree: Path, command: Run) -> None:
-    """What is compiled is not unmarshalled, and the reverse."""
+    """A miss has the phase compile, a hit has unmarshal, and neither has both."""
     command("run", "--trace", tree / "cold.json", "-c", "import pack")
     command("run", "--trace", tree / "warm.json", "-c", "import pack")
     cold, warm = recorded(tree / "cold.json")["pack.one"], recorded(tree / "warm.json")["pack.one"]
@@ -101,7 +101,7 @@ def test_phases_of_a_miss_and_of_a_hit(tree: Path, command: Run) -> None:
 
 
 def test_text_is_that_of_importtime(tree: Path, command: Run) -> None:
-    """It has importtime's lines, in its order and with its indentation, and tools that read these read it."""
+    """The text has importtime's lines, order and indentation, so its readers accept it."""
     command("run", "--trace", tree / "a.txt", "-c", "import pack")
     lines = (tree / "a.txt").read_text().splitlines()
     assert lines[0] == "import time: self [us] | cumulative | imported package"
@@ -123,7 +123,7 @@ def test_text_is_that_of_importtime(tree: Path, command: Run) -> None:
 
 
 def test_json_is_chrome_trace_events(tree: Path, command: Run) -> None:
-    """Slices of one thread lie one in the other, or one after the other, as readers demand."""
+    """Slices of one thread are nested or consecutive, as viewers require."""
     command("run", "--trace", tree / "a.json", "-c", "import pack")
     events = json.loads((tree / "a.json").read_text())["traceEvents"]
     assert {event["ph"] for event in events} == {"X", "M"}
@@ -139,7 +139,7 @@ def test_json_is_chrome_trace_events(tree: Path, command: Run) -> None:
 
 
 def test_page_needs_no_network_and_escapes_names(tree: Path, command: Run) -> None:
-    """A module's name and the program's own words are text on the page, whatever is in them."""
+    """Module names and the command line are escaped in the page."""
     pytest.importorskip("plotly", reason="plotly is not installed")
     odd = "</script><script>alert(1)</script>"
     (tree / "odd").mkdir()
@@ -147,12 +147,12 @@ def test_page_needs_no_network_and_escapes_names(tree: Path, command: Run) -> No
     command("run", "--trace", tree / "a.html", "-c", f"import importlib; importlib.import_module('odd.x<b>') #{odd}")
     page = (tree / "a.html").read_text()
     assert odd not in page
-    assert "odd.x<b>" in page  # within JSON
+    assert "odd.x<b>" in page  # escaped as in JSON
     assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=", page)
 
 
 def test_killed_process_leaves_what_it_had_recorded(tree: Path) -> None:
-    """A recording is written as it goes."""
+    """A killed process leaves a recording of the imports before its end."""
     folder = tree / "traces"
     code = "import pycachehook; pycachehook.install()\nimport pack, os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
     process = subprocess.run(
@@ -183,7 +183,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_several_processes_are_on_one_picture(tree: Path, command: Run, method: str) -> None:
-    """Each worker of a pool records itself, a forked one without what its parent had imported before."""
+    """Each worker of a pool records its own imports; a forked one omits those of its parent."""
     (tree / "pool.py").write_text(POOL)
     (tree / "pack" / "late.py").write_text("")
     command("run", "--trace", tree / "a.json", "pool.py", method)
@@ -199,7 +199,7 @@ def test_several_processes_are_on_one_picture(tree: Path, command: Run, method: 
 
 
 def test_program_runs_as_without_a_recording(tree: Path, command: Run) -> None:
-    """Its arguments, input, output and exit code are its own; the summary goes to standard error."""
+    """Arguments, input, output and exit code are the program's; the summary goes to standard error."""
     code = "import sys; print(sys.argv, input()); sys.exit(7)"
     process = command("run", "--trace=a.json", "-c", code, "--trace", "x", check=False, input="line\n")
     assert process.returncode == 7
@@ -210,7 +210,7 @@ def test_program_runs_as_without_a_recording(tree: Path, command: Run) -> None:
 
 
 def test_traceback_of_a_failing_import_is_the_stock_one(tree: Path, command: Run) -> None:
-    """No frame of the recorder is in it."""
+    """The traceback has no frame of the recorder."""
     (tree / "pack" / "three.py").write_text("1/0\n")
     plain = command("run", "-c", "import pack", check=False).stderr
     traced = command("run", "--trace=a.json", "-c", "import pack", check=False).stderr
@@ -219,7 +219,7 @@ def test_traceback_of_a_failing_import_is_the_stock_one(tree: Path, command: Run
 
 
 def test_nothing_is_recorded_unless_asked(python: Python) -> None:
-    """Without the variable, importlib is as it was, and the module is not loaded."""
+    """Without the variable, importlib is unchanged, and the module is not loaded."""
     code = (
         "import sys, importlib._bootstrap as bootstrap; before = bootstrap._find_spec, bootstrap._load_unlocked\n"
         "import pycachehook; pycachehook.install()\n"
@@ -231,7 +231,7 @@ def test_nothing_is_recorded_unless_asked(python: Python) -> None:
 
 @pytest.mark.parametrize("target", ["missing/below", "file", "full"])
 def test_recording_that_cannot_be_written_breaks_no_import(tree: Path, target: str) -> None:
-    """Nothing is recorded, and nothing said."""
+    """If a recording cannot be written, imports work and nothing is printed."""
     (tree / "file").write_text("")
     folder = "/dev/full" if target == "full" else str(tree / target)
     process = subprocess.run(
@@ -247,7 +247,7 @@ def test_recording_that_cannot_be_written_breaks_no_import(tree: Path, target: s
 
 
 def test_difference_is_told_by_module(tree: Path, command: Run) -> None:
-    """A module that takes longer is named, and the limit decides the exit code."""
+    """A module that takes longer is named, and the limit determines the exit code."""
     command("run", "--trace", tree / "a.json", "--runs", "3", "-c", "import pack")
     assert len(trace.runs(trace.read(str(tree / "a.json")))) == 3
     (tree / "pack" / "three.py").write_text("import time; time.sleep(1)\n")
@@ -278,7 +278,7 @@ def test_difference_is_told_by_module(tree: Path, command: Run) -> None:
     ],
 )
 def test_wrong_usage_is_one_sentence(command: Run, arguments: list[str], text: str) -> None:
-    """It names what is wrong, and exits with 2."""
+    """One sentence names what is wrong, and the exit code is 2."""
     process = command(*arguments, check=False)
     assert process.returncode == 2
     assert text in process.stderr
@@ -301,7 +301,7 @@ def test_wrong_usage_is_one_sentence(command: Run, arguments: list[str], text: s
     ],
 )
 def test_file_that_is_no_recording_is_refused(tmp_path: Path, text: str) -> None:
-    """Whatever is in it."""
+    """A file that is no recording is refused, whatever it contains."""
     path = tmp_path / "a.json"
     path.write_text(text, errors="surrogateescape")
     with pytest.raises(ConfigError):
@@ -309,7 +309,7 @@ def test_file_that_is_no_recording_is_refused(tmp_path: Path, text: str) -> None
 
 
 def test_only_an_earlier_trace_is_replaced(tree: Path, command: Run) -> None:
-    """Other files, links and FIFOs are left as they are, and the program does not run; a FIFO is not waited for."""
+    """Other files, links and FIFOs stay unchanged, and the program does not run."""
     kept, fifo, link = tree / "package.json", tree / "fifo.json", tree / "link.json"
     kept.write_text('{"name": "web"}\n')
     os.mkfifo(fifo)
@@ -330,7 +330,7 @@ def test_only_an_earlier_trace_is_replaced(tree: Path, command: Run) -> None:
 
 
 def test_a_recording_is_private(tree: Path) -> None:
-    """It goes to a new file with the process number in its name; others can read neither that nor the directory."""
+    """It goes to a new file with the process id in its name; other users can read neither file nor directory."""
     folder = tree / "traces"
     code = "import pycachehook; pycachehook.install()\nimport pack, os; print(os.getpid())"
     said = subprocess.run(

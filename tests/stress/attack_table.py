@@ -2,8 +2,8 @@
 
 `python -m tests.stress.attack_table` from the project's root prints it; `--help` lists the options. Each attack is made
 on an import into an empty cache and on one from a full cache, in each layout and mode and with archives. Afterwards an
-undisturbed process has to find everything in order. "raised" counts imports that failed because their own source could
-not be found or read, as they do without the hook.
+undisturbed process must find no defect. "raised" counts imports that failed because their own source could not be found
+or read, as they do without the hook.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .attacks import KINDS, STATES, WAYS, Field
 
 
 def unavailable() -> dict[str, str]:
-    """Return the kinds of attack that cannot be made on this machine, with what they need."""
+    """Return the kinds of attack that are not possible on this machine, with their requirements."""
     missing: dict[str, str] = {}
     if shutil.which("strace") is None:
         missing |= dict.fromkeys(("system calls that fail", "killed at system calls"), "strace(1)")
@@ -33,7 +33,7 @@ def unavailable() -> dict[str, str]:
 
 
 def main() -> int:
-    """Make the attacks; return 1 if anything did not hold, else 0."""
+    """Make the attacks; return 1 if a check failed, else 0."""
     parser = argparse.ArgumentParser(prog="python -m tests.stress.attack_table", allow_abbrev=False)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="make every N-th attack only")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="default: %(default)s")

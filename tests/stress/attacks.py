@@ -1,4 +1,4 @@
-"""The attacks, and what must hold after each."""
+"""The attacks, and the checks after each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 STATES = ("cold", "warm")
 
-# Calls that only look, that the interpreter itself needs, or that strace does not let fail in one process alone.
+# Calls that change nothing, that the interpreter itself needs, or that strace cannot make fail in one process only.
 LEFT_ALONE = {"brk", "mmap", "munmap", "mremap", "mprotect", "rt_sigaction", "rt_sigprocmask", "futex", "exit_group"}
 ERRORS = (
     "EIO",
@@ -49,7 +49,7 @@ TIMEOUT = 120.0  # seconds after which a process hangs
 
 
 class Call(NamedTuple):
-    """A system call of the traced import: the `number`-th of its name in the process; `line` is the trace's."""
+    """A system call of the traced import: the `number`-th with its name in the process; `line` is the trace's line."""
 
     name: str
     number: int
@@ -57,14 +57,17 @@ class Call(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of one attack: `fault` is a sentence, or None; `raised` says that an import failed as stock's would."""
+    """The result of one attack: `fault` is a sentence, or None.
+
+    `raised` says that an import failed as it does without the hook.
+    """
 
     fault: str | None
     raised: bool = False
 
 
 class Field:
-    """One tree with one cache in one of the `WAYS`, in a directory of its own."""
+    """One tree with one cache in one of the `WAYS`, in its own directory."""
 
     def __init__(self, root: str, way: str) -> None:
         self.root = root
@@ -89,7 +92,7 @@ class Field:
         shutil.copytree(self.cache, self._warm)
 
     def prepare(self, state: str) -> None:
-        """Have an empty cache, or a full one."""
+        """Make an empty cache, or a full one."""
         shutil.rmtree(self.cache, ignore_errors=True)
         if state == "warm":
             shutil.copytree(self._warm, self.cache)
@@ -105,7 +108,7 @@ class Field:
         return [sys.executable, VICTIM, self.tree, self.cache, json.dumps(self.options), *more]
 
     def run(self, *prefix: str, more: tuple[str, ...] = ()) -> dict[str, Any] | None:
-        """Run the victim; return what it says, or None if it said nothing or more than that."""
+        """Run the victim; return its JSON output, or None if its output is anything else."""
         done = self._run([*prefix, *self.command(*more)])
         if done.returncode or done.stderr:
             self.said = f"exit code {done.returncode}: {done.stderr[-500:]}"
@@ -138,7 +141,7 @@ class Field:
         ]
 
     def aftermath(self, allowed: int) -> str | None:
-        """Return what is not in order after an attack, or None; so many temporary files may be left."""
+        """Return the first defect after an attack, or None; at most this many temporary files may be left."""
         left = self.temporaries()
         if len(left) > allowed:
             return f"left over: {left}"
@@ -152,9 +155,9 @@ class Field:
 
 
 def judge(field: Field, said: Mapping[str, Any] | None, line: str = "") -> Result:
-    """Return whether imports came to what they come to on a stock interpreter.
+    """Return whether imports had the results that they have on a standard interpreter.
 
-    There they may fail only for the system calls by which a source is found and read: those in the tree.
+    There they may fail only for the system calls that find and read a source: those for paths in the tree.
     """
     if said is None:
         return Result(field.said)
@@ -175,7 +178,7 @@ def judge(field: Field, said: Mapping[str, Any] | None, line: str = "") -> Resul
 
 
 def errors_of_calls(field: Field, state: str, every: int, drawn: random.Random) -> Iterator[tuple[str, Result]]:
-    """Let each system call fail in turn, with an error that is drawn; every so many only."""
+    """Make system calls fail one at a time, at intervals of `every`, with a random error."""
     field.prepare(state)
     calls = field.calls()
     files: dict[str, str] = {}
@@ -231,7 +234,7 @@ def kills_at_random(field: Field, state: str, every: int, drawn: random.Random) 
 
 
 def filters(field: Field, state: str, every: int, drawn: random.Random) -> Iterator[tuple[str, Result]]:
-    """Have the kernel refuse kinds of system calls for the whole import."""
+    """Make the kernel refuse kinds of system calls for the whole import."""
     families = (["flock"], ["rename", "renameat"], ["mkdir", "mkdirat"], ["fchmod", "fchown"], ["utimensat"], ["write"])
     others = (
         ["getresuid"],
@@ -244,7 +247,7 @@ def filters(field: Field, state: str, every: int, drawn: random.Random) -> Itera
     cases = [(names, error) for names in (*families, *others) for error in ("EPERM", "ENOSYS", "EINVAL")]
     for names, error in drawn.sample(cases, max(1, len(cases) // every)):
         if names == ["write"]:
-            continue  # the victim could not say anything
+            continue  # the victim could not print anything
         field.prepare(state)
         said = field.run(more=(json.dumps([names, error]),))
         result = judge(field, said)
@@ -254,7 +257,7 @@ def filters(field: Field, state: str, every: int, drawn: random.Random) -> Itera
 
 
 def disks(field: Field, state: str, every: int, drawn: random.Random) -> Iterator[tuple[str, Result]]:
-    """Put the cache on a disk that fills up, or that is read-only."""
+    """Put the cache on a disk that becomes full, or that is read-only."""
     cases = [f"size={size}k" for size in range(4, 80, 4)] + [f"nr_inodes={number}" for number in range(2, 22)] + ["ro"]
     disk = f"{field.root}/disk"
     for case in drawn.sample(cases, max(1, len(cases) // every)):

@@ -1,4 +1,4 @@
-"""A seccomp filter that lets system calls fail, as containers' and sandboxes' filters do (Linux, x86-64 and AArch64)."""
+"""A seccomp filter that makes system calls fail, as in containers and sandboxes (Linux, x86-64 and AArch64)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import platform
 import struct
 
-# Numbers of system calls, by machine: name, x86-64, AArch64. None: that machine has no such call.
+# System call numbers: name, x86-64, AArch64. None: that machine has no such call.
 CALLS: dict[str, tuple[int, int | None]] = {
     "flock": (73, 32),
     "rename": (82, None),
@@ -38,12 +38,12 @@ _SET_NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
 
 
 def is_possible() -> bool:
-    """Say whether this machine has such filters."""
+    """Return whether this machine supports such filters."""
     return platform.system() == "Linux" and platform.machine() in _MACHINES
 
 
 def forbid(names: list[str], error: str) -> None:
-    """Let each of the system calls fail with this error, from now on, in this process."""
+    """Make each of the system calls fail with this error in this process from now on."""
     column, architecture = _MACHINES[platform.machine()]
     numbers = [number for name in names if (number := CALLS[name][column]) is not None]
     fail = _ERROR | getattr(errno, error)

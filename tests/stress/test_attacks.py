@@ -1,4 +1,4 @@
-"""The attack table: a few attacks of each kind here, all of them by hand."""
+"""The attack table: a few attacks of each kind; all of them are run by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .attacks import KINDS, WAYS, Field, judge
 
 
 def run(*arguments: str, timeout: float) -> str:
-    """Run the program, which must find nothing wrong; return what it prints."""
+    """Run the program, which must detect no failure; return its output."""
     done = run_tests_module("stress.attack_table", *arguments, timeout=timeout)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -38,7 +38,7 @@ def test_refused_system_call(call: str, tmp_path: Path) -> None:
 @pytest.mark.alone
 @pytest.mark.parametrize("way", ["mirror", "shared", "unchecked archive"])
 def test_some_attacks(way: str) -> None:
-    """Every twentieth attack: the import comes to what it comes to without the hook, and the next one finds order."""
+    """After every twentieth attack, imports have the results that they have without the hook."""
     text = run("--every", "20", "--way", way, timeout=600)
     assert all(kind in text for kind in KINDS)
 
@@ -47,5 +47,5 @@ def test_some_attacks(way: str) -> None:
 @pytest.mark.alone
 @pytest.mark.parametrize("way", WAYS)
 def test_all_attacks(way: str) -> None:
-    """All attacks."""
+    """The same after each attack."""
     run("--way", way, timeout=3600)

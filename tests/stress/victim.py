@@ -1,6 +1,7 @@
-"""The process that is attacked: installs the hook and imports, between two marks in the trace of its system calls.
+"""The process under attack: it installs the hook and imports, between two marks in the trace of its system calls.
 
-`python victim.py TREE CACHE OPTIONS [CALLS]`; CALLS are system calls that a filter is to refuse, and the error. It prints what each import came to, and whether the hook raised, as JSON.
+`python victim.py TREE CACHE OPTIONS [CALLS]`; CALLS are system calls that a filter refuses, and the error. It prints
+the result of each import, and whether the hook raised, as JSON.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-# Modules of this package that `install()` would find on `sys.path`; those for a miss are left for the attack.
+# Modules of this package that `install()` imports from `sys.path`; those for a miss are loaded under attack.
 import pycachehook.archive
 import pycachehook.config.options
 import pycachehook.config.resolution
@@ -29,12 +30,12 @@ def outcome(name: str) -> Any:
     """Import a module; return its value, or the exception's name."""
     try:
         return importlib.import_module(name).value
-    except Exception as error:  # noqa: BLE001 -- it is the outcome
+    except Exception as error:  # noqa: BLE001 -- the exception is the result
         return type(error).__name__
 
 
 def main() -> None:
-    """Import everything."""
+    """Install the hook and import all modules."""
     tree, cache, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
     sys.path.insert(0, tree)
     if sys.argv[4:]:
@@ -44,7 +45,7 @@ def main() -> None:
     os.access(BEGIN, os.F_OK)
     try:
         hook = pycachehook.install(cache, in_tree="ignore", lock_timeout=1, **options)
-    except Exception as error:  # noqa: BLE001 -- it is the outcome
+    except Exception as error:  # noqa: BLE001 -- the exception is the result
         print(json.dumps({"install": repr(error)}))
         return
     found = {name: outcome(name) for name in NAMES}

@@ -1,4 +1,4 @@
-"""The parts of the archive's format: the tail, the listing hash, the names of the roots."""
+"""Test the parts of the archive's format: the tail, the listing hash, the names of the roots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOP = b"the top of an index"
 
 
 def test_tail() -> None:
-    """What is written is what is read, and the size is the documented 168 bytes."""
+    """A written tail is read back unchanged, and has the documented size of 168 bytes."""
     data = tail(64, 128, TOP)
     assert len(data) == TAIL_SIZE == 168
     index, begin, end, expected = read_tail(data)
@@ -35,20 +35,20 @@ def test_tail() -> None:
     ],
 )
 def test_damaged_tail(damaged: bytes) -> None:
-    """A tail of another format, or with offsets that cannot be, raises ValueError."""
-    with pytest.raises(ValueError):  # noqa: PT011 -- the caller has the words
+    """A tail of another format, or with impossible offsets, raises ValueError."""
+    with pytest.raises(ValueError):  # noqa: PT011 -- the caller writes the message
         read_tail(damaged)
 
 
 def test_named_roots() -> None:
-    """They are where `sysconfig` has them."""
+    """The named roots have the directories of `sysconfig`."""
     found = named_roots()
     assert {name: sysconfig.get_path(name) for name in found} == found
     assert {"stdlib", "purelib"} <= set(found)
 
 
 def test_hash_of_names(tmp_path: Path) -> None:
-    """A module that comes or goes changes it; the archive itself, caches and files being written do not."""
+    """An added or removed module changes the hash; the archive, caches and temporary files do not."""
     (tmp_path / "m.py").touch()
     before = hash_of_names(str(tmp_path), "app.pyca")
     for name in ("app.pyca", "app.pyca.bundle.json", "__pycache__", f"{TEMPORARY_PREFIX}1{TEMPORARY_SUFFIX}"):
@@ -60,13 +60,13 @@ def test_hash_of_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("level", "suffix"), [(0, ".x-1.pyc"), (2, ".x-1.opt-2.pyc")])
 def test_suffix(level: int, suffix: str) -> None:
-    """A member ends as the file name of an entry does."""
+    """A member's name has the suffix of an entry's file name."""
     assert archive_format.suffix_of("x-1", level) == suffix
 
 
 @pytest.mark.parametrize("text", ["", "x" * 10, "x" * TAIL_SIZE])
 def test_a_file_that_is_no_archive(text: str, tmp_path: Path) -> None:
-    """One that is too short is refused with a sentence; a longer one is mapped, and its tail is for the reader."""
+    """A file that is too short is refused in one sentence; a longer one is mapped, and its tail is not checked."""
     path = tmp_path / "file"
     path.write_text(text, encoding="utf-8")
     if len(text) < TAIL_SIZE:

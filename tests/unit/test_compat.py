@@ -1,4 +1,4 @@
-"""What the package uses of CPython's private names, against the documented ones."""
+"""Test CPython's private names as used by the package, against the documented ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pycachehook import _compat
 
 
 def test_classes_and_numbers_are_the_documented_ones() -> None:
-    """They are taken from the frozen module because `importlib.machinery` loads more."""
+    """The classes come from the frozen module, because `importlib.machinery` loads more."""
     names = ("SourceFileLoader", "PathFinder", "FileFinder", "ExtensionFileLoader", "ModuleSpec")
     assert [getattr(_compat, name) for name in names] == [getattr(importlib.machinery, name) for name in names]
     assert importlib.util.MAGIC_NUMBER == _compat.MAGIC_NUMBER
@@ -26,13 +26,13 @@ def test_classes_and_numbers_are_the_documented_ones() -> None:
 
 @pytest.mark.parametrize("source", [b"", b"answer = 42\n", bytes(100_000)])
 def test_source_hash(source: bytes) -> None:
-    """It is that of PEP 552."""
+    """The hash is that of PEP 552."""
     assert _compat.source_hash(source) == importlib.util.source_hash(source)
 
 
 @pytest.mark.parametrize("without", [True, False])
 def test_set_filename(without: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All nested code has the new file name, also in an interpreter without the private function."""
+    """All nested code has the new file name, also without CPython's private function."""
     if without:
         monkeypatch.setattr(_compat, "_fix_filename", None)
     code = _compat.set_filename(compile("def f():\n    return lambda: 1\n", "/old.py", "exec"), "/new.py")
@@ -46,7 +46,7 @@ def test_set_filename(without: bool, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("source", "warned"), [("1\n", False), ("'' is 1\n", True)])
 def test_note_warnings(source: str, warned: bool) -> None:
-    """A warning is noted even if a filter ignores it, and the filters are afterwards what they were."""
+    """A warning is recorded even if a filter ignores it, and the filters are restored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = list(warnings.filters)
@@ -55,14 +55,14 @@ def test_note_warnings(source: str, warned: bool) -> None:
 
 
 def test_new_digest() -> None:
-    """It is BLAKE2b, begun with the prefix."""
+    """The digest is BLAKE2b, starting with the prefix."""
     digest = _compat.new_digest(b"prefix", 20)
     digest.update(b"source")
     assert digest.hexdigest() == hashlib.blake2b(b"prefixsource", digest_size=20).hexdigest()
 
 
 def test_standard_module_is_not_searched_for_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of the same name on `sys.path` is not loaded, and `sys.modules` is left as it was."""
+    """A file of the same name on `sys.path` is not loaded, and `sys.modules` is unchanged."""
     tmp_path.joinpath("_blake2.py").write_text("raise SystemExit\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "_blake2", raising=False)
@@ -118,7 +118,7 @@ print(stops == [("get_code", line)])
 
 @pytest.mark.alone
 def test_breakpoints_in_the_loader(python: Python, tmp_path: Path, cache: Path) -> None:
-    """With the frames shown, a debugger stops at a line of the loader; without, it never comes there."""
+    """A debugger stops in the loader only if its frames are shown."""
     tmp_path.joinpath("subject.py").write_text("answer = 42\n", encoding="utf-8")
     for shown in ("1", ""):
         process = python("-c", BREAK, cache, PYTHONPATH=str(tmp_path), PYCACHEHOOK_FRAMES=shown)
@@ -127,7 +127,7 @@ def test_breakpoints_in_the_loader(python: Python, tmp_path: Path, cache: Path) 
 
 @pytest.mark.alone
 def test_coverage_of_the_loader(python: Python, tmp_path: Path, cache: Path) -> None:
-    """With the frames shown, coverage counts the lines of the loader's functions."""
+    """Coverage counts lines of the loader's functions if its frames are shown."""
     pytest.importorskip("coverage")
     tmp_path.joinpath("subject.py").write_text("answer = 42\n", encoding="utf-8")
     program = (

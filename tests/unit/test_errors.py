@@ -1,4 +1,4 @@
-"""The exceptions: what programs catch."""
+"""Test the exceptions that programs catch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pycachehook import errors
 
 @pytest.mark.parametrize("name", ["PycacheHookError", "ConfigError", "CacheDirError"])
 def test_each_is_part_of_the_api_and_has_one_base(name: str) -> None:
-    """One `except pycachehook.PycacheHookError` catches every exception of the package."""
+    """`except pycachehook.PycacheHookError` catches every exception of the package."""
     assert getattr(pycachehook, name) is getattr(errors, name)
     assert issubclass(getattr(errors, name), errors.PycacheHookError)
 
 
 def test_a_wrong_option_is_a_value_error() -> None:
-    """Programs that know nothing of the package may catch a wrong option as a ValueError."""
+    """Programs may also catch the error for a wrong option as a ValueError."""
     with pytest.raises(ValueError, match="layout = 'wrong'"):
         pycachehook.install(layout="wrong")  # type: ignore[arg-type]
     assert not issubclass(errors.CacheDirError, (ValueError, OSError))

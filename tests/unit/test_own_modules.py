@@ -1,4 +1,4 @@
-"""Loading the package's own modules for a miss: neither by `sys.path`, nor by finders, nor by name."""
+"""Test how the package's own modules are loaded for a miss: not by `sys.path`, finders, or name."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pycachehook import own_modules
 
 
 def run(python: Python, program: str, cache: Path) -> Any:
-    """Return what a program prints as JSON, after the hook has been installed."""
+    """Return the JSON that a program prints after the hook has been installed."""
     return json.loads(python("-c", START + program, cache).stdout)
 
 
 def test_no_finder_is_asked(python: Python, cache: Path) -> None:
-    """A finder in front of all others sees no module of the package, and `__import__` of the program is not called."""
+    """A finder before all others sees no module of the package, and a replaced `__import__` is not called."""
     program = """
 import builtins
 asked = []
@@ -45,7 +45,7 @@ print(json.dumps([asked, module.__name__, module.compile_and_store.__module__]))
 
 
 def test_files_of_the_same_name_are_not_loaded(python: Python, tmp_path: Path, cache: Path) -> None:
-    """A package of this name on `sys.path` plays no part."""
+    """Another package of this name on `sys.path` has no effect."""
     (tmp_path / "other/pycachehook/on_miss").mkdir(parents=True)
     for name in ("", "on_miss/"):
         (tmp_path / f"other/pycachehook/{name}__init__.py").write_text("raise SystemExit(3)\n", encoding="utf-8")
@@ -57,7 +57,7 @@ print(json.dumps(own_modules.load("on_miss.writer").__file__))
 
 
 def test_what_cannot_be_loaded(python: Python, cache: Path) -> None:
-    """The result is None, and nothing is left in `sys.modules`."""
+    """For a module that cannot be loaded, the result is None, and `sys.modules` is unchanged."""
     program = """
 before = sorted(sys.modules)
 print(json.dumps([own_modules.load("on_miss.no_such_module"), sorted(set(sys.modules) - set(before))]))
@@ -68,7 +68,7 @@ print(json.dumps([own_modules.load("on_miss.no_such_module"), sorted(set(sys.mod
 
 
 def test_modules_are_loaded_once_and_named_as_imported(python: Python, cache: Path) -> None:
-    """A later import statement finds them, also those that a loaded module imports."""
+    """A later import statement gets the same modules, including those that a loaded module imports."""
     program = """
 module = own_modules.load("on_miss.compiling")
 import pycachehook.on_miss.compiling, pycachehook.on_miss.writer
@@ -79,7 +79,7 @@ print(json.dumps([*same, pycachehook.on_miss.writer.Source is module.Source, mod
 
 
 def test_modules_that_the_program_has_dropped(python: Python, cache: Path) -> None:
-    """What the package's modules import is what was loaded at the start, even if `sys.modules` no longer has it."""
+    """The package's modules use those loaded at the start, even after their removal from `sys.modules`."""
     program = """
 store = sys.modules["pycachehook.events"]
 for name in [name for name in sys.modules if name.startswith("pycachehook")]:

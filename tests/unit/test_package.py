@@ -1,4 +1,4 @@
-"""The package itself: what its import loads, and the names that it gives."""
+"""Test the package itself: the modules that its import loads, and its names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from conftest import Python
 
 
 def test_import_loads_no_other_module(python: Python) -> None:
-    """`import pycachehook` loads none of its modules; each name of the API loads what it needs when it is asked for."""
+    """`import pycachehook` loads none of its modules; each name of the API loads them on access."""
     program = (
         "import json, sys, pycachehook\n"
         "def loaded(): return sorted(name for name in sys.modules if name.startswith('pycachehook.'))\n"
@@ -21,13 +21,13 @@ def test_import_loads_no_other_module(python: Python) -> None:
 
 
 def test_a_name_that_does_not_exist() -> None:
-    """The error is the usual one, and no module is searched for."""
+    """A missing name raises the usual error, and no module is searched for."""
     with pytest.raises(AttributeError, match="module 'pycachehook' has no attribute 'no_such_name'"):
         pycachehook.no_such_name  # noqa: B018
 
 
 @pytest.mark.parametrize(("value", "disabled"), [("1", True), ("on", True), ("0", False), ("No", False), ("", False)])
 def test_kill_switch(value: str, disabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any value but an empty string, 0, false, no and off sets it, in either case."""
+    """Any value except an empty string, 0, false, no and off sets the kill switch, in either case."""
     monkeypatch.setenv("PYCACHEHOOK_DISABLE", value)
     assert pycachehook.disabled_by_environment() is disabled

@@ -1,4 +1,4 @@
-"""CPython's path search, repeated: the same spec as `PathFinder`'s, or None where that has to be asked."""
+"""Test the copy of CPython's path search: it gives `PathFinder`'s spec, or None if that must be called."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_finds_what_the_path_finder_finds(name: str, root: Path) -> None:
 
 
 def test_kinds_of_loaders(root: Path) -> None:
-    """Sources, and bytecode without a source; an extension module comes first."""
+    """Sources and bytecode without a source are found; an extension module precedes them."""
     (root / f"one{EXTENSION_SUFFIXES[0]}").touch()
     kinds = {name: type(find_in_listings(name, [str(root)]).loader) for name in ("one", "package", "legacy")}
     assert kinds == {"one": ExtensionFileLoader, "package": SourceFileLoader, "legacy": SourcelessFileLoader}
@@ -57,7 +57,7 @@ def test_kinds_of_loaders(root: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing", "package.missing", "folder"])
 def test_not_found(name: str, root: Path) -> None:
-    """Neither a name that no directory lists, nor a directory called like a source, is found."""
+    """A name that no directory lists, and a directory named like a source, are not found."""
     assert find_in_listings(name, [str(root / "package" if "." in name else root), str(root / "no directory")]) in (
         NOT_FOUND,
         None,
@@ -66,12 +66,12 @@ def test_not_found(name: str, root: Path) -> None:
 
 
 def test_namespace_packages_are_the_path_finders(root: Path) -> None:
-    """It collects the portions of all directories."""
+    """Namespace packages are left to `PathFinder`, which collects all portions."""
     assert find_in_listings("portion", [str(root)]) is None
 
 
 def test_the_first_directory_wins(root: Path, tmp_path: Path) -> None:
-    """In the order of the path."""
+    """The first directory on the path with the module is used."""
     (tmp_path / "first").mkdir()
     (tmp_path / "first/one.py").touch()
     for path in ([str(tmp_path / "first"), str(root)], [str(root), str(tmp_path / "first")]):
@@ -79,7 +79,7 @@ def test_the_first_directory_wins(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_added(root: Path) -> None:
-    """A listing is made again when the directory's mtime has changed."""
+    """A directory is listed again when its mtime has changed."""
     assert find_in_listings("late", [str(root)]) is NOT_FOUND
     (root / "late.py").touch()
     before = root.stat().st_mtime_ns
@@ -89,7 +89,7 @@ def test_a_file_that_is_added(root: Path) -> None:
 
 
 def test_sources_that_are_known_to_be_there(root: Path) -> None:
-    """`is_file` saves the look at a source; what it does not know is looked at."""
+    """`is_file` saves the `stat` of a known source; an unknown one is examined."""
     asked: list[str] = []
 
     def is_file(path: str) -> bool:
@@ -97,7 +97,7 @@ def test_sources_that_are_known_to_be_there(root: Path) -> None:
         return path.endswith("one.py")
 
     (root / "one.py").unlink()
-    (root / "one.py").mkdir()  # which a look would have seen
+    (root / "one.py").mkdir()  # which a `stat` call would have noticed
     assert find_in_listings("one", [str(root)], is_file).origin == str(root / "one.py")
     assert find_in_listings("both", [str(root)], is_file).origin == str(root / "both/__init__.py")
     assert asked == [str(root / "one.py")]
@@ -105,7 +105,7 @@ def test_sources_that_are_known_to_be_there(root: Path) -> None:
 
 @pytest.fixture
 def other_hook(root: Path) -> Iterator[str]:
-    """Install a path hook with a finder of its own, in front of all others."""
+    """Install a path hook with its own finder before all others."""
     place = str(root / "package")
 
     class Finder:
@@ -124,11 +124,11 @@ def other_hook(root: Path) -> Iterator[str]:
 
 
 def test_finders_of_tools_are_asked_by_the_path_finder(other_hook: str) -> None:
-    """Where a directory has another finder, the search is left to `PathFinder`."""
+    """For a directory with another finder, the search is left to `PathFinder`."""
     assert find_in_listings("inner", [other_hook]) is None
 
 
 def test_a_path_finder_that_was_replaced(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is found in its place."""
+    """If `PathFinder` was replaced, the search is left to its replacement."""
     monkeypatch.setattr(PathFinder, "find_spec", classmethod(lambda *_: None))
     assert find_in_listings("one", [str(root)]) is None

@@ -1,4 +1,4 @@
-"""What option values come to, and what is installed for them."""
+"""Test the objects that option values lead to, and their installation."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def values(cache: Path, **options: object) -> dict[str, Any]:
 
 
 def state() -> list[object]:
-    """Return what an installation changes in the interpreter."""
+    """Return the attributes of the interpreter that an installation changes."""
     return [*sys.meta_path, sys.pycache_prefix, sys.dont_write_bytecode, runtime.current, runtime.installed()]
 
 
 def test_compose_installs_nothing(cache: Path) -> None:
-    """It returns the objects, and leaves the interpreter as it was."""
+    """`compose` returns the objects and leaves the interpreter unchanged."""
     before = state()
     given = values(cache)
     kept = dict(given)
@@ -40,7 +40,7 @@ def test_compose_installs_nothing(cache: Path) -> None:
 
 
 def test_compose_for_a_look(cache: Path) -> None:
-    """With `look_only` a missing directory is not made."""
+    """With `look_only` a missing directory is not created."""
     composition = runtime.compose(values(cache), Stats(), look_only=True)
     assert composition.directory is not None
     assert composition.directory.status == "disabled"
@@ -60,7 +60,7 @@ def test_one_directory_for_many_rules(cache: Path) -> None:
 
 
 def test_install_and_uninstall(cache: Path) -> None:
-    """The finder stands in front of `PathFinder` once, and afterwards everything is what it was."""
+    """The finder precedes `PathFinder` once, and `uninstall` restores everything."""
     before = state()
     installed = runtime.Runtime()
     for _ in range(2):
@@ -74,7 +74,7 @@ def test_install_and_uninstall(cache: Path) -> None:
 
 
 def test_what_the_program_has_set_since_stays(cache: Path) -> None:
-    """A `sys.pycache_prefix` of the program's own is not reset."""
+    """A `sys.pycache_prefix` that the program has set is not reset."""
     installed = runtime.Runtime()
     installed.install(runtime.compose(values(cache), installed.stats))
     sys.pycache_prefix = "/elsewhere"
@@ -86,7 +86,7 @@ def test_what_the_program_has_set_since_stays(cache: Path) -> None:
     ("wish", "loader"), [("default", None), ("pause", "PausingLoader"), ("freeze", "FreezingLoader")]
 )
 def test_loaders(wish: str, loader: str | None, cache: Path) -> None:
-    """The option `gc` decides about the class of loaders."""
+    """The option `gc` determines the class of loaders."""
     installed = runtime.Runtime()
     installed.install(runtime.compose(values(cache, gc=wish), installed.stats))
     kind = installed.policies.loader
@@ -97,12 +97,12 @@ def test_loaders(wish: str, loader: str | None, cache: Path) -> None:
 
 @pytest.mark.parametrize(("wish", "hooked"), [("always", True), ("never", False), ("auto", False)])
 def test_open_code(wish: str, hooked: bool) -> None:
-    """`auto` is what `enable` has recorded, and without it nobody has a hook."""
+    """`auto` uses the value recorded by `enable`, and means no hook without one."""
     assert runtime.reads_by_open_code(wish) is hooked
 
 
 def test_start_up_of_another_version(cache: Path) -> None:
-    """What another version recorded is resolved again, and a second call does nothing."""
+    """Options that another version recorded are resolved again, and a second call does nothing."""
     recorded = {"cache_dir": str(cache)}
     assert runtime.start_up(recorded, "0.0.0", "/file.py")
     first = runtime.installed()

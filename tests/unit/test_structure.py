@@ -1,4 +1,4 @@
-"""The rules of the code's structure, held against the code itself."""
+"""Test the rules for the code's structure against the code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = [str(path.relative_to(SOURCES)) for path in FILES]
 
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, FEWEST_EQUAL_LINES = 350, 60, 6
 
-# What is longer says why, in these words.
+# A longer module or function contains this text with a reason.
 LONG_MODULES = {
     "pycachehook/commands/startup_template.py": "This is one long file because a second one would slow down every start.",
     "pycachehook/_compat.py": "one more module would slow down every start.",
@@ -30,13 +30,13 @@ LONG_FUNCTIONS = {
     ("pycachehook/path_search.py", "find_in_listings"): "This is one long function, because it runs for every module",
 }
 
-# Unit tests of a module that are in files of another name: those of a package's face and of its entry point.
+# Test files with another name than their module: those of `__init__` and `__main__`.
 TESTED_AS = {"__init__": "test_package.py", "__main__": "test_main.py", "_compat": "test_compat.py"}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_length_of_modules(name: str) -> None:
-    """A module has 350 lines at most, or says why it has more."""
+    """A module has at most 350 lines, or says why it has more."""
     text = (SOURCES / name).read_text(encoding="utf-8")
     reason = LONG_MODULES.get(name)
     assert (len(text.splitlines()) > MOST_LINES) == (reason is not None)
@@ -45,7 +45,7 @@ def test_length_of_modules(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_length_of_functions(name: str) -> None:
-    """A function has 60 lines at most, or says why it has more."""
+    """A function has at most 60 lines, or says why it has more."""
     text = (SOURCES / name).read_text(encoding="utf-8")
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -59,14 +59,14 @@ def test_length_of_functions(name: str) -> None:
 
 
 def test_exceptions_exist() -> None:
-    """What is allowed to be longer is there."""
+    """Each permitted exception exists."""
     assert set(LONG_MODULES) <= set(NAMES)
     for name, function in LONG_FUNCTIONS:
         assert f"def {function}(" in (SOURCES / name).read_text(encoding="utf-8")
 
 
 def test_no_duplicates() -> None:
-    """No six lines of code are the same in two places, however they are indented; imports do not count."""
+    """No six lines of code occur twice, in any indentation; imports do not count."""
     places = defaultdict(list)
     for path, name in zip(FILES, NAMES, strict=True):
         text = path.read_text(encoding="utf-8")
@@ -87,16 +87,16 @@ def test_no_duplicates() -> None:
 
 
 def test_each_top_level_module_has_unit_tests() -> None:
-    """In a file of its own, with the module's name."""
+    """Each has a test file with the module's name."""
     present = {path.name for path in (PROJECT / "tests/unit").glob("test_*.py")}
     expected = {TESTED_AS.get(path.stem, f"test_{path.stem}.py") for path in PACKAGE.glob("*.py")}
     assert sorted(expected - present) == []
 
 
 def test_private_names_of_cpython() -> None:
-    """Only `_compat`, `system` below it, and the file that stands alone in an environment import private modules.
+    """Only `_compat`, `system`, and the start-up file, which is used without the package, import private modules.
 
-    Those that are the documented modules' own functions, without Python code around them, may be imported anywhere.
+    Private modules that only contain documented functions written in C may be imported anywhere.
     """
     documented = {"_io", "_thread", "_weakref"}
     alone = {"_compat.py", "system.py", "startup_template.py"}
@@ -113,14 +113,14 @@ def test_private_names_of_cpython() -> None:
 
 @pytest.fixture(scope="module")
 def graph() -> list[str]:
-    """Return what the program prints that draws the folders."""
+    """Return the output of the program that draws the folders."""
     program = [sys.executable, str(PROJECT / "docs/import_graph.py")]
     process = subprocess.run(program, capture_output=True, text=True, check=True, env=clean_environment())
     return process.stdout.splitlines()
 
 
 def test_imports_between_folders(graph: list[str]) -> None:
-    """They go downward only, and the top level imports no sub-package when it is loaded."""
+    """Imports go downward only, and loading a top-level module imports no sub-package."""
     pairs = [line.partition(":")[0] for line in graph]
     assert "upward" not in pairs
     assert [pair for pair in pairs if pair.startswith("top level")] == []
@@ -141,7 +141,7 @@ print(json.dumps(folders))
 
 @pytest.mark.alone
 def test_a_start_and_a_hit_load_no_sub_package(python: Python, tmp_path: Path, cache: Path) -> None:
-    """Neither `sys.modules` nor `-X importtime` has one after a start, or after an import that the cache answers."""
+    """Neither `sys.modules` nor `-X importtime` shows one after a start and a hit."""
     site, tree = tmp_path / "site", tmp_path / "tree"
     site.mkdir()
     tree.mkdir()
@@ -152,7 +152,7 @@ def test_a_start_and_a_hit_load_no_sub_package(python: Python, tmp_path: Path, c
         "enable(Path(sys.argv[1]), resolve({'cache_dir': sys.argv[2]}))\n"
     )
     python("-c", enabling, site, cache)
-    python("-c", ENABLED, site, tree, "import")  # stores the entry
+    python("-c", ENABLED, site, tree, "import")  # this run stores the entry
     for words in ([], ["import"]):
         process = python("-X", "importtime", "-c", ENABLED, site, tree, *words)
         assert process.stdout == "[]\n"

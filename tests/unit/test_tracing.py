@@ -1,4 +1,4 @@
-"""The recorder of traces, in a process that has it started by the environment."""
+"""Test the recorder of traces, in a process in which the environment has started it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.alone
 
 
 def test_each_import_has_a_record(python: Python, tmp_path: Path, cache: Path) -> None:
-    """With what the cache said of it, in one file for the process; an import that fails is recorded, too."""
+    """One file for the process records every import with its outcome, failed imports too."""
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/subject.py").write_text("import outer\n", encoding="utf-8")
     (tmp_path / "tree/outer.py").write_text(
