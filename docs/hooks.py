@@ -2,6 +2,7 @@
 
 - `reference/commands.md` is generated from the command line's parser.
 - `tutorial/what-is-a-pycache.md` is `examples/what_is_a_pycache/README.md`.
+- `assets/fleet.svg` is what `tests/benchmarks/fleet.py` draws.
 - `contributing.md` is `.github/CONTRIBUTING.md`.
 - `<!-- drawing: NAME -->` in a page is replaced by the SVG from `drawings.py`.
 - `<!-- copy: PATH -->` in a page is replaced by a file of the repository, as a code block.
@@ -18,11 +19,13 @@ from mkdocs.structure.files import File, Files
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent
-sys.path[:0] = [str(HERE), str(PROJECT / "src")]
+sys.path[:0] = [str(HERE), str(PROJECT / "src"), str(PROJECT)]
 
 from command_reference import command_reference  # noqa: E402
 from drawings import DRAWINGS  # noqa: E402
 from import_graph import import_graph  # noqa: E402
+
+from tests.benchmarks import fleet  # noqa: E402
 
 DRAWINGS["import_graph"] = import_graph
 
@@ -40,6 +43,7 @@ def on_files(files: Files, config: Any) -> Files:
     for name, source in COPIES.items():
         files.append(File.generated(config, name, content=source.read_text(encoding="utf-8")))
     files.append(File.generated(config, "assets/ratios.svg", abs_src_path=str(CHART)))
+    files.append(File.generated(config, "assets/fleet.svg", content=fleet.chart(fleet.Figures())))
     return files
 
 

@@ -1,6 +1,7 @@
 """A model of the time until a fleet's first import, with figures that are measured here.
 
-`python -m tests.benchmarks.fleet` prints the table of `docs/pages/how-to/bundles.md`.
+`python -m tests.benchmarks.fleet` prints the table of `docs/pages/how-to/bundles.md`; `--chart FILE` draws its plot, as the
+build of the documentation does.
 
 Assumptions: a server's bandwidth is shared equally by all simultaneous transfers; a node's own link carries at most
 `LINK`; verification runs after the transfer, at the measured rate; a metadata server of a shared file system answers
@@ -13,6 +14,7 @@ import argparse
 import math
 import random
 from dataclasses import dataclass
+from pathlib import Path
 
 NODES = (100, 1000, 10_000)
 LINK = 1250.0  # MB/s of one node, 10 Gbit/s
@@ -32,10 +34,10 @@ class Figures:
     `verify` is the time for digests, zstd, signature and index.
     """
 
-    payload: float
-    environment: float
-    verify: float
-    operations: int
+    payload: float = 47.1
+    environment: float = 9.2
+    verify: float = 0.8
+    operations: int = 7113
 
 
 def registry(figures: Figures, nodes: int) -> tuple[float, float]:
@@ -99,17 +101,70 @@ def table(figures: Figures) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Print the table for the given figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--payload", type=float, default=47.1, help="MB that are transferred")
-    parser.add_argument("--environment", type=float, default=9.2, help="MB that one start reads without an archive")
-    parser.add_argument("--verify", type=float, default=0.8, help="seconds of digests, zstd, signature and index")
-    parser.add_argument(
-        "--operations", type=int, default=7113, help="file operations of one start, as strace counts them"
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 60, 150, 20, 45  # pixels: the whole, and its margins
+SECONDS = (1, 10, 100, 1000, 10_000)  # the vertical axis
+COLOURS = ("#3572a5", "#d1731c", "#3f8f4a", "#b03a8b", "#777777")
+
+
+def _x(nodes: float) -> float:
+    return LEFT + (WIDTH - LEFT - RIGHT) * math.log(nodes / NODES[0]) / math.log(NODES[-1] / NODES[0])
+
+
+def _y(seconds: float) -> float:
+    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * math.log(seconds / SECONDS[0]) / math.log(SECONDS[-1])
+
+
+def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
+    font = "font-family='system-ui, sans-serif' font-size='12'"
+    return f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' fill='#777777' {font}>{text}</text>"
+
+
+def chart(figures: Figures) -> str:
+    """Return the plot as SVG: seconds to the first import over nodes, both logarithmic; the line's band is 50 to 99 %."""
+    parts = [_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "nodes"), _text(LEFT, TOP - 6, "seconds")]
+    for seconds in SECONDS:
+        y = _y(seconds)
+        parts.append(f"<line x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{y:.1f}' y2='{y:.1f}' stroke='#77777744'/>")
+        parts.append(_text(LEFT - 8, y + 4, f"{seconds:,}", "end"))
+    parts += [_text(_x(nodes), HEIGHT - BOTTOM + 18, f"{nodes:,}") for nodes in NODES]
+    ends = []
+    for way, colour in zip(WAYS, COLOURS, strict=True):
+        found = [(_x(nodes), *map(_y, simulate(figures, nodes, way, random.Random(19))[:2])) for nodes in NODES]
+        line = " ".join(f"{x:.1f},{half:.1f}" for x, half, _ in found)
+        band = " ".join([line, *(f"{x:.1f},{most:.1f}" for x, _, most in reversed(found))])
+        parts.append(f"<polygon points='{band}' fill='{colour}' fill-opacity='.3'/>")
+        parts.append(f"<polyline points='{line}' fill='none' stroke='{colour}' stroke-width='2'/>")
+        ends.append((found[-1][1], way, colour))
+    last = float(HEIGHT)
+    for y, way, colour in sorted(ends, reverse=True):  # from the bottom up, with room for each name
+        last = min(y, last - 14)
+        parts.append(_text(WIDTH - RIGHT + 8, last + 4, way, "start").replace("#777777", colour))
+    body = "\n".join(parts)
+    return (
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}'>"
+        f"<title>Seconds to the first import, by the number of nodes</title>\n{body}\n</svg>\n"
     )
+
+
+def main() -> None:
+    """Print the table for the figures that are given, or draw it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--payload", type=float, default=Figures.payload, help="MB that are transferred")
+    parser.add_argument(
+        "--environment", type=float, default=Figures.environment, help="MB that one start reads without an archive"
+    )
+    parser.add_argument(
+        "--verify", type=float, default=Figures.verify, help="seconds of digests, zstd, signature and index"
+    )
+    parser.add_argument(
+        "--operations", type=int, default=Figures.operations, help="file operations of one start, as strace counts them"
+    )
+    parser.add_argument("--chart", metavar="FILE", type=Path, help="write the plot there")
     given = parser.parse_args()
-    print(table(Figures(given.payload, given.environment, given.verify, given.operations)))
+    figures = Figures(given.payload, given.environment, given.verify, given.operations)
+    if given.chart:
+        given.chart.write_text(chart(figures), encoding="utf-8")
+    print(table(figures))
 
 
 if __name__ == "__main__":

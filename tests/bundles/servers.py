@@ -160,11 +160,11 @@ def _aws(port: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Run nginx for a directory, with uploads if it has been built with WebDAV."""
-    server, port = program("nginx"), free_port()
+def nginx(folder: Path, rate: str = "0", port: int = 0) -> Iterator[tuple[str, dict[str, str]]]:
+    """Run nginx for a directory, sending each body at a `rate` such as `100k`, if one is given."""
+    server, port = program("nginx"), port or free_port()
     root = folder / "files"
-    root.mkdir()
+    root.mkdir(exist_ok=True)
     (folder / "nginx.conf").write_text(
         f"""
         daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -173,7 +173,7 @@ def nginx(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
             access_log {folder}/access.log; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
             fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
             sendfile on;
-            server {{ listen 127.0.0.1:{port}; root {root}; }}
+            server {{ listen 127.0.0.1:{port}; root {root}; limit_rate {rate}; }}
         }}
         """,
         encoding="utf-8",

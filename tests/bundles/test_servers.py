@@ -6,12 +6,16 @@ import functools
 import json
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.bundles import MB, make_archive
 from conftest import Python
+from pycachehook.bundles.push import push
 
 from . import servers
 from .conftest import assert_imports_from, digest, left_beside
@@ -112,6 +116,42 @@ def test_nginx(
         python(*COMMAND, "pull", place, dest, "--key", keys.public, "--if-changed")
         assert len(log.read_text(encoding="utf-8").splitlines()) == 4
         assert_imports_from(python, dest, cache)
+
+
+def test_slow_and_cut_bodies(tmp_path: Path, dest: Path, keys: Keys, python: Python) -> None:
+    """A body too slow ends with the time that is allowed, a killed server with one sentence; then a range brings the rest."""
+    archive = make_archive(tmp_path, 4 * MB)
+    (tmp_path / "files").mkdir()
+    push(str(archive), str(tmp_path / "files" / "env"), str(keys.secret))
+    words = (*COMMAND, "pull", "{place}", tmp_path / "sources" / "pulled.pyca", "--key", keys.public)
+    port = servers.free_port()
+
+    def pull(place: str, *more: str, client: Callable[..., Any]) -> Any:
+        return client(*(place if word == "{place}" else word for word in words), *more)
+
+    with servers.nginx(tmp_path, "200k", port) as (place, _):
+        slow = pull(place, "--timeout", "2s", client=functools.partial(python, check=False))
+        assert (slow.returncode, slow.stderr.count("\n")) == (1, 1)
+        assert "longer than 2 seconds" in slow.stderr
+        running = pull(place, client=python.start)
+        wait_for(lambda: any(each.stat().st_size for each in (tmp_path / "sources").glob(f"*-{running.pid}-*.part*")))
+    _, told = running.communicate(timeout=60)  # nginx is no more
+    assert (running.returncode, told.count("\n")) == (1, 1)
+    assert not (tmp_path / "sources" / "pulled.pyca").exists()
+    log = tmp_path / "access.log"
+    log.unlink()
+    with servers.nginx(tmp_path, "0", port) as (place, _):
+        pull(place, client=python)
+    assert (tmp_path / "sources" / "pulled.pyca").read_bytes() == archive.read_bytes()
+    assert [line.split('"')[2].split()[0] for line in log.read_text(encoding="utf-8").splitlines()][-1] == "206"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Return as soon as something is so, which another process brings about; fail after a minute."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_an_image_for_others(archive: Path, tmp_path: Path, python: Python) -> None:

@@ -9,6 +9,7 @@ the commands <!-- not run: REASON -->     the block is not run
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,3 +100,19 @@ def _runs(block: Block) -> bool:
 
 def _session(block: Block) -> str:
     return block.argument if block.kind == "run" and block.argument else block.kind
+
+
+def shell(commands: str, folder: Path, environment: dict[str, str], *prefix: str) -> str:
+    """Run commands as a reader's shell would, but stop at the first that fails; return what they print."""
+    done = subprocess.run(
+        [*prefix, "sh", "-e", "-c", commands],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, f"{commands}\n{done.stdout}"
+    return done.stdout

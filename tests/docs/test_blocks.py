@@ -5,17 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conftest import PROJECT, MakeOnce, build_wheel, clean_environment, copy_environment, make_bare_environment
-
-from .blocks import COMMANDS, Block, blocks, dockerfile_script, pages, script, sessions
+from .blocks import COMMANDS, Block, blocks, dockerfile_script, pages, script, sessions, shell
 
 CASES = [(page, name) for page in pages() for name in sessions(page)]
 TOOLS = {
@@ -23,8 +18,7 @@ TOOLS = {
     "tox": "tox",
     "nox": "nox",
 }  # sessions that need a tool from the index, which may be installed already
-PLUGIN = PROJECT / "src" / "pytest-pycachehook"
-PRIVATE = ("/opt", "/app", "/var/cache")  # directories that a Dockerfile writes to
+PRIVATE = ("/opt", "/app", "/var/cache")  # what a Dockerfile writes to
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
@@ -39,36 +33,6 @@ def test_most_blocks_are_run() -> None:
     """Most blocks are run."""
     commands = [block for page in pages() for block in blocks(page) if block.language in COMMANDS]
     assert sum(block.kind == "not run" for block in commands) * 3 <= len(commands)
-
-
-@pytest.fixture(scope="session")
-def wheels(wheel: Path, make_once: MakeOnce) -> Path:
-    """Return a directory with the wheels of this project: the package, and its plugin for pytest."""
-
-    def build(folder: Path) -> None:
-        build_wheel(PLUGIN, folder)
-        shutil.copy(wheel, folder)
-
-    return make_once("wheels", build)
-
-
-@pytest.fixture
-def environment(tmp_path: Path, wheels: Path, make_once: MakeOnce) -> Iterator[dict[str, str]]:
-    """Return the variables of a shell in a new virtual environment, whose installers find this project's wheel."""
-    home, folder = tmp_path / "home", tmp_path / "environment"
-    home.mkdir()
-    copy_environment(make_once("environment", make_bare_environment), folder)
-    links = f"{wheels} {os.environ.get('PIP_FIND_LINKS', '')}".strip()
-    found = clean_environment(HOME=str(home), PATH=f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    found = {name: value for name, value in found.items() if not name.startswith(("VIRTUAL_ENV", "XDG_"))}
-    with tempfile.TemporaryDirectory() as temporary:  # with a short path, because sockets are created in it
-        yield {
-            **found,
-            "PIP_FIND_LINKS": links,
-            "UV_FIND_LINKS": str(wheels),
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "TMPDIR": temporary,
-        }
 
 
 @pytest.mark.full
@@ -109,22 +73,6 @@ def test_getting_started_does_what_it_says(tmp_path: Path, environment: dict[str
     assert re.search(r"active +yes", outputs[2])
     assert "loaded from store" in outputs[3]
     assert outputs[4].startswith("writable\nNone\n")
-
-
-def shell(commands: str, folder: Path, environment: dict[str, str], *prefix: str) -> str:
-    """Run commands in a shell that stops at the first failure; return the output."""
-    done = subprocess.run(
-        [*prefix, "sh", "-e", "-c", commands],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, f"{commands}\n{done.stdout}"
-    return done.stdout
 
 
 def build(block: Block, folder: Path, environment: dict[str, str]) -> None:

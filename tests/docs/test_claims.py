@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
+from conftest import run_tests_module
 from pycachehook import events
 from pycachehook.config import resolution
 
@@ -39,3 +42,20 @@ def test_sizes() -> None:
     assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= LONGEST_README
     glossary = (PAGES / "glossary.md").read_text(encoding="utf-8")
     assert len(re.findall(r"^\| ", glossary, re.MULTILINE)) - 1 <= MOST_TERMS
+
+
+def test_fleet() -> None:
+    """The page on bundles has the table that the simulation prints, and its plot has a line for each way."""
+    printed = run_tests_module("benchmarks.fleet").stdout
+    assert printed.startswith("| nodes |")
+    assert printed in (PAGES / "how-to" / "bundles.md").read_text(encoding="utf-8")
+
+
+def test_fleet_chart(tmp_path: Path) -> None:
+    """The plot has a line for each way of the table, and its text names them."""
+    run_tests_module("benchmarks.fleet", "--chart", tmp_path / "fleet.svg")
+    drawn = ET.parse(tmp_path / "fleet.svg")
+    space = "{http://www.w3.org/2000/svg}"
+    assert len(drawn.findall(f"{space}polyline")) == 5
+    texts = {each.text for each in drawn.findall(f"{space}text")}
+    assert {"one registry", "object store", "mirrors or peers", "MPI", "shared file system"} < texts

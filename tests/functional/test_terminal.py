@@ -130,3 +130,30 @@ def test_json_keeps_data(python: Python, sources: Path, cache: Path) -> None:
     assert done.stdout.rstrip("\n").isprintable()
     failed = {each["path"] for each in json.loads(done.stdout)["failed"]}
     assert failed == {str(sources / name) for name in NAMES if "broken" in name}
+
+
+def test_progress_without_rich(python: Python, tmp_path: Path) -> None:
+    """On a terminal without rich there is a line now and then; elsewhere there is none."""
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"m{number}.py").write_text("", encoding="utf-8")
+    program = (
+        "import sys; sys.modules['rich'] = None\n"
+        "from pycachehook.cli import main, printing; printing.EVERY = 0; sys.exit(main.main())"
+    )
+    words = ("-c", program, "precompile", folder, "--cache-dir", tmp_path / "cache", "-j", "1")
+    assert "compiling" not in python(*words).stderr
+    main_end, terminal = pty.openpty()
+    done = subprocess.run(
+        [python.executable, *map(str, words)],
+        env=clean_environment(),
+        stderr=terminal,
+        check=True,
+        capture_output=False,
+    )
+    os.close(terminal)
+    shown = os.read(main_end, 4096).decode()
+    os.close(main_end)
+    assert done.returncode == 0
+    assert shown.splitlines() == [f"compiling: {number} of 3" for number in (1, 2, 3)]

@@ -6,6 +6,7 @@ All output of the commands goes through this module. File names, code and messag
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO
@@ -15,6 +16,7 @@ from pycachehook.terminal import visible
 
 KIBI = 1024
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2  # exit codes
+EVERY = 3.0  # seconds between two lines of progress
 EXIT_INTERRUPTED = 130  # as shells report SIGINT
 _COLUMNS = 80  # if the width is unknown
 _NARROWEST = 20  # columns to which lines are wrapped at least
@@ -172,15 +174,35 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         say("  ".join((f"{row[0]:{widths[0]}}", *numbers)))
 
 
+class _Lines:
+    """Progress as plain lines on standard error, one every few seconds."""
+
+    def __init__(self, what: str, show: Callable[[float], str] = "{:.0f}".format) -> None:
+        self._what = what
+        self._show = show
+        self._done = 0
+        self._next = time.monotonic() + EVERY
+
+    def add(self, more: int, total: int) -> None:
+        """Count `more` steps of `total`, and tell of it if it is time."""
+        self._done += more
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + EVERY
+            complain(f"{self._what}: {self._show(self._done)} of {self._show(total)}")
+
+
 @contextmanager
 def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[], object]]:
-    """Show a progress bar on a terminal if rich is installed; yield a function to call at each step."""
+    """Show progress on a terminal, as a bar if rich is installed, else as lines; yield a function to call at each step."""
     if not quiet and sys.stderr.isatty():
         try:
             from rich.console import Console
             from rich.progress import Progress
         except ImportError:
-            pass
+            lines = _Lines(what)
+            yield lambda: lines.add(1, total)
+            return
         else:
             with Progress(console=Console(stderr=True), transient=True) as bar:
                 task = bar.add_task(what, total=total)
@@ -191,13 +213,14 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[], obj
 
 @contextmanager
 def transfer(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], object]]:
-    """Show a transfer on a terminal if rich is installed; yield a function to call with new bytes and total bytes."""
+    """Show a transfer on a terminal in the same way; yield a function to call with new bytes and total bytes."""
     if not quiet and sys.stderr.isatty():
         try:
             from rich.console import Console
             from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
         except ImportError:
-            pass
+            yield _Lines(what, human).add
+            return
         else:
             columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
             with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
