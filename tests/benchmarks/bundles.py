@@ -47,7 +47,7 @@ def parts(archive: Path, place: Path, key: str) -> dict[str, tuple[float, int]]:
     """Return by the name of each part of a pull the seconds that it takes and the bytes that go through it."""
     from pycachehook.bundles.compression import decompress
     from pycachehook.bundles.manifest import decode
-    from pycachehook.bundles.signatures import read_public_key, verify
+    from pycachehook.bundles.signatures import read_public_key, verify_signature
     from pycachehook.commands import archive_verify
 
     manifest_path = next(place.glob("*.json"))
@@ -73,7 +73,7 @@ def parts(archive: Path, place: Path, key: str) -> dict[str, tuple[float, int]]:
         "SHA-256 of the payload": (lambda: digest(payload), packed),
         "Zstandard": (unpack, whole),
         "SHA-256 of the archive": (lambda: digest(archive), whole),
-        "signature and manifest": (lambda: (verify(data, signature, keys), decode(data)), len(data)),
+        "signature and manifest": (lambda: (verify_signature(data, signature, keys), decode(data)), len(data)),
         "index": (index, whole),
     }
     return {name: (_best(step), size) for name, (step, size) in steps.items()}

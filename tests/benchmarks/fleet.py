@@ -93,7 +93,7 @@ def simulate(figures: Figures, nodes: int, way: str, chance: random.Random) -> t
 
 def table(figures: Figures) -> str:
     """Return the table, in Markdown."""
-    lines = ["| nodes | way | 50 % | 99 % | bytes sent by one server |", "|---|---|---|---|---|"]
+    lines = ["| nodes | transfer by | 50 % | 99 % | bytes sent by one server |", "|---|---|---|---|---|"]
     for nodes in NODES:
         for way in WAYS:
             half, most, sent = simulate(figures, nodes, way, random.Random(19))
