@@ -1,4 +1,4 @@
-"""What a pull costs: its parts in MB/s, its time against curl and sha256sum, its memory, and many pulls at once.
+"""What a pull costs: its parts in MB/s, its time against curl and sha256sum, and many pulls at once.
 
 `python -m tests.benchmarks.bundles --size 200 --pulls 200` makes an archive of about so many MB, publishes it through
 nginx and docker-registry on the loopback interface, and prints a table. Needs nginx, docker-registry, curl and the extra
@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import random
-import resource
 import shutil
 import statistics
 import subprocess
@@ -157,7 +156,6 @@ def main() -> None:
             print(f"{what}: {seconds:.3f} s of CPU time, {size / MB / seconds:,.0f} MB/s")
         ours, plain, ratio = against_curl(url, place, folder, given.rounds)
         print(f"pull {ours:.2f} s, curl and sha256sum {plain:.2f} s, ratio {ratio:.2f}")
-        print(f"memory of a process: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MiB at most")
         if given.pulls:
             small = folder / "small"
             small.mkdir()

@@ -105,9 +105,9 @@ def test_init_container(node: dict[str, str], bundle: Path, tmp_path: Path) -> N
     shell(substituted(command, bytecode=volume, keys=bundle), tmp_path, node)
     variables = {each["name"]: substituted(each["value"], bytecode=volume) for each in main["env"]}
     assert {"bytecode", "keys"} == {each["name"] for each in first["volumeMounts"]}
-    start = f"pycachehook run --cache-dir {tmp_path}/cache count.py"
+    shell(f"pycachehook enable --cache-dir {tmp_path}/cache", tmp_path, node)
     (tmp_path / "count.py").write_text(COUNT, encoding="utf-8")
-    compiled, hits = counted(start, tmp_path, {**node, **variables})
+    compiled, hits = counted("python count.py", tmp_path, {**node, **variables})
     assert (compiled, hits > 10) == (0, True)
 
 
@@ -121,7 +121,8 @@ def test_image_volume(node: dict[str, str], bundle: Path, tmp_path: Path) -> Non
     shutil.copy(bundle / "env.pyca", volume / MEMBER)
     variables = {each["name"]: substituted(each["value"], bytecode=volume) for each in main["env"]}
     (tmp_path / "count.py").write_text(COUNT, encoding="utf-8")
-    compiled, hits = counted(f"pycachehook run --cache-dir {tmp_path}/cache count.py", tmp_path, {**node, **variables})
+    shell(f"pycachehook enable --cache-dir {tmp_path}/cache", tmp_path, node)
+    compiled, hits = counted("python count.py", tmp_path, {**node, **variables})
     assert (compiled, hits > 10) == (0, True)
 
 

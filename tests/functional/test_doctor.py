@@ -352,7 +352,8 @@ def test_prefix(patient: Patient, python: Python, tmp_path: Path) -> None:
     process = command("doctor", "--json", "--prefix", empty, cwd=tmp_path / "hostile", check=False)
     found = json.loads(process.stdout)["findings"]
     assert (process.returncode, found[0]["what"]) == (1, f"pycachehook is not installed in {empty}.")
-    assert found[0]["mend"] == f"{empty}/bin/python -m pip install pycachehook"
+    assert found[0]["mend"] == f"uv pip install --python {empty}/bin/python pycachehook"  # there is no pip
+    assert found[1]["mend"] == f"{empty}/bin/python -m pycachehook enable"
     state = json.loads(command("status", "--json", "--prefix", empty).stdout)
     assert (state["active"], state["enabled"]) == (False, None)
     assert command("status", "--prefix", tmp_path, check=False).returncode == 2

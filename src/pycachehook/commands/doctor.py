@@ -111,7 +111,7 @@ def _lent() -> Iterator[Finding]:
         yield Finding(
             f"pycachehook is not installed in {sys.prefix}.",
             "Its programs cannot use a cache.",
-            install_command("pycachehook", sys.executable),
+            install_command("pycachehook", sys.executable, [sysconfig.get_path("purelib")]),
         )
 
 
@@ -159,7 +159,7 @@ def _activation(state: dict[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 "The hook is not enabled in this environment.",
                 "Programs are not cached unless they call pycachehook.install() themselves.",
-                "pycachehook enable",
+                f"{sys.executable} -m pycachehook enable" if lent else "pycachehook enable",
             )
         return
     for problem in activation_problems(Path(purelib)):
