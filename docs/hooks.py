@@ -24,7 +24,6 @@ sys.path[:0] = [str(HERE), str(PROJECT / "src"), str(PROJECT)]
 from command_reference import command_reference  # noqa: E402
 from drawings import DRAWINGS  # noqa: E402
 from import_graph import import_graph  # noqa: E402
-
 from tests.benchmarks import fleet  # noqa: E402
 
 DRAWINGS["import_graph"] = import_graph
