@@ -11,6 +11,8 @@ import pytest
 
 from .harness import Comparison, Lab
 
+pytestmark = pytest.mark.full  # some hundred programs, each started several times on both sides
+
 # The information that a main program has about itself.
 SELF = '''"""The program's docstring."""
 import helper, json, sys

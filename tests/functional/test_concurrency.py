@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from conftest import Python
 
+pytestmark = pytest.mark.full  # hundreds of processes
+
 PROCESSES = 8
 PACK = ["pack", *(f"pack.module_{number:02}" for number in range(60))]
 TIMEOUT = 120.0  # seconds after which a process counts as hanging
