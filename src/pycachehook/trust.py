@@ -9,7 +9,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 import sys
 
-from .system import BUILTINS, S_IFLNK, S_IFMT, is_foreign, system
+from .system import BUILTINS, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, is_foreign, system
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
@@ -226,7 +226,7 @@ def _has_acl(path: str) -> bool:
 
 def _sentence(path: str, status: "os.stat_result", fault: str, owners: tuple[int, ...]) -> str:
     mode = status.st_mode & 0o7777
-    is_link = status.st_mode & S_IFMT == S_IFLNK
+    kind = status.st_mode & S_IFMT
     hidden = unmapped()
     who, command = "", "chmod go-w"
     if hidden is not None and status.st_uid == hidden.uid:
@@ -234,10 +234,12 @@ def _sentence(path: str, status: "os.stat_result", fault: str, owners: tuple[int
     elif status.st_uid not in owners:
         known = system.geteuid() in owners and path != "/"
         command = f"chown {owners[0]}" if known else ""
-        if is_link and command:
+        if kind == S_IFLNK and command:
             command += " -h"  # otherwise the link's target would change its owner
     elif fault.endswith("list"):
         command = "setfacl -b"
+    if kind not in (S_IFDIR, S_IFREG, S_IFLNK):
+        command = ""  # a device needs its mode
     remedy = f"fix it with `{command} {_quoted(path)}`, " if command else ""
     return (
         f"{path} {fault} (owner {status.st_uid}, group {status.st_gid}, mode {mode:04o}){who}, so others could have "

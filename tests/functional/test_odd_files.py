@@ -185,16 +185,23 @@ def test_archive_replaces_only_archives(
     assert [each.name for each in tmp_path.iterdir() if each.name.endswith(".tmp")] == []
 
 
+def _out_of_memory(*_: object) -> None:
+    raise MemoryError
+
+
 def test_source_that_has_become_huge(
-    tree: Callable[..., Path], cache: Path, capsys: pytest.CaptureFixture[str]
+    tree: Callable[..., Path], cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file of terabytes is not read into memory: its entry is reported."""
+    """A file of terabytes is no traceback of any command: its entry is reported, and it is not compiled."""
     source = tree({"m.py": ""}) / "m.py"
     assert main(["precompile", "--cache-dir", str(cache), str(source)]) == 0
     os.truncate(source, 1 << 42)
     capsys.readouterr()
     assert main(["verify", "--cache-dir", str(cache)]) == 1
     assert f"{source}: {1 << 42} bytes are too many" in capsys.readouterr().out
+    monkeypatch.setattr("pycachehook.loader.Policy.look_up", _out_of_memory)
+    assert main(["precompile", "--layout", "shared", "--cache-dir", str(cache), str(source)]) == 1
+    assert f"{source}: MemoryError" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root: gives files to other groups")

@@ -524,3 +524,13 @@ def test_what_is_not_a_directory(tmp_path: Path) -> None:
         directory = CacheDir(str(tmp_path / name))
         assert directory.reason == f"The cache directory {tmp_path / name} {complaint}"
         assert directory.status == "disabled"
+
+
+@posix
+def test_no_mode_is_advised_for_a_device(tmp_path: Path) -> None:
+    """A device is writable by everybody for a reason."""
+    (tmp_path / "link").symlink_to("/dev/null")
+    sentence = why_untrusted(str(tmp_path / "link"), trusted_owners())
+    assert sentence is not None
+    assert "/dev/null is writable by everybody" in sentence
+    assert "fix it with" not in sentence

@@ -292,12 +292,12 @@ class _Worker:
         step = replaced_step(loader)
         if step is not None or policy.store is None:
             return FAILED, f"a tool has replaced {step} in this process" if step else "there is no cache for it"
-        code, outcome = policy.look_up(path)
-        if code is None:
-            try:
+        try:
+            code, outcome = policy.look_up(path)
+            if code is None:
                 code, outcome = compile_and_store(loader, name, policy.store, policy.stats, outcome)
-            except NOT_COMPILED as error:
-                return outcome_of_error(path, error), describe(error)
+        except NOT_COMPILED as error:  # also a MemoryError, for a source that is too large to be read
+            return outcome_of_error(path, error), describe(error)
         if outcome.place:  # it was there, or another process has stored it meanwhile
             return VALID, ""
         return (COMPILED, "") if outcome.stored else (FAILED, outcome.detail)
