@@ -371,3 +371,17 @@ def test_without_rich_and_shtab(shell: Shell, tmp_path: Path) -> None:
         _, shown = Terminal(shell, *command.split(), PYTHONPATH=str(tmp_path / "site")).end()
         assert "Traceback" not in shown
     assert sys.flags.safe_path is False
+
+
+def test_a_command_alone_has_the_same_parser() -> None:
+    """What is built for one command line takes what the parser of all commands takes."""
+    commands = subparsers(parser())
+    verbs = subparsers(commands["archive"])
+    alone = {name: subparsers(parser([name])).get(name) for name in commands}
+    assert {name: each.format_help() for name, each in commands.items()} == {
+        name: each and each.format_help() for name, each in alone.items()
+    }
+    assert {verb: each.format_help() for verb, each in verbs.items()} == {
+        verb: subparsers(subparsers(parser(["archive", verb]))["archive"])[verb].format_help() for verb in verbs
+    }
+    assert list(subparsers(parser(["prune"]))) == ["prune"]
