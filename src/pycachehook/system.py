@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BUILTINS: "Any" = dict(globals()["__builtins__"])
 __builtins__ = BUILTINS  # also for the functions below
 
+_Builtin: "Any" = type(len)
 _WINDOWS = "nt" in sys.builtin_module_names
 
 # Names of `posix` and `nt` that the package uses. A name that the platform lacks becomes None.
@@ -89,7 +90,7 @@ class System:
     def __init__(self) -> None:
         self.windows = _WINDOWS
         self.os_module: Any = sys.modules["nt" if _WINDOWS else "posix"]
-        clock = _unpatched("time")
+        clock = unpatched("time", _TIME_NAMES)
         for name in _OS_NAMES:
             setattr(self, name, getattr(self.os_module, name, None))
         for name in _TIME_NAMES:
@@ -123,20 +124,19 @@ def builtin_module(name: str) -> "Any":
     return module
 
 
-def _unpatched(name: str) -> "Any":
-    """Return the built-in module `name` with the interpreter's own functions, even if a program has patched it.
+def unpatched(name: str, functions: "tuple[str, ...]") -> "Any":
+    """Return the built-in module `name` with the interpreter's own `functions`, even if a program has patched them.
 
     gevent and eventlet replace `time.sleep` in the module itself. A second copy of a built-in module (PEP 489) has
-    the original functions.
+    the original functions. A copy costs more than this check, so it is made only if a function is not the module's own.
     """
     module = sys.modules.get(name)
-    spec: Any = getattr(module, "__spec__", None)
-    try:
-        fresh = _imp.create_builtin(spec)
-        _imp.exec_builtin(fresh)
-    except (ImportError, AttributeError, TypeError):
-        fresh = None
-    return fresh or module or __import__(name)
+    for function_name in functions:
+        function: Any = getattr(module, function_name, None)
+        owner = function.__self__ if type(function) is _Builtin else None
+        if owner is not module or function.__name__ != function_name:
+            return builtin_module(name) or module or __import__(name)
+    return module
 
 
 system = System()

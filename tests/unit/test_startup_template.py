@@ -146,6 +146,34 @@ def test_start_with_an_edited_source(start: Callable[..., str], purelib: Path, t
     assert shown == "True\n"
 
 
+def test_edited_source_with_its_old_time_and_size(start: Callable[..., str], purelib: Path, tmp_path: Path) -> None:
+    """A source that was changed in place is noticed, although its modification time and its size are the old ones."""
+    package = tmp_path / "package" / "pycachehook"
+    shutil.copytree(PACKAGE, package)
+    module = purelib / f"{STARTUP}.py"
+    module.write_text(module.read_text().replace(str(PACKAGE.resolve()), str(package)))
+    runtime = package / "runtime.py"
+    runtime.write_bytes(runtime.read_bytes() + b"EDITED = 1\n")
+    program = f"""
+import sys
+sys.path.insert(0, {str(package.parent)!r})
+from pathlib import Path
+from pycachehook.commands.startup_image import build_image
+from pycachehook.config import resolution
+import time
+while time.time() < Path({str(runtime)!r}).stat().st_ctime + 0.1: time.sleep(0.01)
+Path({str(next(purelib.glob("__pycache__/*.image")))!r}).write_bytes(build_image(resolution.resolve({{}}).values()))
+"""
+    subprocess.run([sys.executable, "-c", program], env=clean_environment(), check=True)
+    shown = "import probe; from pycachehook import runtime; print(runtime.EDITED)"
+    assert start(shown) == "1\n"
+    status = runtime.stat()
+    runtime.write_bytes(runtime.read_bytes().replace(b"EDITED = 1", b"EDITED = 2"))
+    os.utime(runtime, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert runtime.stat().st_size == status.st_size
+    assert start(shown) == "2\n"
+
+
 FLIPS = """
 import os, sys
 image, bits = sys.argv[1], [int(each) for each in sys.argv[4:]]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pycachehook.cache_dir import make_one_directory
-from pycachehook.system import is_foreign, system
+from pycachehook.system import is_foreign, system, unpatched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,3 +65,16 @@ def test_error_of_a_signal_handler_is_foreign() -> None:
         os.close(writing)
     assert isinstance(error, TimeoutError)
     assert is_foreign(error)
+
+
+def test_functions_that_were_patched_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A built-in module is used as it is, unless a function in it is another one; then a copy has the original."""
+    assert unpatched("time", ("time", "sleep")) is time
+    original = time.sleep
+    for other in (lambda _: None, time.monotonic, len):
+        monkeypatch.setattr(time, "sleep", other)
+        copy = unpatched("time", ("time", "sleep"))
+        assert copy is not time
+        assert copy.sleep is not other
+        assert (copy.sleep.__name__, type(copy.sleep)) == ("sleep", type(original))
+        assert copy.sleep.__self__ is copy

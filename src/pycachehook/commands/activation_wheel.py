@@ -89,7 +89,7 @@ def _contents(options: Options) -> Iterator[tuple[str, bytes]]:
     layout = Layout.current()
     if layout is not None:
         # Validated by the sources in every mode, because an installer's record of them differs between environments.
-        image = build_image({**options.values(), "invalidation_mode": pyc.CHECKED_HASH})
+        image = build_image({**options.values(), "invalidation_mode": pyc.CHECKED_HASH}, stamped=False)
         yield f"__pycache__/{Path(layout.in_tree(f'{STARTUP}.py')).with_suffix('.image').name}", image
 
 

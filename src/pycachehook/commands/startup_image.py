@@ -5,6 +5,7 @@ import base64
 import hashlib
 import marshal
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import CodeType
@@ -49,27 +50,43 @@ _PACKAGE = Path(pyc.__file__).resolve().parent
 _PACKAGE_NAME = "pycachehook"
 
 
-def build_image(values: Mapping[str, Any]) -> bytes:
+def build_image(values: Mapping[str, Any], *, stamped: bool = True) -> bytes:
     """Return the start-up image for these option values, as read by `from_image` of the start-up module.
 
     It consists of a magic number, a seal, and marshalled: the hashes of files that change when the sources change, the
     start-up modules with their code, and the modules of `on_miss` with theirs as bytes. Paths are relative to the
-    package.
+    package. Unless `stamped`, the image depends on the contents of the files alone.
     """
     names = [f"{name}.py" for name in start_up_names(values)]
     parts = [f"{ON_MISS}/{path.name}" for path in sorted((_PACKAGE / ON_MISS).glob("[!_]*.py"))]
+    stamps = {name: _stamp(_PACKAGE / name) for name in (*names, *parts)} if stamped else {}
     sources = {name: (_PACKAGE / name).read_bytes() for name in (*names, *parts)}
     codes = {name: _compile(source, str(_PACKAGE / name)) for name, source in sources.items()}
     seal, key = startup_template.source_hash, startup_template.IMAGE_KEY
     evidence = _evidence(sources) if values["invalidation_mode"] == pyc.UNCHECKED_HASH else sources
     body = marshal.dumps(
         (
-            tuple((path, seal(key, contents)) for path, contents in evidence.items()),
+            tuple((name, seal(key, contents), stamps.get(name)) for name, contents in evidence.items()),
             tuple((_module_name(name), name, codes[name]) for name in names),
             tuple((_module_name(name).partition(".")[2], name, marshal.dumps(codes[name])) for name in parts),
         )
     )
     return startup_template.IMAGE_MAGIC + seal(key, body) + body
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Return the part of a file's status that differs after every change of the file, see `stamp_of`.
+
+    Returns None for a file that has changed a moment ago: the next change may get the same time, because the clocks of
+    file systems advance in steps, of a few milliseconds or, where times are whole milliseconds, up to two seconds.
+    Windows has no time of the last change of a file's status.
+    """
+    status = path.stat()
+    step = 2_000_000_000 if status.st_ctime_ns % 1_000_000 == 0 else 50_000_000  # nanoseconds
+    if os.name == "nt" or time.time_ns() - status.st_ctime_ns <= step:
+        return None
+    stamp: tuple[int, ...] = startup_template.stamp_of(status)  # type: ignore[no-untyped-call]
+    return stamp
 
 
 class _ForTypeCheckers(ast.NodeTransformer):

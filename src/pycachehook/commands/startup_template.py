@@ -23,7 +23,8 @@ OPEN_CODE_HOOKED = False  # whether an embedder had set a hook for `io.open_code
 # so that none of the modules remains a lazy import (PEP 810).
 __builtins__ = dict(vars(builtins))
 system = sys.modules["nt" if os.name == "nt" else "posix"]
-open_file, read_file, close_file, fstat, lstat = system.open, system.read, system.close, system.fstat, system.lstat
+open_file, read_file, close_file = system.open, system.read, system.close
+stat, fstat, lstat = system.stat, system.fstat, system.lstat
 effective_user = getattr(system, "geteuid", None)
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 loads, source_hash, get_ident = marshal.loads, _imp.source_hash, _thread.get_ident
@@ -37,7 +38,7 @@ get_code, source_to_code = SourceFileLoader.get_code, SourceFileLoader.source_to
 
 FOLDER = __file__.rpartition(os.sep)[0]
 PACKAGE_FOLDER = PACKAGE if os.path.isabs(PACKAGE) else f"{FOLDER}{os.sep}{PACKAGE}"
-IMAGE_MAGIC = b"PYCHIMG2"
+IMAGE_MAGIC = b"PYCHIMG3"
 # The key of the seal depends on the build of Python, so that `marshal` never reads data written by another build.
 IMAGE_KEY = (
     int.from_bytes(source_hash(0x50594348, sys.version.encode())[:4], "little") >> 1
@@ -276,8 +277,8 @@ def from_image():
     """Return name, path and code of each module in the image; None without a usable image.
 
     This takes half the time of reading the modules' pycs. The image is used if it was written by this very build of
-    Python and from these very sources. Packaging changes modification times, so the hashes of the sources are compared;
-    under `unchecked-hash`, the hash of pip's record of them is compared instead. The seal is verified before anything
+    Python and from these very sources. A source that has been replaced, written or given another time since then is
+    read, and its hash is compared; under `unchecked-hash`, pip's record of the sources takes their place. The seal is verified before anything
     else is done with the image.
     """
     try:
@@ -286,8 +287,9 @@ def from_image():
         if data[:8] != IMAGE_MAGIC or data[8:16] != source_hash(IMAGE_KEY, body):
             return None
         evidence, modules, parts = loads(body)
-        for path, stamp in evidence:
-            if source_hash(IMAGE_KEY, read(path_of(path))) != stamp:
+        for name, digest, stamp in evidence:
+            path = path_of(name)
+            if stamp != stamp_of(stat(path)) and source_hash(IMAGE_KEY, read(path)) != digest:
                 return None
     except (OSError, ValueError, EOFError, TypeError):
         return None
@@ -323,6 +325,11 @@ def from_sources():
         path = path_of(f"{name}.py")
         full = "pycachehook" if name == "__init__" else f"pycachehook.{name}"
         yield full, path, Loader(full, path).get_code(full)
+
+
+def stamp_of(status):
+    """Return the part of a file's status that differs after the file has been written, replaced or given another time."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def path_of(name):
