@@ -33,17 +33,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts backg
 
 FULL = frozenset(("wheel", "make_environment", "private_mounts"))  # fixtures whose tests are no quick ones
 IN_FRONT = "TESTS_ARCHIVE"  # the variable that holds the archive of `--with-archive`
+LAZY = "TESTS_LAZY_IMPORTS"  # the variable that stands for `--lazy-imports`
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that runs all tests with an archive in front of the cache."""
+    """Add the options that run all tests with an archive in front of the cache, or with lazy imports."""
+    parser.addoption(
+        "--lazy-imports", action="store_true", help="make every import lazy (PEP 810), here and in every child"
+    )
     parser.addoption(
         "--with-archive", action="store_true", help="have an archive of the test environment in front, in every child"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Build that archive before any worker starts."""
+    """Build that archive before any worker starts, and switch to lazy imports."""
+    if config.getoption("--lazy-imports") or LAZY in os.environ:
+        os.environ[LAZY] = "1"
+        sys.set_lazy_imports("all")  # type: ignore[attr-defined]  # Python 3.15
     if config.getoption("--with-archive") and IN_FRONT not in os.environ:
         folder = Path(tempfile.mkdtemp(prefix="archive-"))
         folder.chmod(0o755)  # readable for other users, too
@@ -78,6 +85,8 @@ def clean_environment(**extra: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYCACHEHOOK_"))}
     if IN_FRONT in os.environ:
         kept["PYCACHEHOOK_ARCHIVES"] = os.environ[IN_FRONT]
+    if LAZY in os.environ:
+        kept["PYTHON_LAZY_IMPORTS"] = "all"
     return {**kept, **extra}
 
 

@@ -11,13 +11,15 @@ import builtins
 import os
 import sys
 
-from .system import builtin_module, is_foreign, system
+from .system import BUILTINS, builtin_module, is_foreign, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.machinery import BuiltinImporter as BuiltinImporter
     from importlib.machinery import ExtensionFileLoader as ExtensionFileLoader
     from importlib.machinery import FileFinder as FileFinder
+    from importlib.machinery import FrozenImporter as FrozenImporter
     from importlib.machinery import ModuleSpec as ModuleSpec
     from importlib.machinery import PathFinder as PathFinder
     from importlib.machinery import SourceFileLoader as SourceFileLoader
@@ -40,10 +42,23 @@ else:
     FileFinder = _external.FileFinder
     ExtensionFileLoader = _external.ExtensionFileLoader
     ModuleSpec = type(sys.__spec__)
+    _core = _external._bootstrap
+    BuiltinImporter, FrozenImporter = _core.BuiltinImporter, _core.FrozenImporter
+
+__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
 
 _FRAMES_SHOWN = not sys.flags.ignore_environment and bool(os.environ.get("PYCACHEHOOK_FRAMES"))
 
 EXTENSION_SUFFIXES: "tuple[str, ...]" = tuple(_imp.extension_suffixes())
+
+_BUILTIN_NAMES = sys.builtin_module_names
+_VERSION = "python{}.{}{}".format(*system.version, "t" if "t" in getattr(sys, "abiflags", "") else "")
+# Where the interpreter's own extension modules lie.
+_EXTENSION_FOLDERS = tuple(
+    f"{prefix}/{folder}/{_VERSION}/lib-dynload"
+    for prefix in (sys.base_exec_prefix, sys.base_prefix)
+    for folder in (sys.platlibdir, "lib")
+)
 
 # The key of source hashes (PEP 552) as an integer: CPython has had different names for it, but it is always this
 # number.
@@ -230,7 +245,7 @@ def stock_source_to_code(data: bytes, path: str, fullname: str) -> "CodeType":
 
     For code that will be stored, so that a tool that another thread installs temporarily has no effect on it.
     """
-    if sys.version_info >= (3, 15):
+    if system.version >= (3, 15):
         return _CALL(_compile, data, path, "exec", dont_inherit=True, optimize=-1, module=fullname)  # type: ignore[no-any-return]
     return _CALL(_compile, data, path, "exec", dont_inherit=True, optimize=-1)  # type: ignore[no-any-return]
 
@@ -327,27 +342,28 @@ def standard_module(name: str) -> "Any":
     The file is searched for in the interpreter's own directories, never on `sys.path`. The module is not stored in
     `sys.modules`, so that a program sees the same modules after a miss and after a hit.
     """
-    if name in sys.modules:
-        return sys.modules[name]
-    if name in sys.builtin_module_names:
+    if name in _BUILTIN_NAMES:
         return builtin_module(name)
-    version = "python{}.{}{}".format(*sys.version_info[:2], "t" if "t" in getattr(sys, "abiflags", "") else "")
-    for prefix in (sys.base_exec_prefix, sys.base_prefix):
-        for folder in (f"{prefix}/{sys.platlibdir}/{version}/lib-dynload", f"{prefix}/lib/{version}/lib-dynload"):
-            for suffix in EXTENSION_SUFFIXES:
-                path = f"{folder}/{name}{suffix}"
-                spec = ModuleSpec(name, ExtensionFileLoader(name, path), origin=path)
-                try:
-                    module = _imp.create_dynamic(spec)
-                    _imp.exec_dynamic(module)
-                except ImportError as error:  # a missing file, or a module that subinterpreters cannot load
-                    if is_foreign(error):
-                        raise
-                    continue
-                if sys.modules.get(name) is module:  # single-phase initialization (before PEP 489) stores it
+    for folder in _EXTENSION_FOLDERS:
+        for suffix in EXTENSION_SUFFIXES:
+            path = f"{folder}/{name}{suffix}"
+            spec = ModuleSpec(name, ExtensionFileLoader(name, path), origin=path)
+            loaded_already = sys.modules.get(name)
+            try:
+                module = system.create_dynamic(spec)
+                system.exec_dynamic(module)
+            except ImportError as error:  # a missing file, or a module that subinterpreters cannot load
+                if is_foreign(error):
+                    raise
+                continue
+            if loaded_already is not module and sys.modules.get(name) is module:
+                # Single-phase initialization (before PEP 489) stores it.
+                if loaded_already is None:
                     del sys.modules[name]
-                return module
-    return None
+                else:
+                    sys.modules[name] = loaded_already
+            return module
+    return sys.modules.get(name)
 
 
 def new_digest(prefix: bytes, size: int) -> "Any":
@@ -359,6 +375,17 @@ def new_digest(prefix: bytes, size: int) -> "Any":
     if module is None:
         import hashlib as module
     return module.blake2b(prefix, digest_size=size)
+
+
+def new_spec(name: str, loader: object, path: str, folders: "list[str] | None" = None) -> "ModuleSpec":
+    """Return a spec with a location; `folders`, if it is a package's, are its `__path__`.
+
+    To set `has_location` would call `bool`, which a program may have replaced.
+    """
+    spec: Any = ModuleSpec(name, loader, origin=path)  # type: ignore[arg-type]
+    spec._set_fileattr = True
+    spec.submodule_search_locations = folders
+    return spec  # type: ignore[no-any-return]
 
 
 def is_initializing(module: "Any") -> bool:

@@ -85,6 +85,7 @@ class Archive:
         "_can_populate",
         "_listings",
         "_mapped",
+        "_open_code",
         "_view",
         "mode",
         "optimization",
@@ -100,10 +101,11 @@ class Archive:
     may_write = False
     usable = True
 
-    def __init__(self, path: str, owners: tuple[int, ...]) -> None:
+    def __init__(self, path: str, owners: tuple[int, ...], *, open_code: bool = False) -> None:
         self.path_name = path
         self.reason: str | None = None
-        mapping, tail = map_file(path, owners)
+        self._open_code = open_code  # whether the file is read, and whole, through `io.open_code`; and each source
+        mapping, tail = map_file(path, owners, open_code=open_code)
         self._view = memoryview(mapping)
         try:
             index, begin, end, expected = read_tail(tail)
@@ -139,7 +141,7 @@ class Archive:
         self._listings = Listings((self,))
         self.check_roots()
         self._mapped: dict[int, None] = {}  # numbers of the mapped windows, oldest first
-        self._can_populate = sys.platform == "linux"
+        self._can_populate = system.platform == "linux" and not open_code
 
     @property
     def member_suffix(self) -> str:
@@ -230,7 +232,7 @@ class Archive:
             watch(UNMARSHAL)
         validation = imp_attribute("check_hash_based_pycs")
         if (self.mode != UNCHECKED_HASH and validation != "never") or validation == "always":
-            check_source(path, stamp, check, source)
+            check_source(path, stamp, check, source, hooked=self._open_code)
             if watch is not None:
                 watch(CHECK)
         return code
@@ -290,13 +292,18 @@ class Listings(dict):  # type: ignore[type-arg]  # a dict[str, Listing | None]; 
         self.clear()
 
 
-def open_all(paths: "Iterable[str]", *, allow_shared: bool, strict: bool) -> "tuple[Archive | Refused, ...]":
-    """Return the archives at `paths`, each opened or refused; raises `CacheDirError` under `strict` only."""
+def open_all(
+    paths: "Iterable[str]", *, allow_shared: bool, strict: bool, open_code: bool = False
+) -> "tuple[Archive | Refused, ...]":
+    """Return the archives at `paths`, each opened or refused; raises `CacheDirError` under `strict` only.
+
+    `open_code` has them read through `io.open_code`.
+    """
     owners = () if allow_shared else trusted_owners()
     opened: list[Archive | Refused] = []
     for path in paths:
         try:
-            opened.append(Archive(path, owners))
+            opened.append(Archive(path, owners, open_code=open_code))
         except Unusable as refusal:
             opened.append(Refused(path, str(refusal)))
         if strict and opened[-1].reason is not None:

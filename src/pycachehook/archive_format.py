@@ -36,7 +36,7 @@ import sys
 from ._compat import siphash, standard_module
 from .cache_dir import fault_of, why_untrusted
 from .paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Layout
-from .system import READ_FLAGS, S_IFLNK, S_IFMT, S_IFREG, system
+from .system import BUILTINS, READ_FLAGS, S_IFLNK, S_IFMT, S_IFREG, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ if not TYPE_CHECKING:
     mmap = standard_module("mmap")  # never a file `mmap.py` on the program's `sys.path`
     if mmap is None:
         import mmap
+
+__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
 
 ARCHIVE_FORMAT = b"pycachehook archive 1\n"
 INDEX_NAME = "pycachehook.index"
@@ -62,7 +64,7 @@ _PASSING = ("__pycache__", "_pycachehook_startup.py", "pycachehook.pth", "pycach
 
 def named_roots() -> dict[str, str]:
     """Return the paths that `sysconfig` calls `stdlib`, `purelib` and `platlib`, without loading it."""
-    version = "python{}.{}{}".format(*sys.version_info[:2], "t" if "t" in getattr(sys, "abiflags", "") else "")
+    version = "python{}.{}{}".format(*system.version, "t" if "t" in getattr(sys, "abiflags", "") else "")
     if system.windows:
         site = f"{sys.prefix}\\Lib\\site-packages"
         return {"stdlib": _STDLIB, "purelib": site}
@@ -114,8 +116,8 @@ class Unusable(Exception):  # noqa: N818 -- not an error: the archive is skipped
     """The reason, as one sentence, why an archive or a part of it is not used."""
 
 
-def map_file(path: str, owners: tuple[int, ...]) -> "tuple[mmap.mmap, bytes]":
-    """Return the file as a mapping, and its tail; raises Unusable.
+def map_file(path: str, owners: tuple[int, ...], *, open_code: bool = False) -> "tuple[mmap.mmap | bytes, bytes]":
+    """Return the file, mapped or read through `io.open_code`, and its tail; raises Unusable.
 
     The file and the directories above it must be trusted by the rules for a cache directory.
     """
@@ -133,7 +135,11 @@ def map_file(path: str, owners: tuple[int, ...]) -> "tuple[mmap.mmap, bytes]":
                 raise Unusable(f"The archive {path} is not trusted: it {fault}.")
             if status.st_mode & S_IFMT != S_IFREG or status.st_size < TAIL_SIZE:
                 raise Unusable(f"The archive {path} is damaged, or is no archive of this format.")
-            how: dict[str, Any] = {"trackfd": False} if not system.windows and sys.version_info >= (3, 13) else {}
+            if open_code:  # a hook gives a file-like object, which need not have a descriptor
+                with system.open_code(path) as file:
+                    data = file.read()
+                return data, data[-TAIL_SIZE:]
+            how: dict[str, Any] = {"trackfd": False} if not system.windows and system.version >= (3, 13) else {}
             mapping = mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ, **how)
             system.lseek(descriptor, -TAIL_SIZE, 2)
             return mapping, system.read(descriptor, TAIL_SIZE)  # reading the mapping would load the pages around it
@@ -152,7 +158,7 @@ def _is_link(path: str) -> bool:
 
 def read_ahead(mapping: "Any", begin: int, end: int) -> None:
     """Have the kernel read this part of the file in one operation, without waiting for it."""
-    if hasattr(mmap, "MADV_WILLNEED"):
+    if hasattr(mmap, "MADV_WILLNEED") and type(mapping) is not bytes:
         begin -= begin % mmap.PAGESIZE
         try:  # noqa: SIM105 -- contextlib would have to be loaded
             mapping.madvise(mmap.MADV_WILLNEED, begin, end - begin)

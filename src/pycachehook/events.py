@@ -3,12 +3,14 @@
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
-from .system import system
+from .system import BUILTINS, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from os import stat_result
+
+__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
 
 ABSENT = "absent"
 STALE_SOURCE = "stale-source"

@@ -3,14 +3,12 @@
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
-import sys
-
 from . import own_modules
 from ._compat import SourceFileLoader, hidden_from_tracebacks, replaced_step
 from .events import ABSENT, ARCHIVE, COMPILE, IO_ERROR, OTHER_MODE, Miss, Outcome, Stats, Stopwatch
 from .pyc import UNCHECKED_HASH
 from .store import Store
-from .system import BUILTINS, is_foreign
+from .system import BUILTINS, is_foreign, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -252,6 +250,6 @@ class CachingLoader(SourceFileLoader):
 @hidden_from_tracebacks
 def source_to_code(loader: "Any", data: bytes, path: str, fullname: str) -> "CodeType":
     """Compile as `loader` does, with the module's name from Python 3.15 on. Raises SyntaxError and the like."""
-    if sys.version_info >= (3, 15):
+    if system.version >= (3, 15):
         return loader.source_to_code(data, path, fullname)  # type: ignore[no-any-return]
     return loader.source_to_code(data, path)  # type: ignore[no-any-return]

@@ -11,10 +11,10 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import sys
 
 from ._compat import (
-    ModuleSpec,
     SourceFileLoader,
     acquire_import_lock,
     is_initializing,
+    new_spec,
     release_import_lock,
     set_filename,
 )
@@ -66,6 +66,16 @@ def _is_of_another_copy(module: object) -> bool:
 
 def load(name: str) -> "ModuleType | None":
     """Return the module `name`, relative to this package, and load it if necessary; None if that fails."""
+    try:
+        return require(name)  # type: ignore[no-any-return]
+    except Exception as error:  # the package has been removed meanwhile, or is being loaded by this thread
+        if is_foreign(error):
+            raise
+        return None
+
+
+def require(name: str) -> "Any":
+    """Return the module `name` (relative to this package), loaded if need be; raises what loading it raises."""
     full = f"{PACKAGE}.{name}"
     module = _loaded.get(full)
     if module is not None and full not in _unfinished:
@@ -74,14 +84,22 @@ def load(name: str) -> "ModuleType | None":
         remember()
     acquire_import_lock()  # so that no thread uses a module that another is still executing
     try:
-        module = _loaded.get(full)
-        return _make(full) if module is None else None if full in _unfinished else module
-    except Exception as error:  # the package has been removed, or this thread is loading it
-        if is_foreign(error):
-            raise
-        return None
+        module = _loaded.get(full) or _loaded_by_import(full)
+        if full in _unfinished:
+            raise ImportError(f"{full} is being loaded", name=full)
+        return _make(full) if module is None else module
     finally:
         release_import_lock()
+
+
+def _loaded_by_import(full: str) -> "ModuleType | None":
+    """Return a module of this copy of the package that an import statement has loaded since, noted from now on."""
+    module = sys.modules.get(full)
+    if module is None or sys.modules.get(PACKAGE) is not _loaded.get(PACKAGE):
+        return None
+    if _is_of_another_copy(module) or is_initializing(module):
+        return None
+    return _loaded.setdefault(full, module)
 
 
 def _make(full: str) -> "ModuleType":
@@ -110,23 +128,27 @@ def _new_package(name: str) -> "ModuleType":
     """Return a package module equal to the one that its `__init__.py`, which holds only a docstring, would make."""
     folder = f"{FOLDER}/{name[len(PACKAGE) + 1 :].replace('.', '/')}"
     module = type(sys)(name)
-    _prepare(module, name, f"{folder}/__init__.py", name)
-    module.__path__ = [folder]
-    module.__spec__.submodule_search_locations = module.__path__  # type: ignore[union-attr]
+    _prepare(module, name, f"{folder}/__init__.py", name, [folder])
+    module.__path__ = module.__spec__.submodule_search_locations  # type: ignore[union-attr,assignment]
     return sys.modules.setdefault(name, module)
 
 
-def _prepare(module: "Any", name: str, path: str, package: str) -> None:
+def _prepare(module: "Any", name: str, path: str, package: str, folders: "list[str] | None" = None) -> None:
     loader = SourceFileLoader(name, path)
-    spec = ModuleSpec(name, loader, origin=path)
-    spec.has_location, spec.loader_state = True, _COPY
+    spec = new_spec(name, loader, path, folders)
+    spec.loader_state = _COPY
     module.__spec__, module.__loader__, module.__file__, module.__package__ = spec, loader, path, package
     module.__builtins__ = {**BUILTINS, "__import__": _import, "__lazy_import__": _import}
 
 
-def _import(name: str, _globals: object = None, _locals: object = None, names: "Any" = (), level: int = 0) -> "Any":
-    """Replace `__import__` in the modules loaded here: import from this package, or what is loaded already."""
-    if level == 0 and (name == PACKAGE or name.startswith(f"{PACKAGE}.")):
+def _import(name: str, importer: "Any" = None, _locals: object = None, names: "Any" = (), level: int = 0) -> "Any":
+    """Stand for `__import__` in the modules that are loaded here: their own package, and what is loaded already."""
+    if name == "sys":
+        return sys
+    if level:  # relative to the module whose globals `importer` are
+        package = importer["__package__"].rsplit(".", level - 1)[0]
+        name = f"{package}.{name}" if name else package
+    if level or (name == PACKAGE or name.startswith(f"{PACKAGE}.")):
         module = _loaded.get(name)
         if module is None:
             module = load(name[len(PACKAGE) + 1 :])
@@ -135,7 +157,7 @@ def _import(name: str, _globals: object = None, _locals: object = None, names: "
             if below in _loaded or (not hasattr(module, attribute) and load(below[len(PACKAGE) + 1 :]) is not None):
                 setattr(module, attribute, _loaded[below])
         return module if names else _loaded[PACKAGE]
-    return BUILTINS["__import__"](name, {}, {}, names, level)
+    return BUILTINS["__import__"](name, {}, {}, names, 0)
 
 
 def _code_of(name: str) -> "tuple[str, CodeType]":

@@ -269,7 +269,7 @@ def installed_predicate(*, windows: bool = system.windows) -> "Callable[[str], b
     def normal_entry(entry: object) -> str:
         return normal(entry).rstrip(separator) if type(entry) is str else ""
 
-    version = "python{}.{}{}".format(*sys.version_info[:2], "t" if "t" in getattr(sys, "abiflags", "") else "")
+    version = "python{}.{}{}".format(*system.version, "t" if "t" in getattr(sys, "abiflags", "") else "")
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     folders = ["Lib"] if windows else [f"{lib}/{version}" for lib in {"lib", sys.platlibdir}]
     # The folder of this package always counts, because it may be an editable installation.

@@ -2,11 +2,10 @@
 
 It includes the function that the activation files call at a start. The `Hook` that programs see is created on demand.
 
-Start-up module: imports nothing at module level that the interpreter has not already loaded, except `gc`, which is
-built in. It is longer than other modules because one more module would slow down every start.
+Start-up module: imports nothing at module level that the interpreter has not already loaded. It is longer than other
+modules because one more module would slow down every start.
 """
 
-import gc
 import os
 import sys
 
@@ -17,10 +16,11 @@ from .cache_dir import DISABLED, CacheDir
 from .events import Stats, process_listeners
 from .finder import CachingFinder
 from .loader import CachingLoader, Policies, Policy
+from .own_modules import require
 from .paths import SHARED, Layout, absolute, default_cache_dir, why_no_default_cache_dir
 from .pyc import UNCHECKED_HASH
 from .store import InTree, Store
-from .system import BUILTINS, system
+from .system import BUILTINS, builtin_module, is_foreign, system
 from .trust import serves_another_user
 
 TYPE_CHECKING = False
@@ -89,19 +89,21 @@ def compose(
     if layout is None:
         untagged = "This interpreter caches no bytecode (it has no cache tag)."
         return Composition(values, private=private, options=options, reason=untagged)
+    errors = require("errors") if values["strict"] else None  # loaded before other modules import it
     reason = None if values["cache_dir"] is not None else why_no_default_cache_dir()
-    if reason is not None and values["strict"]:
-        from .errors import CacheDirError
-
-        raise CacheDirError(reason)
+    if reason is not None and errors is not None:
+        raise errors.CacheDirError(reason)
     by_rule = [{**values, **rule} if rule.get("enabled", True) else None for rule in values["rules"]]
     used = [values, *(each for each in by_rule if each is not None)]
     cache_dirs = _cache_dirs(used, private=private, look_only=look_only)
     archives: tuple[Archive | Refused, ...] = ()
     if values["archives"]:  # after the directories, because this makes the disk read megabytes
-        from .archive import open_all  # loads mmap, which few processes need
-
-        archives = open_all(values["archives"], allow_shared=values["allow_shared"], strict=values["strict"])
+        archives = require("archive").open_all(  # loads mmap, which few processes need
+            values["archives"],
+            allow_shared=values["allow_shared"],
+            strict=values["strict"],
+            open_code=reads_by_open_code(values["open_code"]),
+        )
     usable: Any = tuple(each for each in archives if each.usable)
     return Composition(
         values,
@@ -146,9 +148,8 @@ def _policy(
     if directory is None or directory.status == DISABLED:
         return Policy((*archives, *in_tree), None, stats)
     if values["layout"] == SHARED:
-        from .content_store import SharedStore  # loaded only if configured
-
-        store: Store = SharedStore(directory, layout, stats, read_only=values["read_only"], open_code=hooked)
+        shared_store = require("content_store").SharedStore  # loaded only if configured
+        store: Store = shared_store(directory, layout, stats, read_only=values["read_only"], open_code=hooked)
     else:
         mode = values["invalidation_mode"]
         store = Store(directory, layout, mode, read_only=values["read_only"], open_code=hooked)
@@ -308,16 +309,13 @@ def _runtime_of(finder: object) -> "Any":
 
 def resolve(keywords: "Mapping[str, object]", origin: str, config: object = None) -> "Options":
     """Return the options that `install` would install here; raises `ConfigError`."""
-    from .config import resolution
-
-    start_up_file = sys.modules.get(
-        "_pycachehook_startup"
-    )  # with the kill switch set, the start-up file has not called `start_up`
+    resolution = require("config.resolution")
+    start_up_file = sys.modules.get("_pycachehook_startup")  # under the kill switch it has not called `start_up`
     recorded = getattr(start_up_file, "OPTIONS", {}), getattr(start_up_file, "__file__", "")
     enabled, file = activation or recorded
     runtime = installed()
     prefix = sys.pycache_prefix if runtime is None else runtime.original_prefix()
-    return resolution.resolve(
+    return resolution.resolve(  # type: ignore[no-any-return]
         keywords, origin, config=config, activation=enabled, activation_origin=file, prefix=prefix
     )
 
@@ -351,12 +349,13 @@ def start_up(options: "Values", version: str, origin: str) -> bool:
     except (RecursionError, MemoryError):
         activation = None
         return False
-    except Exception as error:  # noqa: BLE001 -- a start-up file that raises would break every program
+    except Exception as error:  # a start-up file that raises would break every program
+        if is_foreign(error):  # a signal handler's, or a trace function's: again at the next import
+            activation = None
+            raise
         log = _listening("LOG")
         if log:
-            from .stats_log import open_log
-
-            open_log(log)(f"not active: {error}")
+            require("stats_log").open_log(log)(f"not active: {error}")
     return True
 
 
@@ -367,6 +366,7 @@ def _leave_no_debt() -> None:
     collection costs as much as ten installations. (Python 3.12 starts with frozen objects, and this does nothing
     there.)
     """
+    gc: Any = builtin_module("gc")
     if gc.get_freeze_count() == 0:
         gc.freeze()
         gc.unfreeze()
@@ -400,17 +400,14 @@ def _listen(stats: Stats) -> None:
     global _resets_after_fork  # noqa: PLW0603 -- once per process
     log, file = _listening("LOG"), _listening("STATS")
     if log or file:
-        from .stats_log import log_events, write_at_exit
-
+        stats_log = require("stats_log")
         if log:
-            stats.log = log_events(log)
+            stats.log = stats_log.log_events(log)
         if file:
-            write_at_exit(stats, file)
+            stats_log.write_at_exit(stats, file)
     trace = _listening("TRACE")
     if trace:
-        from . import tracing
-
-        tracing.start(trace)
+        require("tracing").start(trace)
     if not _resets_after_fork and system.register_at_fork is not None:
         system.register_at_fork(after_in_child=_reset_after_fork)
         _resets_after_fork = True
@@ -434,23 +431,18 @@ def listings_of(archives: "tuple[Any, ...]") -> "Listings | None":
     usable = [archive for archive in archives if archive.usable]
     if not any(archive.mode == UNCHECKED_HASH for archive in usable):
         return None
-    from .archive import Listings
-
-    return Listings(usable, for_finder=True)
+    return require("archive").Listings(usable, for_finder=True)  # type: ignore[no-any-return]
 
 
 def _loader_of(values: "Values") -> "type[CachingLoader] | None":
     if values["gc"] == "default":
         return None
-    from .gc_control import FreezingLoader, PausingLoader
-
-    return FreezingLoader if values["gc"] == "freeze" else PausingLoader
+    loaders = require("gc_control")
+    return loaders.FreezingLoader if values["gc"] == "freeze" else loaders.PausingLoader  # type: ignore[no-any-return]
 
 
 def _matcher(patterns: tuple[str, ...]) -> "Callable[[str], bool]":
-    from .patterns import matcher  # loaded only if there are rules
-
-    return matcher(patterns)
+    return require("patterns").matcher(patterns)  # type: ignore[no-any-return]  # loaded only if there are rules
 
 
 def _position() -> int:

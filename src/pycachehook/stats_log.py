@@ -8,12 +8,14 @@ import atexit
 import sys
 
 from .events import FAULT, HIT, MISS, Event, Stats
-from .system import S_IFMT, S_IFREG, is_foreign, system
+from .system import BUILTINS, S_IFMT, S_IFREG, is_foreign, system
 from .terminal import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
 
 STDERR = "stderr"  # the only target that is not a file
 

@@ -11,9 +11,8 @@ during an import; a module that assigns it to `__builtins__` does not see later 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
+import _frozen_importlib_external
 import _imp
-import _io
-import marshal
 import sys
 
 TYPE_CHECKING = False
@@ -27,6 +26,8 @@ __builtins__ = BUILTINS  # also for the functions below
 
 _Builtin: "Any" = type(len)
 _WINDOWS = "nt" in sys.builtin_module_names
+_ModuleSpec = type(sys.__spec__)
+_create_builtin, _exec_builtin = _imp.create_builtin, _imp.exec_builtin
 
 # Names of `posix` and `nt` that the package uses. A name that the platform lacks becomes None.
 _OS_NAMES = (
@@ -65,7 +66,9 @@ _TIME_NAMES = ("monotonic", "perf_counter_ns", "sleep", "time", "time_ns")
 class System:
     """Unpatched functions, and the constants of `posix` or `nt`, as attributes; see the module's docstring.
 
-    `os_module` is `posix` or `nt` itself, for its constants. `os.environ` is not copied, because changes that the
+    `os_module` is `posix` or `nt` itself, for its constants; it and the modules of `loads` and `open_code` are those
+    that importlib holds, whatever a program has put into `sys.modules`. `version` is the interpreter's, two numbers.
+    `os.environ` is not copied, because changes that the
     program makes to its environment must be seen.
     """
 
@@ -73,13 +76,18 @@ class System:
         *_OS_NAMES,
         *_TIME_NAMES,
         "_errors",
+        "create_dynamic",
         "dumps",
+        "exec_dynamic",
         "fs_encoding",
         "fs_errors",
         "get_ident",
         "loads",
         "open_code",
         "os_module",
+        "platform",
+        "ref",
+        "version",
         "windows",
     )
 
@@ -89,16 +97,21 @@ class System:
 
     def __init__(self) -> None:
         self.windows = _WINDOWS
-        self.os_module: Any = sys.modules["nt" if _WINDOWS else "posix"]
+        self.os_module: Any = _of_importlib("nt" if _WINDOWS else "posix", "_os")
         clock = unpatched("time", _TIME_NAMES)
         for name in _OS_NAMES:
             setattr(self, name, getattr(self.os_module, name, None))
         for name in _TIME_NAMES:
             setattr(self, name, getattr(clock, name))
         self.get_ident = builtin_module("_thread").get_ident
-        self.loads = marshal.loads
-        self.dumps = marshal.dumps
-        self.open_code = _io.open_code
+        marshal = _of_importlib("marshal")
+        self.loads, self.dumps = marshal.loads, marshal.dumps
+        self.open_code = _of_importlib("_io").open_code
+        self.ref = builtin_module("_weakref").ref
+        self.create_dynamic: Any = getattr(_imp, "create_dynamic", None)  # what no build without extension modules has
+        self.exec_dynamic: Any = getattr(_imp, "exec_dynamic", None)
+        self.platform = sys.platform
+        self.version = tuple(sys.version_info[:2])
         self._errors: Any = None  # a copy of `errno`, made when it is first needed
         self.fs_encoding = sys.getfilesystemencoding()
         self.fs_errors = sys.getfilesystemencodeerrors()
@@ -114,11 +127,20 @@ class System:
         return getattr(self._errors, name, None)
 
 
+def _of_importlib(name: str, attribute: str = "") -> "Any":
+    """Return the module that CPython's import system itself uses, whatever is in `sys.modules` under its name."""
+    return vars(_frozen_importlib_external).get(attribute or name) or sys.modules[name]
+
+
 def builtin_module(name: str) -> "Any":
-    """Return a new copy of the built-in module `name`, not stored in `sys.modules`; None if it is not built in."""
+    """Return a new copy of the built-in module `name`, not stored in `sys.modules`; None if it is not built in.
+
+    The copy has the functions that the interpreter made, whoever has patched those of the module in `sys.modules` since
+    (PEP 489): gevent and eventlet replace `time.sleep` in the module itself.
+    """
     try:
-        module = _imp.create_builtin(type(sys.__spec__)(name, None))
-        _imp.exec_builtin(module)
+        module = _create_builtin(_ModuleSpec(name, None))
+        _exec_builtin(module)
     except (ImportError, AttributeError, TypeError):
         return sys.modules.get(name)
     return module

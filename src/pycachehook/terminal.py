@@ -1,7 +1,11 @@
 """Escaping of text from file names, code and other programs for terminals and logs.
 
-May be loaded at a start by `stats_log`: imports nothing.
+May be loaded at a start by `stats_log`: imports nothing that a start has not loaded.
 """
+
+from .system import BUILTINS
+
+__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
 
 
 def visible(text: str) -> str:

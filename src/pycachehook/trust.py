@@ -7,8 +7,6 @@ ids as one overflow id, which can stand for root, for this user or for anybody e
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
-import sys
-
 from .system import BUILTINS, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, is_foreign, system
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
@@ -49,7 +47,7 @@ _by_namespace: "dict[str, Unmapped | None]" = {}
 
 def unmapped() -> "Unmapped | None":
     """Return the ids shown for unmapped users and groups; None if all ids are mapped, as in the initial namespace."""
-    if not sys.platform.startswith(("linux", "android")):
+    if not system.platform.startswith(("linux", "android")):
         return None
     try:
         namespace = system.readlink("/proc/self/ns/user")

@@ -104,6 +104,28 @@ sys.addaudithook(refuse)
     assert python("-c", program + ASK).stdout == "True True\n"
 
 
+@pytest.mark.alone
+def test_archive_passes_the_hook(
+    embedding: Python, tree: Callable[[Mapping[str, str]], Path], tmp_path: Path, cache: Path
+) -> None:
+    """An archive is read through `io.open_code` too, and so are the sources that it is compared with."""
+    root = tree({"probe.py": "value = 7\n"})
+    archive, log = tmp_path / "tree.pyca", tmp_path / "log"
+    embedding("-m", "pycachehook", "archive", "build", "--path", root, archive)
+    program = f"""
+import sys
+import pycachehook
+hook = pycachehook.install({str(cache)!r}, archives=[{str(archive)!r}], open_code="always")
+sys.path.insert(0, {str(root)!r})
+import probe
+print(probe.value, hook.stats.hits_by_place["archive"])
+"""
+    log.unlink(missing_ok=True)
+    assert embedding("-c", program).stdout == "7 1\n"
+    read = log.read_text().splitlines()
+    assert (read.count(str(archive)), read.count(str(root / "probe.py"))) == (1, 1)
+
+
 @pytest.mark.parametrize("option", ["auto", "never"])
 @pytest.mark.alone
 def test_what_is_read_passes_the_hook(

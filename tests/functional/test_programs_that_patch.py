@@ -195,6 +195,51 @@ def test_files_beside_the_script_are_not_run(name: str, sides: Sides) -> None:
         assert [sides.run(program, layout=layout) for _ in ("cold", "warm")] == ["1", "1"]
 
 
+LIBRARIES = [
+    "tomllib",
+    "re",
+    "string",
+    "datetime",
+    "typing",
+    "glob",
+    "fnmatch",
+    "importlib_metadata",
+    "zipp",
+    "email",
+    "csv",
+    "__future__",
+    "zlib",
+]
+
+
+def test_files_beside_the_script_are_not_run_for_a_configuration(sides: Sides) -> None:
+    """Nor those that have the names of libraries which reading a configuration file takes."""
+    for name in LIBRARIES:
+        (sides.tree / f"{name}.py").write_text("raise SystemExit('ran')\n")
+    (sides.tree / "config.toml").write_text(
+        '[tool.pycachehook]\nrules = [{distribution = "filelock", read_only = true}]\n'
+    )
+    program = "import lazy1\nprint(lazy1.value, len(hook.options.rules))"
+    assert sides.run(program, config=str(sides.tree / "config.toml")) == "1 1"
+
+
+def test_finders_of_the_program_are_not_asked_for_our_modules(sides: Sides) -> None:
+    """Whatever the options need is loaded without the import system that the program has set up."""
+    program = """
+class Finder:
+    asked = []
+    def find_spec(self, name, path=None, target=None):
+        self.asked.append(name)
+sys.meta_path.insert(0, Finder())
+import os
+os.environ["PYCACHEHOOK_RULES"] = '[{match = "*/lazy1.py", read_only = true}]'
+pycachehook.install(hook.cache_dirs and [*hook.cache_dirs][0], layout="shared", gc="pause", strict=True)
+import lazy1, lazy2
+print([name for name in Finder.asked if name.startswith("pycachehook")])
+"""
+    assert sides.run(program, strict=True) == "[]"
+
+
 def test_odd_objects_in_sys_modules(sides: Sides) -> None:
     """Objects in `sys.modules` get no attribute access, and lazy modules stay lazy."""
     (sides.tree / "later.py").write_text("print('ran')\n")

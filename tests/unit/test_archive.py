@@ -380,8 +380,8 @@ def test_mapping_on_windows(built: Archive, monkeypatch: pytest.MonkeyPatch) -> 
         return map_file(fileno, length, access=access, offset=offset)
 
     with monkeypatch.context() as patched:
-        patched.setattr(mmap, "mmap", windows_mmap)
-        patched.setattr(sys, "version_info", (3, 13, 0))
+        patched.setattr("pycachehook.archive.mmap.mmap", windows_mmap)
+        patched.setattr(system, "version", (3, 13))
         patched.setattr(system, "windows", True)
         assert Archive(built.path_name, ()).mode == built.mode
 

@@ -75,5 +75,5 @@ def test_a_file_that_is_no_archive(text: str, tmp_path: Path) -> None:
     else:
         mapping, end = archive_format.map_file(str(path), ())
         assert (bytes(mapping), end) == (text.encode(), text.encode())
-        mapping.close()
+        mapping.close()  # type: ignore[union-attr]
     path.unlink()

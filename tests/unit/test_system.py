@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import builtins
+import importlib
 import os
 import signal
 import time
 from functools import partial
+from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 import pytest
 
+import pycachehook
+from pycachehook import runtime
 from pycachehook.cache_dir import make_one_directory
 from pycachehook.system import is_foreign, system, unpatched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def caught_in(namespace_name: str, action: Callable[[], object]) -> OSError:
@@ -78,3 +83,36 @@ def test_functions_that_were_patched_before(monkeypatch: pytest.MonkeyPatch) -> 
         assert copy.sleep is not other
         assert (copy.sleep.__name__, type(copy.sleep)) == ("sleep", type(original))
         assert copy.sleep.__self__ is copy
+
+
+def test_start_up_does_not_keep_an_exception_of_the_program(no_hook: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler's TimeoutError leaves the start-up, which can be tried again; a fault of ours does not."""
+
+    def out_of_time(*_: object, **__: object) -> None:
+        raise TimeoutError("out of time")
+
+    values = runtime.resolve({}, "keyword").values()
+    with monkeypatch.context() as patched:
+        patched.setattr(runtime, "compose", out_of_time)
+        with pytest.raises(TimeoutError):
+            runtime.start_up(values, "0", "file")
+        assert runtime.activation is None
+    assert runtime.start_up({}, pycachehook.__version__, "file")  # KeyError: no such option
+    assert pycachehook.active() is None
+    assert runtime.activation == ({}, "file")
+
+
+def test_functions_keep_the_builtins_of_the_start() -> None:
+    """No function of a module that a start or a miss may load looks into `builtins` when it is called."""
+    package = Path(pycachehook.__file__).parent
+    paths = [*package.glob("[!_]*.py"), package / "_compat.py", *package.glob("on_miss/[!_]*.py")]
+    names = [f"pycachehook.{'.'.join(path.relative_to(package).with_suffix('').parts)}" for path in paths]
+    found = [
+        function
+        for name in names
+        if name not in ("pycachehook.hook", "pycachehook.errors")
+        for function in vars(importlib.import_module(name)).values()
+        if isinstance(function, FunctionType) and function.__module__ == name
+    ]
+    assert len(found) > 100
+    assert [each.__qualname__ for each in found if each.__builtins__ is vars(builtins)] == []  # type: ignore[attr-defined]

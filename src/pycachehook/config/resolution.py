@@ -1,17 +1,12 @@
 """Resolution of the options from keywords, flags, environment, file, start-up file and defaults.
 
-Start-up module: imports nothing at module level that the interpreter has not already loaded.
+Loaded by `own_modules` where a start has options to resolve: imports modules of this package, and what is loaded already.
 """
 
 import os
 import sys
 
-from pycachehook.errors import ConfigError
-from pycachehook.paths import SHARED, absolute, default_cache_dir
-from pycachehook.pyc import CHECKED_HASH
-from pycachehook.trust import serves_another_user
-
-from .options import (
+from pycachehook.config.options import (
     ALIASES,
     DEFAULT,
     NOT_FROM_ANOTHER_USER,
@@ -22,19 +17,23 @@ from .options import (
     Options,
     shown,
 )
+from pycachehook.errors import ConfigError
+from pycachehook.paths import SHARED, absolute, default_cache_dir
+from pycachehook.pyc import CHECKED_HASH
+from pycachehook.trust import serves_another_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from .options import Parser
+    from pycachehook.config.options import Parser
 
 ENVIRONMENT_PREFIX = "PYCACHEHOOK_"
 
 
 def _rules(name: str, value: object, origin: str) -> object:
-    from .rules import parse_rules  # slow to load, and rarely needed
+    from pycachehook.config.rules import parse_rules  # slow to load, and rarely needed
 
     return parse_rules(name, value, origin)
 
@@ -164,7 +163,7 @@ def _from_environment() -> dict[str, Option]:
 
 
 def _from_file(path: object, *, allow_shared: bool) -> dict[str, Option]:
-    from .toml_file import read_config_file  # loads tomllib
+    from pycachehook.config.toml_file import read_config_file  # loads tomllib
 
     origin, table = read_config_file(path, allow_shared=allow_shared)
     return _parsed((name, value, origin) for name, value in table.items())

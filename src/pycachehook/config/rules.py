@@ -4,20 +4,21 @@ A rule is a table. It selects sources by `match`, one or more patterns for the w
 matches `/`, or by `distribution`, the names of one or more installed distributions. Its other keys are options.
 """
 
-from __future__ import annotations
-
 import os
-from typing import Any
 
+from pycachehook.config.libraries import InstalledOnly
+from pycachehook.config.options import PER_SOURCE, boolean, shown
 from pycachehook.errors import ConfigError
 
-from .options import PER_SOURCE, boolean, shown
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SELECTORS = ("match", "distribution")
 OVERRIDES = ("enabled", *PER_SOURCE)
 
 
-def parse_rules(name: str, value: object, origin: str) -> tuple[dict[str, Any], ...]:
+def parse_rules(name: str, value: object, origin: str) -> "tuple[dict[str, Any], ...]":
     """Return the rules as plain dicts with checked options, and with `match` as a tuple of patterns.
 
     Distributions are resolved to patterns with importlib-metadata; one that is not installed matches nothing. A string
@@ -31,8 +32,8 @@ def parse_rules(name: str, value: object, origin: str) -> tuple[dict[str, Any], 
 
 
 def _from_toml(name: str, text: str, origin: str) -> object:
-    import tomllib
-
+    with InstalledOnly():
+        import tomllib
     try:
         document = tomllib.loads(f"rules = {text}")
     except (ValueError, RecursionError) as error:  # ValueError: also an integer with too many digits
@@ -45,7 +46,7 @@ def _from_toml(name: str, text: str, origin: str) -> object:
     raise ConfigError(f"{name} = {shown(text)} ({origin}) is not a TOML array ({why}): write {example}.")
 
 
-def _rule(name: str, rule: object, origin: str) -> dict[str, Any]:
+def _rule(name: str, rule: object, origin: str) -> "dict[str, Any]":
     if not isinstance(rule, dict):
         raise ConfigError(f"{name} ({origin}) is not valid: it must be a table, not {shown(rule)}.")
     unknown = [key for key in rule if key not in SELECTORS + OVERRIDES]
@@ -60,7 +61,7 @@ def _rule(name: str, rule: object, origin: str) -> dict[str, Any]:
     names = _strings(name, rule, "distribution", origin)
     for distribution in names:
         patterns += distribution_patterns(distribution)
-    result: dict[str, Any] = {"match": tuple(os.path.expanduser(pattern) for pattern in patterns)}
+    result: "dict[str, Any]" = {"match": tuple(os.path.expanduser(pattern) for pattern in patterns)}
     if names:
         result["distribution"] = tuple(names)
     for key in OVERRIDES:
@@ -70,7 +71,7 @@ def _rule(name: str, rule: object, origin: str) -> dict[str, Any]:
     return result
 
 
-def _strings(name: str, rule: dict[str, Any], key: str, origin: str) -> list[str]:
+def _strings(name: str, rule: "dict[str, Any]", key: str, origin: str) -> list[str]:
     value = rule.get(key, [])
     values = [value] if isinstance(value, str) else value
     if not isinstance(values, (list, tuple)) or not all(isinstance(item, str) and item for item in values):
@@ -84,6 +85,11 @@ def distribution_patterns(name: str) -> list[str]:
     An ordinary package gives one pattern, a namespace package one for each part that the distribution owns. An editable
     installation gives its project directory (PEP 610).
     """
+    with InstalledOnly():
+        return _distribution_patterns(name)
+
+
+def _distribution_patterns(name: str) -> list[str]:
     import glob
 
     import importlib_metadata

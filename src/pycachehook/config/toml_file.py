@@ -2,8 +2,8 @@
 
 import os
 import stat
-import tomllib
 
+from pycachehook.config.libraries import InstalledOnly
 from pycachehook.errors import ConfigError
 from pycachehook.paths import absolute
 from pycachehook.system import is_foreign, system
@@ -22,6 +22,8 @@ def read_config_file(path: object, *, allow_shared: bool = False) -> tuple[str, 
     runs, so it must be trusted by the rules for cache directories, unless `allow_shared`. Raises ConfigError if the
     file cannot be read, is not trusted, is not TOML, or has no such table.
     """
+    with InstalledOnly():
+        import tomllib
     name = os.fsdecode(path)  # type: ignore[arg-type]
     try:
         data = _read(name, () if allow_shared else trusted_owners())

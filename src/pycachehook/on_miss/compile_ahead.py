@@ -12,7 +12,9 @@ import sys
 from pycachehook import own_modules
 from pycachehook.events import STORED
 from pycachehook.pyc import records_columns
-from pycachehook.system import is_foreign, system
+from pycachehook.system import BUILTINS, is_foreign, system
+
+__builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,9 @@ from pycachehook.loader import source_to_code as source_to_code_of
 from pycachehook.on_miss.single_flight import SingleFlight
 from pycachehook.on_miss.writer import Source, read_source
 from pycachehook.pyc import TIMESTAMP
-from pycachehook.system import is_foreign
+from pycachehook.system import BUILTINS, is_foreign
+
+__builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,17 +6,18 @@ never while the module's body runs.
 Loaded by the first miss that may write an entry, not at start-up.
 """
 
-from _weakref import ref
-
 from pycachehook._compat import source_hash, standard_module
 from pycachehook.cache_dir import SHARED_MODE, CacheDir, make_directories
 from pycachehook.events import Stats
 from pycachehook.on_miss.writer import check_inside, fault, open_own, prepare
 from pycachehook.paths import OWN_DIR
-from pycachehook.system import is_foreign, system
+from pycachehook.system import BUILTINS, is_foreign, system
+
+__builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _weakref import ref
     from collections.abc import Callable
     from io import FileIO
 
@@ -81,7 +82,7 @@ class SingleFlight:
         if self.may_write:
             self._file = file
             self._path = path
-            _held[path] = system.get_ident(), ref(file)
+            _held[path] = system.get_ident(), system.ref(file)
         else:
             self.timed_out = not nested
             self._close(file)

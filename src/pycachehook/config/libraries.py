@@ -1,0 +1,54 @@
+"""Libraries that reading a configuration takes: `tomllib`, and where a rule names a distribution `importlib_metadata`.
+
+A start may need them, in the middle of somebody's import. Files of the same name may lie in the program's directories,
+so they and what they import are looked for in the standard library and in `site-packages` alone, unless the program has
+loaded them already.
+"""
+
+import os
+import sys
+
+from pycachehook._compat import BuiltinImporter, FrozenImporter, PathFinder
+from pycachehook.paths import installed_predicate
+from pycachehook.system import system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import ModuleType
+    from typing import Any
+
+
+class InstalledOnly:
+    """Has what this thread imports meanwhile looked for there alone: `with InstalledOnly(): import tomllib`."""
+
+    def __init__(self) -> None:
+        self.thread = system.get_ident()
+        self.path = [*_installed_directories()]
+
+    def __enter__(self) -> "InstalledOnly":
+        sys.meta_path.insert(0, self)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        sys.meta_path[:] = [each for each in sys.meta_path if each is not self]
+
+    def find_spec(self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None) -> "Any":
+        """Return what is found there; raises ModuleNotFoundError, so that no finder behind this one is asked."""
+        if self.thread != system.get_ident():
+            return None
+        for finder in (BuiltinImporter, FrozenImporter, PathFinder):
+            spec: Any = finder.find_spec(name, self.path if path is None else path, target)
+            if spec is not None:
+                return spec
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def _installed_directories() -> "Iterator[str]":
+    folder = os.path.dirname(os.__file__)
+    yield folder
+    is_installed = installed_predicate()
+    own = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    for entry in sys.path:
+        if type(entry) is str and entry not in ("", folder) and (entry == own or is_installed(f"{entry}/x.py")):
+            yield entry
