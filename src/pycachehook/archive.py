@@ -97,7 +97,7 @@ class Archive:
     )
 
     name = ARCHIVE
-    found = Outcome(ARCHIVE)
+    hit_outcome = Outcome(ARCHIVE)
     may_write = False
     usable = True
 
@@ -263,9 +263,9 @@ class Archive:
 
 
 class Listings(dict):  # type: ignore[type-arg]  # a dict[str, Listing | None]; the subscript would cost time
-    """The listings that archives have of directories, each read once; None for a directory without a listing.
+    """The listings of directories in archives, each read once; None for a directory without a listing.
 
-    For the finder they know nothing of directories that are to be looked at, since the archive checks sources.
+    With `for_finder`, directories of archives that check their sources have no listing, so that the finder reads them.
     """
 
     __slots__ = ("archives", "for_finder")

@@ -1,8 +1,8 @@
 """A cache directory: whether this process may read it and write to it, and if not, why.
 
-SipHash under a public key is no signature: whoever can write an entry can run code. An entry, its cache directory and
-all directories above must therefore belong to this user or to root, and be writable by nobody else, which are sshd's
-rules. They are implemented in `trust`.
+The SipHash in an entry has a public key, so it proves nothing about the writer, and a user who can write an entry can
+run code. An entry, its cache directory and all directories above it must therefore belong to this user or to root, and
+be writable by nobody else. These are sshd's rules for key files, implemented in `trust`.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -42,7 +42,7 @@ _HARMLESS = (OWN_DIR, TAG_FILE, IGNORE_FILE, ".gitkeep", ".DS_Store", "lost+foun
 
 
 class CacheDir:
-    """A cache directory as this process sees it.
+    """A cache directory with the access that this process has to it.
 
     `status` is "writable", "read-only" or "disabled". `reason` is None, or one sentence: why the status is not
     "writable", or the last fault. Under `strict` a fault raises `CacheDirError` instead. `path` is None if there is no
@@ -53,7 +53,7 @@ class CacheDir:
         "_error",
         "_identity",
         "_mode",
-        "_unsteady",
+        "_replaceable",
         "force_write",
         "is_marked",
         "last_announced",
@@ -94,7 +94,7 @@ class CacheDir:
         self.reason: str | None = "read_only is set." if read_only else None
         self._mode = PRIVATE_MODE if private else SHARED_MODE
         self._identity: tuple[int, int] | None = None  # device and inode of the checked directory
-        self._unsteady = False  # whether the path contains a link that others may replace
+        self._replaceable = False  # whether the path contains a link that others may replace
         self.reopen()
 
     def writable(self) -> bool:
@@ -107,7 +107,7 @@ class CacheDir:
             lasting = isinstance(error, (PermissionError, NotADirectoryError))
             if lasting or error.errno in [system.error_number(name) for name in _LASTING]:
                 self.status = READ_ONLY
-        if self.status != DISABLED:  # else the reason for that is more important
+        if self.status != DISABLED:  # otherwise the existing reason is more important
             self.reason = f"Could not {doing}: {error.strerror or error}."
         self._raise_if_strict()
 
@@ -136,7 +136,7 @@ class CacheDir:
         """
         owners = self.owners
         try:
-            if self._unsteady:
+            if self._replaceable:
                 fault, status, _ = examine(self.path, owners)
             else:
                 status = system.lstat(self.path) if owners else system.stat(self.path)
@@ -168,7 +168,7 @@ class CacheDir:
             return why_no_default_cache_dir() or "There is no cache directory."
         made = False
         try:
-            fault, status, unsteady = examine(self.path, owners)
+            fault, status, replaceable = examine(self.path, owners)
         except FileNotFoundError as error:
             if is_foreign(error):
                 raise
@@ -179,12 +179,12 @@ class CacheDir:
                 raise FileNotFoundError(error.errno, "this home directory does not exist", home) from None
             make_directories(self.path, self._mode)
             made = True
-            fault, status, unsteady = examine(self.path, owners)
+            fault, status, replaceable = examine(self.path, owners)
         if status.st_mode & S_IFMT not in (S_IFDIR, S_IFLNK):
             return f"The cache directory {self.path} is not a directory."
         if fault is not None:
             return fault
-        self._identity, self._unsteady = (status.st_dev, status.st_ino), unsteady
+        self._identity, self._replaceable = (status.st_dev, status.st_ino), replaceable
         if self.status != WRITABLE:
             return None
         if not system.access(self.path, 3):  # W_OK | X_OK
@@ -194,7 +194,7 @@ class CacheDir:
         return None if made else self._refuse_other_data()
 
     def _refuse_other_data(self) -> str | None:
-        """Return one sentence if the directory has no mark and holds anything that a cache would not hold, else None."""
+        """Return one sentence if the directory has no mark and contains anything else than bytecode, else None."""
         try:
             system.lstat(f"{self.path}/{OWN_DIR}/format")
         except OSError as error:
@@ -215,7 +215,7 @@ class CacheDir:
 
 
 def _what_is_no_directory(error: OSError) -> str:
-    """Return what is wrong where a directory was expected, in a few words that follow the error's path."""
+    """Return in a few words, to follow the error's path, why that path is no directory."""
     try:
         kind = system.lstat(error.filename).st_mode & S_IFMT
     except OSError as unseen:
@@ -250,9 +250,9 @@ def other_data(path: str) -> str | None:
     A cache may have been filled by CPython under `PYTHONPYCACHEPREFIX`: it consists of directories with bytecode whose
     names contain a cache tag, and of nothing else. At most `_NAMES_EXAMINED` names are examined. Raises OSError.
     """
-    folders, looked_at, has_bytecode = [path], 0, False
+    folders, examined, has_bytecode = [path], 0, False
     first: str | None = None  # the first subdirectory
-    while folders and looked_at < _NAMES_EXAMINED:
+    while folders and examined < _NAMES_EXAMINED:
         folder = folders.pop()
         try:
             names = system.listdir(folder)
@@ -265,7 +265,7 @@ def other_data(path: str) -> str | None:
                 raise
             return folder
         for name in names[:_NAMES_EXAMINED]:
-            looked_at += 1
+            examined += 1
             candidate = f"{folder}/{name}"
             if _is_of_a_cache(name):
                 has_bytecode = True
@@ -293,7 +293,7 @@ def _is_directory(path: str) -> bool:
     except FileNotFoundError as error:
         if is_foreign(error):
             raise
-        return True  # it has been removed since
+        return True  # it has been removed meanwhile
 
 
 def link_detail(error: OSError) -> str | None:

@@ -1,4 +1,4 @@
-"""The finder: asks the finders behind it, and gives plain source modules pycachehook's loader.
+"""The finder: calls the finders after it in `sys.meta_path`, and gives plain source modules pycachehook's loader.
 
 It is duck-typed; a test checks that it conforms to `importlib.abc.MetaPathFinder`, whose import would take 13 ms.
 
@@ -27,7 +27,7 @@ WRITES_BYTECODE = "compileall"
 
 
 class CachingFinder:
-    """A meta-path finder that changes the loader of specs found by the finders behind it.
+    """A meta-path finder that changes the loader of specs from the finders after it.
 
     Only a spec whose loader is exactly a `SourceFileLoader` is changed. A subclass belongs to another tool and may do
     anything. `pycachehook_runtime` is the installed `Runtime`; see `runtime.installed`.
@@ -43,18 +43,18 @@ class CachingFinder:
     def find_spec(  # noqa: C901 -- a chain of conditions
         self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
-        """Return the spec of the first finder behind this one that has one, with the caching loader where it applies."""
+        """Return the spec of the first later finder that has one, with the caching loader if the hook applies to it."""
         finders: list[Any] = sys.meta_path
         try:
-            behind = finders[finders.index(self) + 1 :]
+            later = finders[finders.index(self) + 1 :]
         except ValueError:  # a tool has wrapped this finder
-            behind = [PathFinder]
+            later = [PathFinder]
         policies = self._policies
-        for finder in behind:
+        for finder in later:
             spec: ModuleSpec | None = None
             if finder is PathFinder:
                 spec = find_in_listings(fullname, sys.path if path is None else path, policies.holds, policies.archived)
-                if spec is NOT_FOUND:  # the interpreter asks PathFinder next in any case
+                if spec is NOT_FOUND:  # the interpreter will call PathFinder itself
                     continue
             if spec is None:
                 find_spec = getattr(finder, "find_spec", None)

@@ -60,7 +60,7 @@ class Policy:
         source: tuple[bytes, stat_result] | None = None
         for place in self.places:
             try:
-                return place.find(path, location, None if source is None else source[0], watch), place.found
+                return place.find(path, location, None if source is None else source[0], watch), place.hit_outcome
             except Miss as miss:
                 source = miss.source or source
                 location = miss.location or location
@@ -105,8 +105,8 @@ class Policies:
     def __init__(self) -> None:
         self.default: Policy | None = None
         self.rules: tuple[Rule, ...] = ()
-        self.holds: Callable[[str], bool] | None = None  # see `path_search.find_in_listings`, `is_file`
-        self.archived: ArchivedModules | None = None  # modules that are found in the listings of archives
+        self.holds: Callable[[str], bool] | None = None  # the argument `is_file` of `find_in_listings`
+        self.archived: ArchivedModules | None = None  # for `find_in_listings`
         self.loader: type[CachingLoader] | None = None  # None: CachingLoader
         self.restore_prefix: Callable[[], None] = lambda: None  # restores the `sys.pycache_prefix` from before the hook
 
@@ -165,7 +165,7 @@ class CachingLoader(SourceFileLoader):
         self.path = path
         self._policies = policies
         self._archive_entry = archive_entry  # (archive, offset, size), if the finder found the module in one
-        self._location = location  # a store and the path of the entry in it, computed by the finder
+        self._location = location  # a store and the entry's path in it, computed by the finder
 
     def __eq__(self, other: object) -> bool:
         alike = isinstance(other, CachingLoader) or type(other) is SourceFileLoader
@@ -192,9 +192,8 @@ class CachingLoader(SourceFileLoader):
             policy.stats.miss(OTHER_MODE, fullname, path, stored=False)
             return self._get_code_by_steps(fullname)
         watch = Stopwatch() if policy.stats.listeners else None
-        if (
-            self._archive_entry is not None and self._archive_entry[0] in policy.places
-        ):  # otherwise other archives have been installed since
+        # The archive is not among the places if the hook has been installed with other archives since.
+        if self._archive_entry is not None and self._archive_entry[0] in policy.places:
             archive, offset, size = self._archive_entry
             try:
                 loaded = archive.load(offset, size, path, None, watch)

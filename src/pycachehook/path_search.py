@@ -1,4 +1,4 @@
-"""CPython's path search, repeated on the directory listings that its finders cache.
+"""CPython's path search, reimplemented on the directory listings that its finders cache.
 
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
-# `find_in_listings` repeats CPython's search only where names are case-sensitive (elsewhere `FileFinder` has further
-# rules), and not under `-v`, which reports each step of the search.
-_FOLLOWED = not system.windows and not sys.platform.startswith(("cygwin", "darwin", "ios")) and not sys.flags.verbose
+# Whether `find_in_listings` can replace CPython's search: only where file names are case-sensitive, because
+# `FileFinder` has more rules elsewhere, and not under `-v`, which reports each step of CPython's search.
+_APPLICABLE = not system.windows and not sys.platform.startswith(("cygwin", "darwin", "ios")) and not sys.flags.verbose
 _path_search = getattr(PathFinder.find_spec, "__func__", None)
 _directory_finder: "Any" = FileFinder
 _directory_search = getattr(FileFinder, "find_spec", None)
 _zipimporter = getattr(sys.modules.get("zipimport"), "zipimporter", None)
-# The current directory's device, inode and mtime when it was last listed.
-_here: "tuple[int, int, int] | None" = None
-_names_here: "set[str]" = set()  # the names in the current directory, up to the first dot
+# Device, inode and mtime of the current directory when it was last listed.
+_listed_state: "tuple[int, int, int] | None" = None
+_listed_names: "set[str]" = set()  # the names in it, up to the first dot
 # The path hooks of an unmodified interpreter; None if the list had been modified before this module was loaded.
 _PLAIN_PATH_HOOKS = (
     [*sys.path_hooks]
@@ -39,10 +39,10 @@ _PLAIN_PATH_HOOKS = (
     else None
 )
 _UNKNOWN = object()
-NOT_FOUND: "Any" = object()  # instead of a spec
+NOT_FOUND: "Any" = object()  # returned instead of a spec
 
 
-def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
+def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see the docstring
     fullname: str,
     path: "Sequence[str]",
     is_file: "Callable[[str], bool] | None" = None,
@@ -50,30 +50,29 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
 ) -> "Any":
     """Return the spec that `PathFinder` would find on `path`, without calling it.
 
-    Returns `NOT_FOUND` if no directory on `path` lists the module. Returns None if the caller has to ask `PathFinder`:
-    for a namespace package, or where a finder is not CPython's own or has been modified.
+    Returns `NOT_FOUND` if no directory on `path` lists the module. Returns None if the caller has to call
+    `PathFinder`: for a namespace package, or if a finder is not CPython's own or has been modified.
 
     `is_file(path)` may return True for a listed source that is known to be a regular file, which saves a `stat` call.
     `archived` has the directory listings of archives, which replace any access to a directory.
 
-    The steps and their order are `PathFinder`'s, without its function calls and without what is needed for other kinds
-    of modules only. This is one long function, because it runs for every module, between module bodies that evict
-    everything else from the processor's caches: a function call costs several times as much here as in a loop.
+    The steps and their order are those of `PathFinder`. This is one long function because a function call here costs
+    several times as much as in a loop: each import runs it once, after a module body has replaced the contents of the
+    processor's caches.
     """
-    if not _FOLLOWED or PathFinder.find_spec.__func__ is not _path_search:  # type: ignore[attr-defined]
+    if not _APPLICABLE or PathFinder.find_spec.__func__ is not _path_search:  # type: ignore[attr-defined]
         return None
     if _directory_finder.find_spec is not _directory_search:
         return None
-    if (
-        archived is not None and sys.path_hooks != _PLAIN_PATH_HOOKS
-    ):  # a tool may have installed finders of its own for directories
+    # With other path hooks, a tool may have its own finders for directories.
+    if archived is not None and sys.path_hooks != _PLAIN_PATH_HOOKS:
         archived = None
     name = fullname.rpartition(".")[2]
     finders = sys.path_importer_cache
     unlisted: list[str] = []
     try:
         for entry in path:
-            if type(entry) is not str:  # PathFinder decides about these
+            if type(entry) is not str:  # left to PathFinder
                 return None
             if archived is not None and not entry and _is_absent_here(name):
                 continue
@@ -84,9 +83,10 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
             if archived is not None and (finder is _UNKNOWN or type(finder) is _directory_finder):
                 listing = archived.listings[entry_path]
                 if listing is not None:
+                    # A tuple for a source, the suffix of an extension module, or "" for any other name.
                     record = listing.get(name)
                     if record is None:
-                        if "/" not in listing:
+                        if "/" not in listing:  # not compared with the disk, so a module may have been added
                             unlisted = [*unlisted, entry_path]
                         continue
                     loader: Any
@@ -149,25 +149,25 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see below
         if is_foreign(error):
             raise
         return None
-    # Packages added after the archive was built are searched for here too: PathFinder trusts the directories' mtimes.
+    # Modules may have been added to these directories after the archive was built.
     return find_in_listings(fullname, unlisted, is_file) if unlisted else NOT_FOUND
 
 
 def _is_absent_here(name: str) -> bool:
     """Return whether no name in the current directory matches, at the cost of one `stat` of "."."""
-    global _here, _names_here  # noqa: PLW0603
+    global _listed_state, _listed_names  # noqa: PLW0603
     status = system.stat(".")
-    now = status.st_dev, status.st_ino, status.st_mtime_ns
-    if now != _here:
-        _names_here = {entry.partition(".")[0] for entry in system.listdir(".")}
-        _here = now
-    return name not in _names_here
+    state = status.st_dev, status.st_ino, status.st_mtime_ns
+    if state != _listed_state:
+        _listed_names = {entry.partition(".")[0] for entry in system.listdir(".")}
+        _listed_state = state
+    return name not in _listed_names
 
 
 def forget_current_directory() -> None:
     """Forget the names in the current directory: a file may have been added without a change of the mtime."""
-    global _here  # noqa: PLW0603
-    _here = None
+    global _listed_state  # noqa: PLW0603
+    _listed_state = None
 
 
 def _new_finder(path: str) -> "Any":

@@ -94,7 +94,7 @@ def compose(
     if reason is not None and errors is not None:
         raise errors.CacheDirError(reason)
     by_rule = [{**values, **rule} if rule.get("enabled", True) else None for rule in values["rules"]]
-    used = [values, *(each for each in by_rule if each is not None)]
+    used = [values, *(rule_values for rule_values in by_rule if rule_values is not None)]
     cache_dirs = _cache_dirs(used, private=private, look_only=look_only)
     archives: tuple[Archive | Refused, ...] = ()
     if values["archives"]:  # after the directories, because this makes the disk read megabytes
@@ -104,7 +104,7 @@ def compose(
             strict=values["strict"],
             open_code=reads_by_open_code(values["open_code"]),
         )
-    usable: Any = tuple(each for each in archives if each.usable)
+    usable: Any = tuple(archive for archive in archives if archive.usable)
     return Composition(
         values,
         private=private,
@@ -114,8 +114,8 @@ def compose(
         archives=archives,
         default=_policy(values, layout, cache_dirs, usable, stats),
         rules=tuple(
-            (_matcher(rule["match"]), None if each is None else _policy(each, layout, cache_dirs, usable, stats))
-            for rule, each in zip(values["rules"], by_rule, strict=True)
+            (_matcher(rule["match"]), None if own is None else _policy(own, layout, cache_dirs, usable, stats))
+            for rule, own in zip(values["rules"], by_rule, strict=True)
         ),
     )
 
@@ -212,9 +212,8 @@ class Runtime:
     def install(self, composition: Composition) -> None:
         """Install `composition` in place of the current one, if any."""
         global current  # noqa: PLW0603 -- the runtime of this interpreter
-        if (
-            type(composition) is not Composition
-        ):  # `existing` belongs to an earlier copy of this module, see `of_this_copy`
+        # A composition of an earlier copy of this module, see `of_this_copy`, cannot be used.
+        if type(composition) is not Composition:
             composition = compose(composition.values, self.stats, private=composition.private)
         if not self._listens:
             _listen(self.stats)
@@ -247,7 +246,7 @@ class Runtime:
         return None if self.composition is None else self.composition.directory
 
     def restore_prefix(self) -> None:
-        """Restore the previous `sys.pycache_prefix`, so that a program writes pycs where it would without the hook."""
+        """Restore the previous `sys.pycache_prefix`, so that a program writes its pycs as without the hook."""
         if "pycache_prefix" in self._replaced:
             original, value = self._replaced.pop("pycache_prefix")
             if sys.pycache_prefix == value:
@@ -263,21 +262,21 @@ class Runtime:
         earlier, self._earlier = self._earlier, None
         if earlier is None:
             return None
-        places = [place for place, finder in enumerate(sys.meta_path) if _runtime_of(finder) is earlier]
+        positions = [index for index, finder in enumerate(sys.meta_path) if _runtime_of(finder) is earlier]
         earlier.uninstall()
-        return places[0] if places else None
+        return positions[0] if positions else None
 
     def _adapt_interpreter(self, composition: Composition) -> None:
-        """Set attributes of `sys` so that other tools do not write bytecode into source trees either."""
+        """Set attributes of `sys` so that other code does not write bytecode into source trees either."""
         if composition.default is None:  # without a cache tag nothing writes bytecode
             return
         directory = composition.directory
         if directory is None or directory.status == DISABLED:
-            self._put("dont_write_bytecode", value=True)
+            self._set_in_sys("dont_write_bytecode", value=True)
         else:
-            self._put("pycache_prefix", directory.path)
+            self._set_in_sys("pycache_prefix", directory.path)
 
-    def _put(self, name: str, value: object) -> None:
+    def _set_in_sys(self, name: str, value: object) -> None:
         self._replaced[name] = (getattr(sys, name), value)
         setattr(sys, name, value)
 
@@ -310,7 +309,8 @@ def _runtime_of(finder: object) -> "Any":
 def resolve(keywords: "Mapping[str, object]", origin: str, config: object = None) -> "Options":
     """Return the options that `install` would install here; raises `ConfigError`."""
     resolution = require("config.resolution")
-    start_up_file = sys.modules.get("_pycachehook_startup")  # under the kill switch it has not called `start_up`
+    # With the kill switch set, the start-up file was loaded but has not called `start_up`.
+    start_up_file = sys.modules.get("_pycachehook_startup")
     recorded = getattr(start_up_file, "OPTIONS", {}), getattr(start_up_file, "__file__", "")
     enabled, file = activation or recorded
     runtime = installed()
@@ -345,21 +345,21 @@ def start_up(options: "Values", version: str, origin: str) -> bool:
             options = {**options, "cache_dir": default_cache_dir() if directory is None else directory}
         runtime = Runtime()
         runtime.install(compose(options, runtime.stats, private=private, options=resolved))
-        _leave_no_debt()
+        _reset_collector()
     except (RecursionError, MemoryError):
         activation = None
         return False
     except Exception as error:  # a start-up file that raises would break every program
-        if is_foreign(error):  # a signal handler's, or a trace function's: again at the next import
+        if is_foreign(error):  # from a signal handler or a trace function; the next import tries again
             activation = None
             raise
-        log = _listening("LOG")
+        log = _output_target("LOG")
         if log:
             require("stats_log").open_log(log)(f"not active: {error}")
     return True
 
 
-def _leave_no_debt() -> None:
+def _reset_collector() -> None:
     """Move all objects to the oldest generation and set the collector's counts to zero.
 
     Otherwise the few thousand objects of this package would bring forward the program's next collections; one full
@@ -386,7 +386,7 @@ def _environment_has_options() -> bool:
     return any(name.startswith("PYCACHEHOOK_") and name not in listeners for name in os.environ)
 
 
-def _listening(name: str) -> str:
+def _output_target(name: str) -> str:
     """Return the value of `PYCACHEHOOK_<name>`, which names a target for output; "" under -E and -I.
 
     Also "" if another user may have set the variable: it would decide which files this process writes to.
@@ -398,14 +398,14 @@ def _listening(name: str) -> str:
 def _listen(stats: Stats) -> None:
     """Attach the listeners that the environment configures, and reset the counters in forked children."""
     global _resets_after_fork  # noqa: PLW0603 -- once per process
-    log, file = _listening("LOG"), _listening("STATS")
+    log, file = _output_target("LOG"), _output_target("STATS")
     if log or file:
         stats_log = require("stats_log")
         if log:
             stats.log = stats_log.log_events(log)
         if file:
             stats_log.write_at_exit(stats, file)
-    trace = _listening("TRACE")
+    trace = _output_target("TRACE")
     if trace:
         require("tracing").start(trace)
     if not _resets_after_fork and system.register_at_fork is not None:
@@ -414,10 +414,10 @@ def _listen(stats: Stats) -> None:
 
 
 def _compile_ahead(composition: Composition, stats: Stats) -> None:
-    """Have the `compile_ahead` of these options begin after some misses, in place of any before."""
+    """Attach the listener that starts the processes of `compile_ahead`, in place of an earlier one."""
     module = own_modules.load("on_miss.compile_ahead")
     if module is not None:
-        module.listen(stats, composition.values, private=composition.private, statistics=_listening("STATS"))
+        module.listen(stats, composition.values, private=composition.private, statistics=_output_target("STATS"))
 
 
 def _reset_after_fork() -> None:

@@ -1,4 +1,4 @@
-"""Two of the places that a lookup asks: the store, which is written to, and the source's own `__pycache__`.
+"""Two of the places that a lookup searches: the store, which it also writes to, and the source's own `__pycache__`.
 
 A place has a `name` and a method `find(path)`, which returns a code object or raises `Miss` with the reason. Reading
 takes open, fstat, read and close, and no lock: an entry appears under its final name by rename, complete or not at all.
@@ -50,13 +50,13 @@ class InTree:
     __slots__ = ("_hooked", "_layout", "_read", "_timestamps", "made_of")
 
     name = IN_TREE
-    found = Outcome(IN_TREE)
+    hit_outcome = Outcome(IN_TREE)
     may_write = False
 
     def __init__(self, layout: Layout, timestamps: str = "all", open_code: bool = False) -> None:  # noqa: FBT001, FBT002
         self.made_of = layout, timestamps, open_code
         self._layout = layout
-        # Whether a timestamp pyc is accepted for a path; None: always.
+        # A predicate on source paths: whether a timestamp pyc is accepted. None: always.
         self._timestamps = installed_predicate() if timestamps == "installed" else None
         if timestamps == "hashed":
             self._timestamps = lambda _path: False
@@ -70,7 +70,7 @@ class InTree:
     def find(
         self, path: str, _location: str | None = None, source: bytes | None = None, watch: "Stopwatch | None" = None
     ) -> "CodeType":
-        """Return the code of a pyc that CPython would accept for the source at `path`; raises Miss, or OSError from it.
+        """Return the code of a pyc that CPython would accept; raises Miss, or OSError for the source at `path`.
 
         Two conditions are added to CPython's: the option `in_tree` must accept timestamp pycs for this path, and a
         timestamp pyc must not be older than its source. CPython compares whole seconds, and runs old code after two
@@ -121,7 +121,7 @@ class Store:
     )
 
     name = STORE
-    found = Outcome(STORE)
+    hit_outcome = Outcome(STORE)
 
     def __init__(
         self, directory: CacheDir, layout: Layout, mode: str, *, read_only: bool = False, open_code: bool = False
@@ -132,7 +132,8 @@ class Store:
         self.prefetched: tuple[str, bytes, stat_result] | None = None
         self.open_code = open_code
         self._read = read_code_file if open_code else read_file
-        self._checked = mode != pyc.UNCHECKED_HASH  # the other modes compare the source with such an entry
+        # Whether an entry with an unchecked hash, as compileall may write, is nevertheless compared with its source.
+        self._checked = mode != pyc.UNCHECKED_HASH
         self._yesterday = system.time() - DAY
         self._layout = layout
         self._root = directory.path
@@ -199,7 +200,7 @@ class Store:
                 data, status = self._read(location, ENTRY_FLAGS, MAX_ENTRY_SIZE)
             except (OSError, MemoryError) as error:
                 raise miss_for(error) from None
-        if status.st_mode & 0o022 or status.st_uid not in self._owners:  # `fault_of` knows the permitted exceptions
+        if status.st_mode & 0o022 or status.st_uid not in self._owners:  # `fault_of` permits some of these
             fault = fault_of(status, self._owners)
             if fault is not None:
                 raise Miss(UNTRUSTED, f"{location} {fault}")
@@ -225,7 +226,7 @@ class Store:
         return code
 
     def put(self, source: "Any", code: "CodeType", stats: "Stats", *, warned: bool) -> bool:
-        """Write the entry of a `writer.Source`, and return whether it is in place; `stats` count a failure.
+        """Write the entry of a `writer.Source`, and return whether that succeeded; `stats` count a failure.
 
         `warned` says whether compiling the source emitted warnings.
         """
@@ -233,7 +234,7 @@ class Store:
         return writer is not None and bool(writer.put(self, source, code, stats, warned=warned))
 
     def _note_use(self, location: str) -> None:
-        """Record in the entry's mtime that it was used today, if it may be written; `prune` goes by that."""
+        """Set the entry's mtime, which `prune` reads as the time of its last use, if the store may be written to."""
         if self.may_write:
             try:
                 system.utime(location)

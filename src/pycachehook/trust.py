@@ -173,25 +173,25 @@ def examine(  # noqa: PLR0911 -- a chain of conditions
     components = [part for part in path.split("/") if part]
     below_sticky = False
     for count in range(len(components) + 1):
-        here = "/" + "/".join(components[:count])
-        status = system.lstat(here)
+        ancestor = "/" + "/".join(components[:count])
+        status = system.lstat(ancestor)
         last = count == len(components)
         kind = status.st_mode & S_IFMT
         if kind == S_IFLNK:
             if status.st_uid not in owners:
-                return _sentence(here, status, f"is a link owned by uid {status.st_uid}", owners), status, False
+                return _sentence(ancestor, status, f"is a link owned by uid {status.st_uid}", owners), status, False
             if links == 0:
                 return f"{path} is not trusted: too many links.", status, False
-            target = system.readlink(here)
+            target = system.readlink(ancestor)
             if target[:1] != "/":
-                target = f"{here.rpartition('/')[0]}/{target}"
-            fault, status, unsteady = examine("/".join([target, *components[count:]]), owners, links - 1)
-            return fault, status, unsteady or below_sticky or last
+                target = f"{ancestor.rpartition('/')[0]}/{target}"
+            fault, status, replaceable = examine("/".join([target, *components[count:]]), owners, links - 1)
+            return fault, status, replaceable or below_sticky or last
         fault = fault_of(status, owners)
         if fault is not None and (last or not _may_be_above(status, owners)):
-            return _sentence(here, status, fault, owners), status, False
-        if fault is None and status.st_mode & S_IWGRP and _has_acl(here):
-            return _sentence(here, status, "is writable by an access control list", owners), status, False
+            return _sentence(ancestor, status, fault, owners), status, False
+        if fault is None and status.st_mode & S_IWGRP and _has_acl(ancestor):
+            return _sentence(ancestor, status, "is writable by an access control list", owners), status, False
         below_sticky = bool(status.st_mode & S_ISVTX)
     return None, status, False
 

@@ -29,7 +29,7 @@ LONG_MODULES = {
 }
 LONG_FUNCTIONS = {
     ("pycachehook/hook.py", "install"): "has one line for each option",
-    ("pycachehook/path_search.py", "find_in_listings"): "This is one long function, because it runs for every module",
+    ("pycachehook/path_search.py", "find_in_listings"): "This is one long function because a function call here",
 }
 
 # Test files with another name than their module: those of `__init__` and `__main__`.

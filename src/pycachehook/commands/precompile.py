@@ -138,7 +138,7 @@ def outcome_of_error(path: str, error: Exception) -> str:
 
 @contextmanager
 def warnings_as_text() -> Iterator[list[str]]:
-    """Give a list to which one line for each warning is appended when the block is left."""
+    """Yield a list to which one line for each warning is appended when the `with` block ends."""
     lines: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         yield lines
@@ -164,25 +164,25 @@ def site_packages() -> list[str]:
 def precompile(
     files: Sequence[str], values: dict[str, Any], jobs: int, progress: Callable[[], object] = lambda: None
 ) -> Precompiled:
-    """Compile and store what has no valid entry yet, with `jobs` processes; `progress` is called for every file.
+    """Compile and store the sources without a valid entry, with `jobs` processes; `progress` is called for every file.
 
     `values` are option values. The result does not depend on the number of processes or their order. Raises
     `PycacheHookError` if the cache cannot be written to.
     """
-    # An archive is read-only: what it holds is stored all the same, for those who do not have the archive.
+    # Archives are ignored, so that the cache also serves processes without them.
     composition = compose({**values, "archives": ()}, Stats())
     for directory in composition.cache_dirs.values():
         if directory.status != WRITABLE:
             raise PycacheHookError(directory.reason or f"{directory.path} is {directory.status}.")
     outcome = Precompiled()
     with _outcomes(files, Composed(composition), jobs) as outcomes:
-        for path, word, error, warned in outcomes:
+        for path, kind, error, warned in outcomes:
             progress()
             outcome.warnings += warned
-            if word in (FAILED, SKIPPED):
-                getattr(outcome, word).append((path, error))
+            if kind in (FAILED, SKIPPED):
+                getattr(outcome, kind).append((path, error))
             else:
-                setattr(outcome, word, getattr(outcome, word) + 1)
+                setattr(outcome, kind, getattr(outcome, kind) + 1)
     return outcome
 
 
@@ -269,7 +269,7 @@ def _outcomes(files: Sequence[str], composed: Composed, jobs: int) -> AbstractCo
 
 
 class _Worker:
-    """A function object that looks a source up as an import would, and compiles it on a miss."""
+    """A callable that looks up a source as an import would, and compiles it on a miss."""
 
     def __init__(self, composed: Composed) -> None:
         self._policies = composed.policies()
@@ -277,12 +277,12 @@ class _Worker:
     def __call__(self, path: str) -> Outcome:
         if self._policies.of(path) is None:
             return path, EXCLUDED, "", []
-        wrong = no_source(path)
-        if wrong is not None:
-            return path, *wrong, []
+        refused = no_source(path)
+        if refused is not None:
+            return path, *refused, []
         with warnings_as_text() as warned:
-            word, why = self._compile(path)
-        return path, word, why, warned
+            kind, why = self._compile(path)
+        return path, kind, why, warned
 
     def _compile(self, path: str) -> tuple[str, str]:
         policy = self._policies.of(path)
@@ -296,9 +296,9 @@ class _Worker:
             code, outcome = policy.look_up(path)
             if code is None:
                 code, outcome = compile_and_store(loader, name, policy.store, policy.stats, outcome)
-        except NOT_COMPILED as error:  # also a MemoryError, for a source that is too large to be read
+        except NOT_COMPILED as error:  # also MemoryError, for a source too large to be read
             return outcome_of_error(path, error), describe(error)
-        if outcome.place:  # it was there, or another process has stored it meanwhile
+        if outcome.place:  # a valid entry exists, perhaps stored by another process meanwhile
             return VALID, ""
         return (COMPILED, "") if outcome.stored else (FAILED, outcome.detail)
 

@@ -46,11 +46,11 @@ def compile_and_store(  # noqa: C901 -- a chain of steps
         watch(READ)
     with SingleFlight(store.directory, source.location, stats) as flight:
         step = replaced_step(loader)  # a tool may have replaced it while this thread waited
-        found = None if step is not None else store.find_again(path, source.location, source.data)
+        stored = None if step is not None else store.find_again(path, source.location, source.data)
         if watch is not None:
             watch(WAIT)
-        if found is not None:
-            return found, store.found
+        if stored is not None:
+            return stored, store.hit_outcome
         refusal = f"a tool has replaced {step} in this process" if step is not None else store.refusal(source.data)
         if step is not None:
             code, warned = source_to_code_of(loader, loader.get_data(path), path, fullname), True

@@ -29,7 +29,8 @@ _WITHOUT_LOCKS = ("ENOSYS", "ENOLCK", "EOPNOTSUPP")  # error codes of file syste
 
 # The locks of this process, by path: the thread, and a weak reference to the open file. They are dropped in a forked
 # child. A thread does not wait for another thread of this process, which may itself be waiting for a module that this
-# thread is importing. If an interrupt loses a file, it is closed by its finalizer, and its lock no longer counts.
+# thread is importing. If an exception from a signal handler interrupts `__enter__`, the file is lost: its finalizer
+# closes it, which releases the lock.
 _held: "dict[str, tuple[int, ref[FileIO]]]" = {}
 _no_locks: set[str] = set()  # cache directories whose file system has no locks
 # The functions that lock and unlock; empty until they are first needed.
@@ -40,9 +41,9 @@ class SingleFlight:
     """The right to compile one source: `with SingleFlight(directory, entry, stats) as flight`.
 
     `flight.may_write` is whether to store the result. It is false if another process has been compiling the same file
-    for longer than the `lock_timeout`, or if the lock is taken and this thread already holds another one, because of
-    nested imports; `flight.timed_out` distinguishes the two cases. It is true where locks do not work, and where
-    another thread of this process holds the lock.
+    for longer than the `lock_timeout`; `flight.timed_out` is then true. It is also false if another process holds the
+    lock while this thread already holds another one, because of nested imports: to wait might cause a deadlock. It is
+    true if locks do not work, and if another thread of this process holds the lock.
     """
 
     __slots__ = ("_directory", "_entry", "_file", "_path", "_stats", "may_write", "timed_out")
@@ -52,7 +53,7 @@ class SingleFlight:
         self._stats = stats
         self._entry = entry
         self._file: FileIO | None = None
-        self._path = ""  # of the lock file
+        self._path = ""  # the path of the lock file
         self.may_write = True
         self.timed_out = False
 
@@ -95,7 +96,7 @@ class SingleFlight:
         held = _held.get(self._path)
         if held is not None and held[1]() is file:  # a forked child may have replaced it
             del _held[self._path]
-        if file.closed:  # in a forked child
+        if file.closed:  # this process was forked while its parent held the lock
             return
         try:
             functions = lock_functions()
@@ -218,7 +219,7 @@ def _open_lock_file(directory: CacheDir, path: str) -> "FileIO":
 
 
 def _wait(lock: "Callable[[int], bool]", file: "FileIO", directory: CacheDir, *, nested: bool) -> bool:
-    """Return whether the lock was acquired before the directory's remaining lock time ran out."""
+    """Return whether the lock was acquired within the directory's remaining lock time; without waiting if `nested`."""
     began = system.monotonic()
     pause = FIRST_POLL
     while not lock(file.fileno()):
@@ -226,7 +227,7 @@ def _wait(lock: "Callable[[int], bool]", file: "FileIO", directory: CacheDir, *,
         if nested:
             return False
         if remaining <= 0:
-            directory.lock_time_left = 0.0  # its owner is stuck: do not wait again for the next entry
+            directory.lock_time_left = 0.0  # the holder hangs, so do not wait again for the next entry
             return False
         system.sleep(min(pause, remaining))
         pause = min(2 * pause, POLL)
