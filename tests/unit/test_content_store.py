@@ -24,7 +24,7 @@ import pytest
 import pycachehook
 import pycachehook.config.rules
 import pycachehook.on_miss.compiling
-from pycachehook import pyc
+from pycachehook import pyc, runtime
 from pycachehook._compat import source_hash, stock_source_to_code
 from pycachehook.cli.main import main
 from pycachehook.commands import explain
@@ -179,7 +179,7 @@ def test_source_edited_while_it_is_compiled(setting: Setting, monkeypatch: pytes
 def test_source_that_can_be_read_later(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """Code is stored only if the store knows the bytes that it was compiled from."""
 
-    def fails(path: str, **_: object) -> None:
+    def fails(path: str, *_: object, **__: object) -> None:
         raise PermissionError(13, "no", path)
 
     own = FunctionType(
@@ -187,6 +187,10 @@ def test_source_that_can_be_read_later(setting: Setting, monkeypatch: pytest.Mon
     )  # otherwise the exception would be the program's
     own.__kwdefaults__ = fails.__kwdefaults__
     monkeypatch.setattr(pycachehook.on_miss.compiling, "read_source", own)
+    found = runtime.installed()
+    assert found is not None
+    store = found.policies.default.store  # type: ignore[union-attr]
+    monkeypatch.setattr(store, "_read", own)
     assert (setting.load(), setting.entries()) == (42, set())
 
 
