@@ -79,6 +79,7 @@ class System:
         "create_dynamic",
         "dumps",
         "exec_dynamic",
+        "file_io",
         "fs_encoding",
         "fs_errors",
         "get_ident",
@@ -107,6 +108,7 @@ class System:
         marshal = _of_importlib("marshal")
         self.loads, self.dumps = marshal.loads, marshal.dumps
         self.open_code = _of_importlib("_io").open_code
+        self.file_io = _of_importlib("_io").FileIO
         self.ref = builtin_module("_weakref").ref
         self.create_dynamic: Any = getattr(_imp, "create_dynamic", None)  # what no build without extension modules has
         self.exec_dynamic: Any = getattr(_imp, "exec_dynamic", None)

@@ -48,7 +48,13 @@ _READABLE = 0o044  # the read bits of group and others
 _LINKS_FOLLOWED = 40  # Linux follows as many before it reports ELOOP
 _GROUP, _OTHERS = 0o040, 0o004
 
-_OWN_FILE = getattr(system.os_module, "O_NOFOLLOW", 0) | getattr(system.os_module, "O_NONBLOCK", 0)
+_flag = vars(system.os_module).get
+_OWN_FILE: int = _flag("O_NOFOLLOW", 0) | _flag("O_NONBLOCK", 0) | _flag("O_BINARY", 0)
+_OPEN_FLAGS: dict[str, int] = {
+    "xb": _flag("O_WRONLY", 1) | _flag("O_CREAT", 0) | _flag("O_EXCL", 0) | _OWN_FILE,
+    "ab": _flag("O_WRONLY", 1) | _flag("O_CREAT", 0) | _flag("O_APPEND", 0) | _OWN_FILE,
+    "rb": _flag("O_RDONLY", 0) | _OWN_FILE,
+}
 
 
 class Source:
@@ -202,11 +208,21 @@ def _give_to_group(file: "FileIO", source: "os.stat_result") -> bool:
 
 
 def open_own(path: str, how: str, mode: int) -> "FileIO":
-    """Open an unbuffered file with `mode` less the umask; follows no link and waits for no FIFO.
+    """Open an unbuffered file (`how`: "xb", "ab" or "rb") with `mode` less the umask; follows no link, waits for no FIFO.
 
-    Returns a file object because that, unlike a descriptor, is closed if an exception interrupts the caller.
+    Returns a file object because that, unlike a descriptor, is closed if an exception interrupts the caller. Each step
+    is one call of a function in C that leaves its result in a list, so that a signal handler's exception loses nothing.
     """
-    return open(path, how, buffering=0, opener=lambda name, flags: system.open(name, flags | _OWN_FILE, mode))  # type: ignore[return-value]
+    descriptors: list[int] = []
+    files: list[FileIO] = []
+    try:
+        descriptors.extend(map(system.open, (path,), (_OPEN_FLAGS[how],), (mode,)))
+        files.extend(map(system.file_io, descriptors, (how.replace("x", "w"),)))
+    except BaseException:
+        if descriptors and not files:
+            system.close(descriptors[0])
+        raise
+    return files[0]
 
 
 def prepare(directory: CacheDir) -> None:
