@@ -45,7 +45,7 @@ else:
     _core = _external._bootstrap
     BuiltinImporter, FrozenImporter = _core.BuiltinImporter, _core.FrozenImporter
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 _FRAMES_SHOWN = not sys.flags.ignore_environment and bool(os.environ.get("PYCACHEHOOK_FRAMES"))
 

@@ -48,7 +48,7 @@ if not TYPE_CHECKING:
     if mmap is None:
         import mmap
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 ARCHIVE_FORMAT = b"pycachehook archive 1\n"
 INDEX_NAME = "pycachehook.index"
@@ -78,7 +78,8 @@ def named_roots() -> dict[str, str]:
 def hash_of_names(directory: str, archive_name: str) -> bytes:
     """Return the listing hash of a root; raises OSError.
 
-    The record of a pulled archive (`bundles.record`) and a statement on it (`bundles.attestation`) may lie there as well.
+    The record of a pulled archive (`bundles.record`) and a statement on it (`bundles.attestation`) may lie there as
+    well.
     """
     names = {*system.listdir(directory)}.difference(
         _PASSING, (archive_name, archive_name + ".bundle.json", archive_name + ".intoto.json")
@@ -135,7 +136,7 @@ def map_file(path: str, owners: tuple[int, ...], *, open_code: bool = False) -> 
                 raise Unusable(f"The archive {path} is not trusted: it {fault}.")
             if status.st_mode & S_IFMT != S_IFREG or status.st_size < TAIL_SIZE:
                 raise Unusable(f"The archive {path} is damaged, or is no archive of this format.")
-            if open_code:  # a hook gives a file-like object, which need not have a descriptor
+            if open_code:  # a hook returns a file-like object, perhaps without a descriptor
                 with system.open_code(path) as file:
                     data = file.read()
                 return data, data[-TAIL_SIZE:]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from os import stat_result
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 ABSENT = "absent"
 STALE_SOURCE = "stale-source"

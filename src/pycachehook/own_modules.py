@@ -75,7 +75,7 @@ def load(name: str) -> "ModuleType | None":
 
 
 def require(name: str) -> "Any":
-    """Return the module `name` (relative to this package), loaded if need be; raises what loading it raises."""
+    """Return the module `name`, relative to this package, and load it if necessary; raises the exceptions of loading it."""
     full = f"{PACKAGE}.{name}"
     module = _loaded.get(full)
     if module is not None and full not in _unfinished:
@@ -93,7 +93,7 @@ def require(name: str) -> "Any":
 
 
 def _loaded_by_import(full: str) -> "ModuleType | None":
-    """Return a module of this copy of the package that an import statement has loaded since, noted from now on."""
+    """Return a module of this copy of the package that an import statement has loaded since, and remember it."""
     module = sys.modules.get(full)
     if module is None or sys.modules.get(PACKAGE) is not _loaded.get(PACKAGE):
         return None
@@ -142,10 +142,10 @@ def _prepare(module: "Any", name: str, path: str, package: str, folders: "list[s
 
 
 def _import(name: str, importer: "Any" = None, _locals: object = None, names: "Any" = (), level: int = 0) -> "Any":
-    """Stand for `__import__` in the modules that are loaded here: their own package, and what is loaded already."""
+    """Replace `__import__` in the modules that are loaded here: it imports from this package and `sys.modules` only."""
     if name == "sys":
         return sys
-    if level:  # relative to the module whose globals `importer` are
+    if level:  # relative to the module with the globals `importer`
         package = importer["__package__"].rsplit(".", level - 1)[0]
         name = f"{package}.{name}" if name else package
     if level or (name == PACKAGE or name.startswith(f"{PACKAGE}.")):

@@ -83,7 +83,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see the docstr
             if archived is not None and (finder is _UNKNOWN or type(finder) is _directory_finder):
                 listing = archived.listings[entry_path]
                 if listing is not None:
-                    # A tuple for a source, the suffix of an extension module, or "" for any other name.
+                    # A tuple for a source, the suffix of an extension module, or False if PathFinder has to be called.
                     record = listing.get(name)
                     if record is None:
                         if "/" not in listing:  # not compared with the disk, so a module may have been added

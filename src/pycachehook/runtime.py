@@ -324,9 +324,9 @@ def start_up(options: "Values", version: str, origin: str) -> bool:
     """Install the hook with the options that `pycachehook enable` recorded; called by the activation files.
 
     `options` has a value for every option of this `version` of the package; `cache_dir` may be None for the default.
-    `origin` is the path of the start-up file. Never raises or prints. A second call does nothing, because before Python
-    3.15 `.pth` files run twice in virtual environments. Returns False if stack or memory did not suffice and it may be
-    called again.
+    `origin` is the path of the start-up file. Prints nothing, and raises only exceptions of the program, such as a
+    signal handler's. A second call does nothing, because before Python 3.15 `.pth` files run twice in virtual
+    environments. Returns False if stack or memory did not suffice and it may be called again.
     """
     global activation  # noqa: PLW0603
     if activation is not None:

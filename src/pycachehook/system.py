@@ -67,9 +67,8 @@ class System:
     """Unpatched functions, and the constants of `posix` or `nt`, as attributes; see the module's docstring.
 
     `os_module` is `posix` or `nt` itself, for its constants; it and the modules of `loads` and `open_code` are those
-    that importlib holds, whatever a program has put into `sys.modules`. `version` is the interpreter's, two numbers.
-    `os.environ` is not copied, because changes that the
-    program makes to its environment must be seen.
+    that importlib holds, even if a program has replaced them in `sys.modules`. `version` is the interpreter's, as two
+    numbers. `os.environ` is not copied, because changes that the program makes to its environment must be seen.
     """
 
     __slots__ = (
@@ -110,7 +109,7 @@ class System:
         self.open_code = _of_importlib("_io").open_code
         self.file_io = _of_importlib("_io").FileIO
         self.ref = builtin_module("_weakref").ref
-        self.create_dynamic: Any = getattr(_imp, "create_dynamic", None)  # what no build without extension modules has
+        self.create_dynamic: Any = getattr(_imp, "create_dynamic", None)  # missing in a build without extension modules
         self.exec_dynamic: Any = getattr(_imp, "exec_dynamic", None)
         self.platform = sys.platform
         self.version = tuple(sys.version_info[:2])
@@ -130,15 +129,15 @@ class System:
 
 
 def _of_importlib(name: str, attribute: str = "") -> "Any":
-    """Return the module that CPython's import system itself uses, whatever is in `sys.modules` under its name."""
+    """Return the module that CPython's import system itself uses, even if another one is in `sys.modules`."""
     return vars(_frozen_importlib_external).get(attribute or name) or sys.modules[name]
 
 
 def builtin_module(name: str) -> "Any":
     """Return a new copy of the built-in module `name`, not stored in `sys.modules`; None if it is not built in.
 
-    The copy has the functions that the interpreter made, whoever has patched those of the module in `sys.modules` since
-    (PEP 489): gevent and eventlet replace `time.sleep` in the module itself.
+    The copy has the interpreter's own functions (PEP 489), even if those of the module in `sys.modules` have been
+    patched: gevent and eventlet replace `time.sleep` in the module itself.
     """
     try:
         module = _create_builtin(_ModuleSpec(name, None))

@@ -5,7 +5,7 @@ May be loaded at a start by `stats_log`: imports nothing that a start has not lo
 
 from .system import BUILTINS
 
-__builtins__ = BUILTINS  # what programs patch in `builtins` later does not reach this module
+__builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 
 def visible(text: str) -> str:

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 
 
 def install_command(requirement: str, python: str | None = None, places: list[str] | None = None) -> str:
-    """Return a command that installs `requirement` into this environment, whose interpreter is named by `python`.
+    """Return a command that installs `requirement` into this environment; `python` names its interpreter.
 
-    `places` are the environment's own directories of packages, if modules of another environment can be imported, too.
+    `places` are the environment's own package directories, if modules of another environment can be imported too.
     """
     quoted = shlex.quote(requirement)
     if (find_spec("pip") if places is None else PathFinder.find_spec("pip", places)) is None:

@@ -77,9 +77,9 @@ def build_image(values: Mapping[str, Any], *, stamped: bool = True) -> bytes:
 def _stamp(path: Path) -> tuple[int, ...] | None:
     """Return the part of a file's status that differs after every change of the file, see `stamp_of`.
 
-    Returns None for a file that has changed a moment ago: the next change may get the same time, because the clocks of
-    file systems advance in steps, of a few milliseconds or, where times are whole milliseconds, up to two seconds.
-    Windows has no time of the last change of a file's status.
+    Returns None for a file that was changed very recently, because the next change may get the same time: the clocks of
+    file systems advance in steps of a few milliseconds or, if times are whole milliseconds, of up to two seconds.
+    Windows does not record the time of the last change of a file's status.
     """
     status = path.stat()
     step = 2_000_000_000 if status.st_ctime_ns % 1_000_000 == 0 else 50_000_000  # nanoseconds

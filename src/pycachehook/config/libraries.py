@@ -1,8 +1,8 @@
-"""Libraries that reading a configuration takes: `tomllib`, and where a rule names a distribution `importlib_metadata`.
+"""Imports of the libraries that read a configuration: `tomllib`, and for rules by distribution `importlib_metadata`.
 
-A start may need them, in the middle of somebody's import. Files of the same name may lie in the program's directories,
-so they and what they import are looked for in the standard library and in `site-packages` alone, unless the program has
-loaded them already.
+A start may need them during an import of the program. The program's directories may contain files of the same names, so
+these libraries and their own imports are searched for only in the standard library and in `site-packages`, unless the
+program has loaded them already.
 """
 
 import os
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class InstalledOnly:
-    """Has what this thread imports meanwhile looked for there alone: `with InstalledOnly(): import tomllib`."""
+    """A context manager that limits this thread's imports to these directories."""
 
     def __init__(self) -> None:
         self.thread = system.get_ident()
@@ -34,7 +34,7 @@ class InstalledOnly:
         sys.meta_path[:] = [each for each in sys.meta_path if each is not self]
 
     def find_spec(self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None) -> "Any":
-        """Return what is found there; raises ModuleNotFoundError, so that no finder behind this one is asked."""
+        """Return the spec; raises ModuleNotFoundError for a missing module, so that no later finder is called."""
         if self.thread != system.get_ident():
             return None
         for finder in (BuiltinImporter, FrozenImporter, PathFinder):

@@ -14,7 +14,7 @@ from pycachehook.events import STORED
 from pycachehook.pyc import records_columns
 from pycachehook.system import BUILTINS, is_foreign, system
 
-__builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
+__builtins__ = BUILTINS  # so that patches of `builtins` do not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pycachehook.on_miss.writer import Source, read_source
 from pycachehook.pyc import TIMESTAMP
 from pycachehook.system import BUILTINS, is_foreign
 
-__builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
+__builtins__ = BUILTINS  # so that patches of `builtins` do not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pycachehook.on_miss.writer import check_inside, fault, open_own, prepare
 from pycachehook.paths import OWN_DIR
 from pycachehook.system import BUILTINS, is_foreign, system
 
-__builtins__ = BUILTINS  # what a program patches in `builtins` does not reach this module
+__builtins__ = BUILTINS  # so that patches of `builtins` do not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
