@@ -10,7 +10,7 @@ import sys
 import textwrap
 import venv
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import _pytest.config
 import filelock
@@ -246,6 +246,17 @@ def test_status(cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: 
     assert "entries            1" in lines
     assert f"(elsewhere)         1  {size} bytes" in lines
     assert "in_tree            ignore  (keyword)" in lines
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [("default", "as without"), ("pause", "no cyclic"), ("freeze", "not visit")]
+)
+def test_status_says_what_gc_does(value: Any, words: str, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`status` says in words what the option `gc` does to garbage collection."""
+    with pycachehook.install(cache, gc=value):
+        assert main(["status"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("garbage collection"))
+    assert words in line
 
 
 @pytest.mark.usefixtures("own_modules")

@@ -11,6 +11,11 @@ from .flags import flags
 from .printing import EXIT_DONE, EXIT_FAILED, say, say_json
 
 _SHOWN = 12  # distributions, without --verbose
+_GC = {
+    "default": "garbage is collected as without pycachehook",
+    "pause": "no cyclic collection while a module is executed",
+    "freeze": "no cyclic collection while a module is executed, and later ones do not visit what a long start imported",
+}
 
 
 def show_status(parsed: argparse.Namespace) -> int:
@@ -42,6 +47,7 @@ def show_status(parsed: argparse.Namespace) -> int:
         shown[f"archive {archive['path']}"] = "; ".join(
             [archive["reason"] or "in use", *_bundle_in_words(archive["bundle"])]
         )
+    shown |= {"garbage collection": _GC[state["options"]["gc"]["value"]]}
     shown |= {
         name: f"{option['value']}  ({option['origin']})"
         for name, option in state["options"].items()
