@@ -280,7 +280,7 @@ def test_ctrl_c_at_a_question(shell: Shell, tree: Callable[[Mapping[str, str]], 
     assert list(cache.rglob("*.pyc"))
 
 
-@pytest.mark.parametrize("module", ["argparse", "tomllib", "pycachehook.commands.status", "pycachehook.cli.reports"])
+@pytest.mark.parametrize("module", ["argparse", "pycachehook.commands.status", "pycachehook.cli.reports"])
 def test_interrupted_while_loading(module: str, shell: Shell, tmp_path: Path) -> None:
     """A signal while the command is being loaded is one line and exit code 130, too."""
     (tmp_path / "site").mkdir()
