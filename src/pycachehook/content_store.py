@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
-NAME_FORMAT = 1  # version of the naming scheme; the content of an entry has a version of its own
+NAME_FORMAT = 1  # version of the naming scheme; the content of an entry has its own version
 DIGEST_SIZE = 20  # bytes
 
 _FLAGS = pyc.FLAGS[pyc.CHECKED_HASH]

@@ -93,7 +93,7 @@ class FirstImport:
             self.thread = get_ident()
             if not self.done:  # otherwise another thread has loaded the hook
                 self.replace_by_hook()
-        except (RecursionError, MemoryError):  # the C stack has a limit of its own: try again at the next import
+        except (RecursionError, MemoryError):  # the C stack has a separate limit: try again at the next import
             pass
         finally:
             self.thread = None
