@@ -42,7 +42,6 @@ OURS, STOCK = "CachingLoader\n", "SourceFileLoader\n"
 # The modules that a start has loaded in addition to a bare one, before and after its first import of a source module.
 ALLOWED_AT_START = {"_pycachehook_startup"}
 ALLOWED = ALLOWED_AT_START | {
-    "gc",
     "pycachehook",
     "pycachehook._compat",
     "pycachehook.cache_dir",
