@@ -16,10 +16,10 @@ from typing import Any
 from pycachehook import __version__
 from pycachehook.archive import Archive
 from pycachehook.commands import archive_verify
+from pycachehook.commands.atomic_write import replacing
 
 from .environment import this_interpreter
 from .errors import BundleError, missing_library
-from .record import remove
 
 SUFFIX = ".intoto.json"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
@@ -49,14 +49,11 @@ def attest(path: str) -> str:
     path = os.path.abspath(path)
     archive = archive_verify.open_archive(path)
     document = statement(archive, _sha256(path))
-    out, temporary = path + SUFFIX, f"{path}{SUFFIX}.{os.getpid()}.tmp"
+    out = path + SUFFIX
     try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            json.dump(document, file, indent=1, sort_keys=True)
-            file.write("\n")
-        os.replace(temporary, out)
+        with replacing(out) as file:
+            file.write(json.dumps(document, indent=1, sort_keys=True).encode() + b"\n")
     except OSError as error:
-        remove(temporary)
         raise BundleError(f"The statement {out} cannot be written: {error.strerror or error}.") from None
     return out
 

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from pycachehook.commands.atomic_write import replacing
 from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 SUFFIX = ".bundle.json"
@@ -47,15 +48,8 @@ def read(archive: str) -> Record | None:
 
 def write(archive: str, record: Record) -> None:
     """Write the record of the archive by rename; raises OSError."""
-    temporary = temporary_path(os.path.dirname(archive), record.sha256, "record")
-    try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            json.dump(record._asdict(), file, indent=1)
-            file.write("\n")
-        os.replace(temporary, archive + SUFFIX)
-    except BaseException:
-        remove(temporary)
-        raise
+    with replacing(archive + SUFFIX) as file:
+        file.write(json.dumps(record._asdict(), indent=1).encode() + b"\n")
 
 
 def remove(path: str) -> None:

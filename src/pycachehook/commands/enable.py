@@ -21,6 +21,7 @@ from pycachehook.config.resolution import OPTIONS
 from pycachehook.paths import Layout
 
 from . import startup_template
+from .atomic_write import replacing
 from .startup_image import build_image, start_up_names
 
 STARTUP = "_pycachehook_startup"
@@ -225,14 +226,8 @@ def _image_is_usable(purelib: Path) -> bool:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file by rename with mode 0644 less the umask, so that it is never writable for others."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
-            file.write(data)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(str(path), 0o644) as file:
+        file.write(data)
 
 
 def _drop_bytecode(purelib: Path) -> None:

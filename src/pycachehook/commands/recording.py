@@ -8,7 +8,8 @@ from typing import Any
 from pycachehook.errors import ConfigError
 from pycachehook.terminal import visible
 
-from .user_file import why_not_replaced, write
+from .atomic_write import replacing
+from .user_file import why_not_replaced
 
 
 def record_at_exit(path: str) -> None:
@@ -52,7 +53,8 @@ def _record(path: str, began: dict[str, None]) -> None:
     why = why_not_replaced(path, _is_record, "record")  # the program may have created this path
     try:
         if why is None:
-            write(path, "".join(f"{source}\n" for source in ordered).encode("utf-8", "surrogateescape"))
+            with replacing(path) as file:
+                file.write("".join(f"{source}\n" for source in ordered).encode("utf-8", "surrogateescape"))
     except OSError as error:
         why = f"cannot be written: {error.strerror}"
     if why is not None:

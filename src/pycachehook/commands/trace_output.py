@@ -8,9 +8,9 @@ from typing import Any
 
 from pycachehook.errors import ConfigError, PycacheHookError
 
+from .atomic_write import replacing
 from .trace import NOT_FOUND, PHASES, Process
 from .user_file import why_not_replaced
-from .user_file import write as write_file
 
 _LEAST_WIDTH = 1 / 400  # part of the chart's width: two or three pixels
 _COLORS = {  # Okabe and Ito's colours, which colour-blind people can distinguish
@@ -28,7 +28,8 @@ _COLORS = {  # Okabe and Ito's colours, which colour-blind people can distinguis
 def write(processes: Sequence[Process], path: str) -> None:
     """Write the file in the format of its extension; raises ConfigError for an unknown extension, and OSError."""
     text = writer_of(path)(processes)
-    write_file(path, text.encode("utf-8", "backslashreplace"))
+    with replacing(path) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def writer_of(path: str) -> Callable[[Sequence[Process]], str]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pycachehook.system import READ_FLAGS
 
 _LARGEST = 1 << 24  # bytes of an existing file that are examined
-_MODE = 0o666  # less the umask, as for any file that a user creates
 
 
 def why_not_replaced(path: str, is_earlier: Callable[[bytes], bool], what: str) -> str | None:
@@ -34,16 +33,3 @@ def _is_no_regular_file(path: str) -> bool:
         return not stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:
         return False
-
-
-def write(path: str, data: bytes) -> None:
-    """Write the file by rename, so that no link is followed and no reader sees a part of it. Raises OSError."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    file = open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, _MODE))  # noqa: SIM115 -- closed below
-    try:
-        with file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

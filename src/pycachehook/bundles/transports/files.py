@@ -7,8 +7,7 @@ from typing import IO
 
 from pycachehook.bundles.errors import BundleError, NotFoundAtSourceError, TransferError
 from pycachehook.bundles.manifest import Manifest
-from pycachehook.bundles.record import remove
-from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+from pycachehook.commands.atomic_write import replacing
 
 from . import BLOCK_SIZE
 from .names import NamedFiles, manifest_name, payload_name, signature_name, split_manifest
@@ -96,19 +95,13 @@ class FileTransport(NamedFiles):
     def _put(self, name: str, content: "bytes | IO[bytes]") -> str:
         """Write a file by rename, and return its path."""
         path = os.path.join(self._folder, name)
-        temporary = os.path.join(self._folder, f"{TEMPORARY_PREFIX}{os.urandom(16).hex()}{TEMPORARY_SUFFIX}")
-        try:
-            with open(temporary, "xb") as file:
-                if isinstance(content, bytes):
-                    file.write(content)
-                else:
-                    import shutil
+        with replacing(path) as file:
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                import shutil
 
-                    shutil.copyfileobj(content, file, BLOCK_SIZE)
-            os.replace(temporary, path)
-        except BaseException:
-            remove(temporary)
-            raise
+                shutil.copyfileobj(content, file, BLOCK_SIZE)
         return path
 
 
