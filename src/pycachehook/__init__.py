@@ -60,9 +60,14 @@ def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
+def environ() -> "Any":
+    """Return `os.environ`, as the start-up file has seen it if there is one: a program may have replaced it since."""
+    return getattr(sys.modules.get("_pycachehook_startup"), "environ", None) or os.environ
+
+
 def disabled_by_environment() -> bool:
     """Return whether the kill switch `PYCACHEHOOK_DISABLE` is set to anything but "", 0, false, no or off.
 
     The function is defined here so that it can be called before any other module of the package is loaded.
     """
-    return os.environ.get("PYCACHEHOOK_DISABLE", "").lower() not in ("", "0", "false", "no", "off")
+    return environ().get("PYCACHEHOOK_DISABLE", "").lower() not in ("", "0", "false", "no", "off")

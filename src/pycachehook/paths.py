@@ -6,6 +6,7 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import os
 import sys
 
+from . import environ
 from .system import BUILTINS, S_IFDIR, S_IFMT, builtin_module, is_foreign, system
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
@@ -179,14 +180,14 @@ def why_no_default_cache_dir() -> str | None:
 def _default() -> tuple[str | None, str | None]:  # noqa: PLR0911 -- a chain of conditions
     """Return the default cache directory and None, or None and the reason why there is none."""
     if system.windows:
-        base = os.environ.get("LOCALAPPDATA") or _joined(_home(), "AppData\\Local")
+        base = environ().get("LOCALAPPDATA") or _joined(_home(), "AppData\\Local")
         if base is None:
             return (
                 None,
                 "There is no default cache directory: neither LOCALAPPDATA nor USERPROFILE is set; set cache_dir.",
             )
         return f"{base}\\pycachehook\\Cache", None
-    base = os.environ.get("XDG_CACHE_HOME", "")
+    base = environ().get("XDG_CACHE_HOME", "")
     if base.startswith("/") and sys.platform != "darwin":
         parent = base.rstrip("/").rpartition("/")[0] or "/"
         if _owner_of_directory(parent) is None:
@@ -194,8 +195,8 @@ def _default() -> tuple[str | None, str | None]:  # noqa: PLR0911 -- a chain of 
         return f"{base.rstrip('/')}/pycachehook", None
     home = _home()
     if home is None:
-        if "HOME" in os.environ:
-            return None, _none(f"HOME is {os.environ['HOME']!r}, which is no absolute path")
+        if "HOME" in environ():
+            return None, _none(f"HOME is {environ()['HOME']!r}, which is no absolute path")
         return None, _none("HOME is not set, and the user database has no home directory of this user")
     owner, base = _owner_of_directory(home), f"{home.rstrip('/')}/{_CACHES}"
     if owner is None:
@@ -239,9 +240,9 @@ def _owner_of_directory(path: str) -> int | None:
 def _home(user: str = "") -> str | None:
     """Return the absolute home directory of a user, by default of the current one; None if it is unknown."""
     if system.windows:
-        return None if user else os.environ.get("USERPROFILE") or None
-    if not user and "HOME" in os.environ:
-        home = os.environ["HOME"]
+        return None if user else environ().get("USERPROFILE") or None
+    if not user and "HOME" in environ():
+        home = environ()["HOME"]
     else:
         users: Any = builtin_module("pwd")
         try:
@@ -273,7 +274,7 @@ def installed_predicate(*, windows: bool = system.windows) -> "Callable[[str], b
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     folders = ["Lib"] if windows else [f"{lib}/{version}" for lib in {"lib", sys.platlibdir}]
     # The folder of this package always counts, because it may be an editable installation.
-    known = [os.path.dirname(os.__file__), __file__.rpartition(separator)[0]]
+    known = [os.__file__.rpartition(separator)[0], __file__.rpartition(separator)[0]]
     known += [separator.join((prefix, folder, "site-packages")) for prefix in prefixes for folder in folders]
     directories = tuple(f"{normal(directory)}{separator}" for directory in known)
 

@@ -6,10 +6,9 @@ Start-up module: imports nothing at module level that the interpreter has not al
 modules because one more module would slow down every start.
 """
 
-import os
 import sys
 
-from . import __version__, own_modules
+from . import __version__, environ, own_modules
 from . import disabled_by_environment as disabled_by_environment
 from ._compat import PathFinder
 from .cache_dir import DISABLED, CacheDir
@@ -383,7 +382,7 @@ def _environment_has_options() -> bool:
         "PYCACHEHOOK_DISABLE",
         "PYCACHEHOOK_FRAMES",
     )
-    return any(name.startswith("PYCACHEHOOK_") and name not in listeners for name in os.environ)
+    return any(name.startswith("PYCACHEHOOK_") and name not in listeners for name in environ())
 
 
 def _output_target(name: str) -> str:
@@ -391,7 +390,7 @@ def _output_target(name: str) -> str:
 
     Also "" if another user may have set the variable: it would decide which files this process writes to.
     """
-    target = "" if sys.flags.ignore_environment else os.environ.get(f"PYCACHEHOOK_{name}", "")
+    target = "" if sys.flags.ignore_environment else environ().get(f"PYCACHEHOOK_{name}", "")
     return "" if target and serves_another_user() else target
 
 

@@ -104,7 +104,7 @@ class System:
         for name in _TIME_NAMES:
             setattr(self, name, getattr(clock, name))
         self.get_ident = builtin_module("_thread").get_ident
-        marshal = _of_importlib("marshal")
+        marshal = unpatched("marshal", ("loads", "dumps"))
         self.loads, self.dumps = marshal.loads, marshal.dumps
         self.open_code = _of_importlib("_io").open_code
         self.file_io = _of_importlib("_io").FileIO

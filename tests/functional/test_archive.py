@@ -97,7 +97,7 @@ def test_by_activation_and_environment(shared: Python, archive: Path, tmp_path: 
         assert (said["compiled"], said["misses"]) == (0, {})
         status = json.loads(shared.within(home)("-m", "pycachehook", "status", "--json").stdout)
         assert status["options"]["archives"]["value"] == [str(archive)]
-        assert status["archives"] == [{"path": str(archive), "used": True, "reason": None}]
+        assert status["archives"] == [{"path": str(archive), "used": True, "reason": None, "bundle": None}]
         both = {"PYCACHEHOOK_ARCHIVES": f"{tmp_path / 'none.pyca'}:{archive}", **home}
         said = json.loads(shared.within(both)("-c", IMPORT).stdout)
         assert (said["compiled"], said["misses"], said["status"]) == (0, {}, "writable")

@@ -39,6 +39,7 @@ ARGUMENTS = {
     "archive build": ("--path", "{root}", "{archive}"),
     "archive list": ("{archive}",),
     "archive verify": ("{archive}",),
+    "trace diff": ("{traces}", "{traces}"),
 }
 
 
@@ -111,11 +112,12 @@ def test_keys_are_documented(
     options["PYCACHEHOOK_STATS"] = str(tmp_path / "stats")
     archive = tmp_path / "a.pyca"
     python("-m", "pycachehook", "archive", "build", "--path", root, archive, check=False)
-    python.within(options)("-m", "pycachehook", "run", "-c", "import one, two")
+    traces = tmp_path / "traces"
+    python.within({**options, "PYCACHEHOOK_TRACE": str(traces)})("-m", "pycachehook", "run", "-c", "import one, two")
     options["PYCACHEHOOK_ARCHIVES"] = str(archive)
     (root / "two.py").write_text("changed = 1\n")
     entry = next(cache.rglob("one.*.pyc"))
-    words = [word.format(root=root, entry=entry, archive=archive) for word in ARGUMENTS[command]]
+    words = [word.format(root=root, entry=entry, archive=archive, traces=traces) for word in ARGUMENTS[command]]
     process = python.within(options)("-m", "pycachehook", *command.split(), "--json", *words, check=False)
     assert process.stderr == ""
     said: dict[str, Any] = json.loads(process.stdout)

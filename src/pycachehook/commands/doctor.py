@@ -17,7 +17,6 @@ from pycachehook.config import resolution
 from pycachehook.config.options import ALIASES, DEFAULT
 from pycachehook.events import OTHER_MODE, STALE_SOURCE, UNTRUSTED, WRONG_MAGIC
 from pycachehook.finder import CachingFinder
-from pycachehook.paths import OWN_DIR
 
 from . import status
 from .cache_walk import ENTRY, FOREIGN, SHARED, TEMPORARY, may_be_cache, walk
@@ -126,8 +125,8 @@ def _directory(state: dict[str, Any], coverage: Callable[[], Coverage]) -> Itera
     if status_of_start != READ_ONLY or intended:
         return
     if reason.startswith(NOTHING_IS_STORED):
-        own = shlex.quote(os.path.join(state["cache_dir"], OWN_DIR))
-        yield Finding(reason, coverage().cost(), f"mv {own} {own}-old, so that it is created again")
+        path = shlex.quote(state["cache_dir"])
+        yield Finding(reason, coverage().cost(), f"mv {path} {path}-old")
         return
     if options["cache_dir"]["origin"] == DEFAULT or (coverage().missing and not _is_filled(state)):
         remedy = (

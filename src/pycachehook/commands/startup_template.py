@@ -32,6 +32,7 @@ fix_filename = getattr(_imp, "_fix_co_filename", None)
 create_builtin, exec_builtin = _imp.create_builtin, _imp.exec_builtin
 get_recursion_limit, set_recursion_limit = sys.getrecursionlimit, sys.setrecursionlimit
 open_code = _io.open_code
+environ = os.environ
 ModuleSpec, Module = type(sys.__spec__), type(sys)
 SourceFileLoader = sys.modules["_frozen_importlib_external"].SourceFileLoader
 get_code, source_to_code = SourceFileLoader.get_code, SourceFileLoader.source_to_code
@@ -142,14 +143,14 @@ def activate():
 
 def disabled():
     """Return whether the kill switch `PYCACHEHOOK_DISABLE` is set to anything but "", 0, false, no or off."""
-    return os.environ.get("PYCACHEHOOK_DISABLE", "").lower() not in ("", "0", "false", "no", "off")
+    return environ.get("PYCACHEHOOK_DISABLE", "").lower() not in ("", "0", "false", "no", "off")
 
 
 def has_options():
     """Return whether the environment may set options, which are ignored under `-E` and `-I`."""
     if sys.flags.ignore_environment:
         return False
-    return any(name.startswith("PYCACHEHOOK_") and name != "PYCACHEHOOK_DISABLE" for name in os.environ)
+    return any(name.startswith("PYCACHEHOOK_") and name != "PYCACHEHOOK_DISABLE" for name in environ)
 
 
 def is_private(path):

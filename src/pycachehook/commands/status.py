@@ -10,7 +10,7 @@ from pycachehook import __version__, hook, runtime
 from pycachehook.cache_dir import DISABLED, WRITABLE
 
 from .cache_walk import ENTRY, SHARED, TEMPORARY, may_be_cache, walk
-from .prospect import activation_file, options_of_a_start, state_of_a_start
+from .prospect import NOTHING_IS_STORED, activation_file, options_of_a_start, state_of_a_start
 from .stats_file import read_stats_file
 
 NOT_ACTIVE = "The hook is not active in this process: `pycachehook enable` turns it on in this environment."
@@ -50,7 +50,9 @@ def state(config: object = None, given: Mapping[str, object] | None = None) -> d
     if options is None:
         options = options_of_a_start(given, config)
     values = options.values()
-    start = state_of_a_start(values) if current is None else (current.status, current.reason)
+    start = state_of_a_start(values)
+    if current is not None and not str(start[1]).startswith(NOTHING_IS_STORED):  # which says more than a failed attempt
+        start = current.status, current.reason
     status, reason = start
     if current is None and active is None and not runtime.disabled_by_environment():
         if status != DISABLED and not os.path.exists(values["cache_dir"]):  # a start would create it, `status` does not
