@@ -233,8 +233,9 @@ except Skipped as reason:
 
 
 @pytest.mark.full
-def test_the_command_measures_a_tiny_application(tmp_path: Path, wheel: Path) -> None:
-    """One round of everything, on one small package, prints every table and writes every sample.
+@pytest.mark.parametrize("names", [{"warm", "cold"}, pytest.param(QUICK, marks=pytest.mark.slow)], ids=["two", "all"])
+def test_the_command_measures_a_tiny_application(names: set[str], tmp_path: Path, wheel: Path) -> None:
+    """One round on one small package prints every table and writes every sample.
 
     The slow disk and the million entries are left out, because they take long.
     """
@@ -247,12 +248,12 @@ def test_the_command_measures_a_tiny_application(tmp_path: Path, wheel: Path) ->
         "--environment",
         tmp_path / "environment",
         "--only",
-        *QUICK,
+        *names,
     ]
     done = run_tests_module("benchmarks", *options, "--json", report, timeout=600, wheel=wheel)
     assert done.returncode == 0, done.stdout + done.stderr
     measurements = json.loads(report.read_text())["measurements"]
-    assert set(measurements) == QUICK
+    assert set(measurements) == names
     for name, measurement in measurements.items():
         assert f"\n{name}\n====" in done.stdout
         assert "Skipped" in measurement or measurement["tables"]

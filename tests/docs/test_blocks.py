@@ -36,7 +36,11 @@ def test_most_blocks_are_run() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("page", "name"), CASES, ids=[f"{page.stem}-{name}" for page, name in CASES])
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [pytest.param(*case, marks=[pytest.mark.slow] * (case[1] in ("tox", "nox"))) for case in CASES],
+    ids=[f"{page.stem}-{name}" for page, name in CASES],
+)
 def test_commands_succeed(page: Path, name: str, tmp_path: Path, environment: dict[str, str]) -> None:
     """All commands of one session of a page, in order, end with exit code 0."""
     work = tmp_path / "work"

@@ -197,6 +197,7 @@ def test_lambda_layer(environment: dict[str, str], tmp_path: Path) -> None:
     assert said["hits"]["archive"] > 10
 
 
+@pytest.mark.slow
 def test_github_artifact(environment: dict[str, str], tmp_path: Path) -> None:
     """The steps of one job, then in a new environment those of the other; the digest passes by the jobs' outputs."""
     yaml = pytest.importorskip("yaml", reason="needs PyYAML")

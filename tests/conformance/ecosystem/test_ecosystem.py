@@ -41,7 +41,7 @@ def test_worst_phase_counts(phases: tuple[str, ...], outcome: str, monkeypatch: 
     assert report_outcomes.outcomes == {"test": outcome}
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_pluggy(tmp_path: Path, wheel: Path) -> None:
     """Pluggy's own tests have the same outcomes with the hook and without it."""
     done = run_tests_module("conformance.ecosystem", "pluggy", "--json", tmp_path / "found.json", wheel=wheel)

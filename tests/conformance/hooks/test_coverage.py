@@ -12,7 +12,7 @@ from .conftest import RUN_PYTEST
 if TYPE_CHECKING:
     from .conftest import Workbench
 
-pytestmark = pytest.mark.full
+pytestmark = pytest.mark.slow
 
 PLAIN = """
     def size(number):
