@@ -62,7 +62,8 @@ def __dir__() -> list[str]:
 
 def environ() -> "Any":
     """Return `os.environ`, as the start-up file has seen it if there is one: a program may have replaced it since."""
-    return getattr(sys.modules.get("_pycachehook_startup"), "environ", None) or os.environ
+    start_up_file = sys.modules.get("_pycachehook_startup")  # no function of `builtins` is called here
+    return (None if start_up_file is None else start_up_file.__dict__.get("environ")) or os.environ
 
 
 def disabled_by_environment() -> bool:
