@@ -6,7 +6,6 @@ import time
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from pycachehook.commands.atomic_write import replacing
 from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
 SUFFIX = ".bundle.json"
@@ -48,6 +47,8 @@ def read(archive: str) -> Record | None:
 
 def write(archive: str, record: Record) -> None:
     """Write the record of the archive by rename; raises OSError."""
+    from pycachehook.commands.atomic_write import replacing
+
     with replacing(archive + SUFFIX) as file:
         file.write(json.dumps(record._asdict(), indent=1).encode() + b"\n")
 

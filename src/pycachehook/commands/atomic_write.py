@@ -6,13 +6,16 @@ The writer of entries does the same on its own: during an import it can use neit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
 
 from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
 
 @contextmanager
-def replacing(path: str, mode: int = 0o666) -> Iterator[BinaryIO]:
+def replacing(path: str, mode: int = 0o666) -> "Iterator[BinaryIO]":
     """Yield a new file that takes the place of `path` when the block ends, and is removed if the block raises.
 
     `mode` is the file's mode before the umask is applied. Raises OSError.

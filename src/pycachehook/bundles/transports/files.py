@@ -7,7 +7,6 @@ from typing import IO
 
 from pycachehook.bundles.errors import BundleError, NotFoundAtSourceError, TransferError
 from pycachehook.bundles.manifest import Manifest
-from pycachehook.commands.atomic_write import replacing
 
 from . import BLOCK_SIZE
 from .names import NamedFiles, manifest_name, payload_name, signature_name, split_manifest
@@ -95,6 +94,8 @@ class FileTransport(NamedFiles):
     def _put(self, name: str, content: "bytes | IO[bytes]") -> str:
         """Write a file by rename, and return its path."""
         path = os.path.join(self._folder, name)
+        from pycachehook.commands.atomic_write import replacing
+
         with replacing(path) as file:
             if isinstance(content, bytes):
                 file.write(content)
