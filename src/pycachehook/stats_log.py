@@ -24,10 +24,10 @@ _constants = system.os_module
 
 # Links are not followed, FIFOs are not waited for, and new files are private, because lines contain paths and
 # arguments.
-_FLAGS = _constants.O_WRONLY | _constants.O_APPEND | _constants.O_CREAT
+FLAGS = _constants.O_WRONLY | _constants.O_APPEND | _constants.O_CREAT
 for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY", "O_NOINHERIT"):
-    _FLAGS |= getattr(_constants, _name, 0)
-_MODE = 0o600
+    FLAGS |= getattr(_constants, _name, 0)
+MODE = 0o600
 
 _written_at_exit: "dict[str, list[Stats]]" = {}  # by target
 
@@ -39,10 +39,10 @@ def open_log(target: str) -> "Callable[[str], None]":
     `target` is not a regular file, or is relative to a current directory that has been removed; or if standard error
     was closed when Python was started, because a file of the program may have its number then.
     """
-    path = _absolute(target) if target != STDERR else target if sys.__stderr__ is not None else ""
+    path = absolute_target(target) if target != STDERR else target if sys.__stderr__ is not None else ""
 
     def log(text: str) -> None:
-        _append(path, f"pycachehook[{system.getpid()}]: {visible(text)}\n")
+        append(path, f"pycachehook[{system.getpid()}]: {visible(text)}\n")
 
     return log
 
@@ -75,7 +75,7 @@ def write_at_exit(stats: Stats, target: str) -> None:
     If it is called several times, because a hook has been installed again, one line with the sums is written. A process
     that is killed, replaced by `exec` or ended by `os._exit` writes nothing.
     """
-    path = _absolute(target)
+    path = absolute_target(target)
     several = _written_at_exit.setdefault(path, [])
     several.append(stats)
     if len(several) == 1:
@@ -114,7 +114,7 @@ def _json_character(character: str) -> str:
     return f"\\u{number:04x}"
 
 
-def _absolute(target: str) -> str:
+def absolute_target(target: str) -> str:
     """Return `target` made absolute, or "" if the current directory has been removed."""
     windows_path = system.windows and (target[1:2] == ":" or target[:1] == "\\")
     if not target or target[:1] == "/" or windows_path:
@@ -134,17 +134,17 @@ def _write(several: list[Stats], target: str) -> None:
     total = Stats()
     for stats in several:
         total.add(stats)
-    _append(target, line(total))
+    append(target, line(total))
 
 
-def _append(target: str, text: str) -> None:
+def append(target: str, text: str) -> None:
     """Append `text` in one call with O_APPEND, so that lines of different processes are not interleaved."""
     data = text.encode("utf-8", "backslashreplace")
     try:
         if target == STDERR:
             system.write(2, data)
             return
-        descriptor = system.open(target, _FLAGS, _MODE)
+        descriptor = system.open(target, FLAGS, MODE)
         try:
             if system.fstat(descriptor).st_mode & S_IFMT == S_IFREG:
                 system.write(descriptor, data)

@@ -13,7 +13,7 @@ import sys
 
 from ._compat import wrap_imports
 from .events import HIT, MISS, Event, process_listeners
-from .stats_log import to_json
+from .stats_log import FLAGS, MODE, absolute_target, append, to_json
 from .system import BUILTINS, is_foreign, system
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
@@ -21,12 +21,6 @@ __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-_constants = system.os_module
-_FLAGS = _constants.O_WRONLY | _constants.O_APPEND | _constants.O_CREAT
-for _name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY", "O_NOINHERIT"):
-    _FLAGS |= getattr(_constants, _name, 0)
-_MODE = 0o600
 
 _now = system.perf_counter_ns
 
@@ -159,17 +153,8 @@ class Recorder:
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []
-        if not lines:
-            return
-        try:
-            descriptor = system.open(self._path, _FLAGS, _MODE)
-            try:
-                system.write(descriptor, ("\n".join(lines) + "\n").encode("ascii"))
-            finally:
-                system.close(descriptor)
-        except OSError as error:  # a full disk must not break an import
-            if is_foreign(error):
-                raise
+        if lines:
+            append(self._path, "\n".join(lines) + "\n")
 
 
 class _Last:
@@ -177,14 +162,14 @@ class _Last:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._flags = _FLAGS
+        self._how = FLAGS, MODE
         self._functions = _now, system.open, system.write, system.close, OSError
 
     def __del__(self) -> None:
         now, open_, write, close, failure = self._functions
         path, line = self._recorder.last_line(now())
         try:
-            descriptor = open_(path, self._flags, 0o600)
+            descriptor = open_(path, *self._how)
             write(descriptor, line)
             close(descriptor)
         except failure:
@@ -193,6 +178,9 @@ class _Last:
 
 def start(folder: str) -> None:
     """Record this process in the directory `folder`, which is created if necessary."""
+    folder = absolute_target(folder)  # the program may change its current directory
+    if not folder:
+        return
     try:
         system.mkdir(folder, 0o700)
     except OSError as error:  # it exists already, or nothing will be written

@@ -106,10 +106,10 @@ def test_a_module_is_compiled_before_it_is_imported(tree: Path) -> None:
 
 
 @contextmanager
-def running(tree: Path, code: str) -> Iterator[subprocess.Popen[str]]:
-    """Yield a program that has imported everything, then runs `code`, then waits for a line of input."""
+def running(tree: Path, code: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Yield a program that runs `code` with the hook installed, and the first line of its output; kill it at the end."""
     program = subprocess.Popen(
-        [sys.executable, "-c", f"{PRELUDE}import program\n{code}\nprint('there', flush=True)\ninput()"],
+        [sys.executable, "-c", PRELUDE + code],
         env=environment(tree),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -117,8 +117,7 @@ def running(tree: Path, code: str) -> Iterator[subprocess.Popen[str]]:
     )
     with program:
         assert program.stdout is not None
-        assert program.stdout.readline() == "there\n"
-        yield program
+        yield program, program.stdout.readline()
         program.kill()
 
 
@@ -126,16 +125,8 @@ def running(tree: Path, code: str) -> Iterator[subprocess.Popen[str]]:
 def test_a_worker_holds_nothing_of_the_program(tree: Path) -> None:
     """A worker inherits only one pipe, so a reader of the program's output sees its end."""
     (tree / "waiting.py").write_text("import sys\n" + WAIT + "print(os.getpid(), flush=True)\ninput()\n")
-    program = subprocess.Popen(
-        [sys.executable, "-c", f"{PRELUDE}import os; os.dup2(1, 77); import program"],
-        env=environment(tree),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with program:
-        assert program.stdout is not None
-        pid = int(program.stdout.readline())
+    with running(tree, "import os; os.dup2(1, 77); import program") as (program, line):
+        pid = int(line)
         held = wait_for(lambda: workers_of(pid))
         output = os.readlink(f"/proc/{pid}/fd/1")
         assert [output in each for each in held.values()] == [False]
@@ -146,7 +137,9 @@ def test_a_worker_holds_nothing_of_the_program(tree: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 def test_a_worker_ends_when_there_is_nothing_to_do(tree: Path) -> None:
     """The worker ends while the program continues, and the program has no unknown child."""
-    with running(tree, "try:\n    os.wait()\nexcept ChildProcessError:\n    pass") as program:
+    code = "import program\ntry:\n    os.wait()\nexcept ChildProcessError:\n    print('there', flush=True)\ninput()"
+    with running(tree, code) as (program, line):
+        assert line == "there\n"
         wait_for(lambda: not workers_of(program.pid))
         assert program.poll() is None
 

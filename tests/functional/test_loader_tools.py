@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stress import attacks
+
 from . import loader_tools
 
 if TYPE_CHECKING:
@@ -16,15 +18,7 @@ if TYPE_CHECKING:
     from conftest import Python
 
 NAMES = ("first", "second", "third")
-WAYS: dict[str, dict[str, Any]] = {
-    "mirror": {},
-    "shared": {"layout": "shared"},
-    "unchecked-hash": {"invalidation_mode": "unchecked-hash"},
-    "timestamp": {"invalidation_mode": "timestamp"},
-    "checked archive": {"archives": "checked-hash"},
-    "unchecked archive": {"archives": "unchecked-hash"},
-    "gc": {"gc": "freeze"},
-}
+WAYS: dict[str, dict[str, Any]] = {**attacks.WAYS, "gc": {"gc": "freeze"}}
 
 
 @pytest.mark.alone

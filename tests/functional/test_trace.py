@@ -56,6 +56,18 @@ def command(tree: Path) -> Run:
     return run
 
 
+def traced(tree: Path, code: str, folder: Path | str) -> subprocess.CompletedProcess[str]:
+    """Run code in the tree with `PYCACHEHOOK_TRACE`."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tree,
+        env=clean_environment(PYCACHEHOOK_CACHE_DIR=str(tree.parent / "cache"), PYCACHEHOOK_TRACE=str(folder)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def recorded(path: Path) -> dict[str, trace.Import]:
     """Return the imports of the process that began first, by name."""
     return {one.name: one for one in trace.read(str(path))[0].imports}
@@ -155,13 +167,7 @@ def test_killed_process_leaves_what_it_had_recorded(tree: Path) -> None:
     """A killed process leaves a recording of the imports before its end."""
     folder = tree / "traces"
     code = "import pycachehook; pycachehook.install()\nimport pack, os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tree,
-        env=clean_environment(PYCACHEHOOK_CACHE_DIR=str(tree.parent / "cache"), PYCACHEHOOK_TRACE=str(folder)),
-        check=False,
-    )
-    assert process.returncode == -signal.SIGKILL
+    assert traced(tree, code, folder).returncode == -signal.SIGKILL
     assert "pack.three" in recorded(folder)
 
 
@@ -234,14 +240,7 @@ def test_recording_that_cannot_be_written_breaks_no_import(tree: Path, target: s
     """If a recording cannot be written, imports work and nothing is printed."""
     (tree / "file").write_text("")
     folder = "/dev/full" if target == "full" else str(tree / target)
-    process = subprocess.run(
-        [sys.executable, "-c", "import pycachehook; pycachehook.install()\nimport pack; print('there')"],
-        cwd=tree,
-        env=clean_environment(PYCACHEHOOK_CACHE_DIR=str(tree.parent / "cache"), PYCACHEHOOK_TRACE=folder),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = traced(tree, "import pycachehook; pycachehook.install()\nimport pack; print('there')", folder)
     assert (process.returncode, process.stdout, process.stderr) == (0, "there\n", "")
     assert (tree / "file").read_text() == ""
 
@@ -333,15 +332,30 @@ def test_a_recording_is_private(tree: Path) -> None:
     """It goes to a new file with the process id in its name; other users can read neither file nor directory."""
     folder = tree / "traces"
     code = "import pycachehook; pycachehook.install()\nimport pack, os; print(os.getpid())"
-    said = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tree,
-        env=clean_environment(PYCACHEHOOK_CACHE_DIR=str(tree.parent / "cache"), PYCACHEHOOK_TRACE=str(folder)),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    process = traced(tree, code, folder)
+    process.check_returncode()
+    said = process.stdout
     (file,) = folder.iterdir()
     assert file.name.startswith(f"{said.strip()}-")
     assert file.stat().st_mode & 0o077 == 0
     assert folder.stat().st_mode & 0o077 == 0 or os.name == "nt"
+
+
+def test_directory_is_relative_to_where_the_program_began(tree: Path) -> None:
+    """A program that changes its current directory still writes one recording, complete."""
+    code = "import pycachehook; pycachehook.install()\nimport os, sys; sys.path[0] = os.getcwd(); os.chdir('/'); import pack"
+    traced(tree, code, "traces").check_returncode()
+    assert "pack.three" in recorded(tree / "traces")
+    assert trace.read(str(tree / "traces"))[0].torn_down is not None
+
+
+def test_removed_current_directory(tree: Path) -> None:
+    """A relative directory then names nothing: nothing is recorded anywhere, and the program runs."""
+    (tree / "gone").mkdir()
+    before = set(Path("/").iterdir())
+    code = (
+        "import os; os.chdir('gone'); os.rmdir(os.getcwd())\nimport pycachehook; pycachehook.install(); print('there')"
+    )
+    process = traced(tree, code, "traces")
+    assert (process.stdout, process.stderr) == ("there\n", "")
+    assert not [path for path in set(Path("/").iterdir()) - before if path.suffix == ".json"]

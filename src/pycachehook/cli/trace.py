@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from pycachehook.errors import ConfigError, PycacheHookError
+from pycachehook.errors import ConfigError
 
 from .printing import EXIT_DONE, EXIT_FAILED, complain, say, say_json
 
@@ -33,10 +33,7 @@ def record(parsed: argparse.Namespace) -> int:
         for _ in range(parsed.runs):
             code = _recorded_run(_command(parsed), folder)
         processes = trace.read(folder)
-    try:
-        trace_output.write(processes, parsed.trace)
-    except OSError as error:
-        raise PycacheHookError(f"The recording {parsed.trace} cannot be written: {error.strerror}.") from None
+    trace_output.write(processes, parsed.trace)
     for line in trace_summary.lines(trace.runs(processes)[-1]):
         complain(line)
     complain(f"wrote {parsed.trace}")
@@ -97,10 +94,7 @@ def _merge(parsed: argparse.Namespace) -> int:
 
     trace_output.writer_of(parsed.out)
     processes = trace.read(parsed.recording)
-    try:
-        trace_output.write(processes, parsed.out)
-    except OSError as error:
-        raise PycacheHookError(f"The recording {parsed.out} cannot be written: {error.strerror}.") from None
+    trace_output.write(processes, parsed.out)
     say(f"wrote {parsed.out}: {len(processes)} process{'es' if len(processes) > 1 else ''}")
     return EXIT_DONE
 

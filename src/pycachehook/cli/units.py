@@ -14,6 +14,13 @@ def _number_and_unit(text: str, units: dict[str, int], what: str) -> int:
     return int(number) * units.get(unit, units.get(unit.upper(), 1))
 
 
+def _at_least_one(text: str, what: str) -> int:
+    number = _number_and_unit(text, {}, what)
+    if number == 0:
+        raise argparse.ArgumentTypeError(f"'0' is not {what}: at least 1 is needed")
+    return number
+
+
 def size(text: str) -> int:
     """Return the number of bytes in a size such as `500M`."""
     return _number_and_unit(text, {"K": KIBI, "M": KIBI**2, "G": KIBI**3, "T": KIBI**4}, "a size, such as 500M")
@@ -26,10 +33,7 @@ def count(text: str) -> int:
 
 def jobs(text: str) -> int:
     """Return a number of processes, at least 1."""
-    number = _number_and_unit(text, {}, "a number of processes")
-    if number == 0:
-        raise argparse.ArgumentTypeError("'0' is not a number of processes: at least 1 is needed")
-    return number
+    return _at_least_one(text, "a number of processes")
 
 
 def age(text: str) -> int:
@@ -39,10 +43,7 @@ def age(text: str) -> int:
 
 def runs(text: str) -> int:
     """Return a number of runs, at least 1."""
-    number = _number_and_unit(text, {}, "a number of runs")
-    if number == 0:
-        raise argparse.ArgumentTypeError("'0' is not a number of runs: at least 1 is needed")
-    return number
+    return _at_least_one(text, "a number of runs")
 
 
 def percentage(text: str) -> float:

@@ -145,9 +145,9 @@ class Worker:
             with open(path, "rb") as file:
                 source = file.read()
             package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
-            wanted = [*dict.fromkeys(imported for imported in imported(source, package) if imported not in self._seen)]
+            wanted = [*dict.fromkeys(module for module in imported(source, package) if module not in self._seen)]
             shift = self._number % len(wanted) if wanted else 0
-            self.todo += [(each, False) for each in wanted[-shift:] + wanted[:-shift]]
+            self.todo += [(module, False) for module in wanted[-shift:] + wanted[:-shift]]
 
     def _compile(self, name: str, loader: CachingLoader) -> bool:
         """Make sure that the module has an entry in the cache, and return whether to follow its imports."""
@@ -189,7 +189,7 @@ class Worker:
 
 
 def imported(source: bytes, package: str) -> Iterator[str]:
-    """Return the full names of the modules that a source may import when it is executed, parents first.
+    """Yield the full names of the modules that a source may import when it is executed, parents first.
 
     For `from a import b` these are `a` and, because it may be a module, `a.b`. `package` is the base of relative names.
     """
@@ -201,14 +201,14 @@ def imported(source: bytes, package: str) -> Iterator[str]:
         if statement is None or (source[start] in b" \t" and not _block_runs(source, start)):
             continue
         if statement["modules"] is not None:
-            for findall in _NAME.findall(statement["modules"]):
-                yield from _with_parents(findall.decode())
+            for module in _NAME.findall(statement["modules"]):
+                yield from _with_parents(module.decode())
         else:
             base = _absolute(statement["base"].decode(), package)
             if base:
                 yield from _with_parents(base)
-                for findall in _NAME.findall(statement["names"].strip(b"()")):
-                    yield f"{base}.{findall.decode()}"
+                for name in _NAME.findall(statement["names"].strip(b"()")):
+                    yield f"{base}.{name.decode()}"
 
 
 def _block_runs(source: bytes, start: int) -> bool:

@@ -186,11 +186,6 @@ def _nest(imports: Sequence[Import]) -> Iterator[Import]:
             one.phases["execute"] = max(0.0, one.own - sum(one.phases.values()))
 
 
-def main_process(processes: Sequence[Process]) -> Process:
-    """Return the process that began first."""
-    return processes[0]
-
-
 @dataclass(frozen=True)
 class Difference:
     """A module's own time in two recordings, in microseconds, and the variation between the runs of each."""

@@ -26,10 +26,16 @@ _COLORS = {  # Okabe and Ito's colours, which colour-blind people can distinguis
 
 
 def write(processes: Sequence[Process], path: str) -> None:
-    """Write the file in the format of its extension; raises ConfigError for an unknown extension, and OSError."""
+    """Write the file in the format of its extension.
+
+    Raises ConfigError for an unknown extension, and PycacheHookError if the file cannot be written.
+    """
     text = writer_of(path)(processes)
-    with replacing(path) as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
+    try:
+        with replacing(path) as file:
+            file.write(text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise PycacheHookError(f"The recording {path} cannot be written: {error.strerror}.") from None
 
 
 def writer_of(path: str) -> Callable[[Sequence[Process]], str]:
