@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import resource
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from .applications import Application
 from .conditions import emptied
@@ -46,16 +48,22 @@ def _adopt(wish: int) -> int:
 
 def _variants(environment: Environment, code: str) -> list[Variant]:
     tree = environment.checked  # with `in_tree = "ignore"`
-    empty = partial(emptied, tree.cache)
-    alone = tree.variant("alone", code, condition=empty)
+    alone = tree.variant("alone", code, condition=partial(_emptied, tree.cache))
     return [alone, replace(alone, name="ahead", environment={**alone.environment, "PYCACHEHOOK_COMPILE_AHEAD": "1"})]
 
 
+@contextmanager
+def _emptied(cache: Path) -> Iterator[None]:
+    """Empty the cache as `emptied` does, and put it back when the helpers, which outlive the program, have ended."""
+    with emptied(cache):
+        yield
+        with suppress(ChildProcessError):
+            while True:
+                os.wait()
+
+
 def _with_helpers(variant: Variant) -> Sample:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     taken = sample(variant)
-    cpu = taken.cpu
-    with suppress(ChildProcessError):
-        while True:
-            _, _, usage = os.wait4(-1, 0)
-            cpu += usage.ru_utime + usage.ru_stime
-    return Sample(taken.wall, cpu)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Sample(taken.wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
