@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-GENERATED = {"reference/commands.md", "tutorial/what-is-a-pycache.md", "contributing.md", "assets/ratios.svg"}
+PAGES = Path(__file__).resolve().parent / "pages"
 
 
 class Page(HTMLParser):
@@ -65,14 +65,21 @@ def broken_in_site(site: Path) -> Iterator[str]:
                 yield f"{path}: {link} has no such anchor"
 
 
-def broken_in_text(text: Path) -> Iterator[str]:
-    """Yield the links of a Markdown text to files that do not exist."""
+def in_site(target: Path, site: Path) -> Path:
+    """Return where the built site has a page or picture of `docs/pages`, which the build may have generated."""
+    built = site / target.relative_to(PAGES)
+    return built.with_suffix("") / "index.html" if built.suffix == ".md" else built
+
+
+def broken_in_text(text: Path, site: Path) -> Iterator[str]:
+    """Yield the links of a Markdown text to files that exist neither in the repository nor in the built site."""
     body = re.sub(r"^```.*?^```$", "", text.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", body)):
         parts = urlsplit(link)
-        if parts.scheme or not parts.path or any(parts.path.endswith(name.rpartition("/")[2]) for name in GENERATED):
+        if parts.scheme or not parts.path:
             continue
-        if not (text.parent / parts.path).exists():
+        target = (text.parent / parts.path).resolve()
+        if not target.exists() and not (target.is_relative_to(PAGES) and in_site(target, site).exists()):
             yield f"{text}: {link} leads nowhere"
 
 
@@ -82,7 +89,7 @@ def main(arguments: list[str]) -> int:
     texts = [
         text for name in arguments[1:] for text in ([Path(name)] if Path(name).is_file() else Path(name).rglob("*.md"))
     ]
-    broken = [*broken_in_site(site), *(line for text in texts for line in broken_in_text(text))]
+    broken = [*broken_in_site(site), *(line for text in texts for line in broken_in_text(text, site))]
     for line in broken:
         print(line, file=sys.stderr)
     print(f"{len(list(site.rglob('*.html')))} pages and {len(texts)} texts, {len(broken)} broken links")
