@@ -314,26 +314,17 @@ def _same(steps: "tuple[tuple[Any, Any], ...]") -> bool:
     return "compile" not in _GLOBALS
 
 
-def wrap_imports(find: "Callable[..., Any]", load: "Callable[..., Any]") -> "tuple[Any, Any]":
-    """Make importlib call `find` and `load` instead of its functions that find a spec and load a module; return these.
+def wrap_imports(wrappers: "Callable[[Any, Any], tuple[Any, Any]]") -> None:
+    """Replace importlib's functions that find a spec and load a module by the functions that `wrappers` returns.
 
-    Every import of a module that is not loaded yet calls both, whatever its loader is. Like importlib's own frames,
-    their frames are omitted from tracebacks. Without importlib's private functions, nothing is replaced.
+    `wrappers` is called with the originals. Every import of a module that is not loaded yet calls both, whatever its
+    loader is. Like importlib's own frames, those of the wrappers are omitted from tracebacks. Without importlib's
+    private functions, nothing is replaced.
     """
     bootstrap: Any = sys.modules.get("_frozen_importlib")
-    originals = getattr(bootstrap, "_find_spec", None), getattr(bootstrap, "_load_unlocked", None)
-    if None not in originals:
-        bootstrap._find_spec, bootstrap._load_unlocked = _plain(find), _plain(load)
-    return originals
-
-
-def _plain(function: "Callable[..., Any]") -> "Callable[..., Any]":
-    @hidden_from_tracebacks
-    def call(*arguments: "Any") -> "Any":
-        return function(*arguments)
-
-    hidden_from_tracebacks(function.__func__)  # type: ignore[attr-defined]
-    return call
+    find, load = getattr(bootstrap, "_find_spec", None), getattr(bootstrap, "_load_unlocked", None)
+    if find is not None and load is not None:
+        bootstrap._find_spec, bootstrap._load_unlocked = map(hidden_from_tracebacks, wrappers(find, load))
 
 
 def standard_module(name: str) -> "Any":

@@ -101,7 +101,10 @@ def to_json(value: object) -> str:
         return "{" + ", ".join([f"{to_json(str(name))}: {to_json(item)}" for name, item in value.items()]) + "}"
     if isinstance(value, int):
         return str(int(value))
-    return '"' + "".join([_json_character(character) for character in str(value)]) + '"'
+    text = str(value)
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return '"' + "".join([_json_character(character) for character in text]) + '"'
 
 
 def _json_character(character: str) -> str:

@@ -89,13 +89,15 @@ class InTree:
         if flags & HASH_BASED:
             if (flags & CHECK_SOURCE and validation != "never") or validation == "always":
                 check_source(path, stamp, check, source, hooked=self._hooked)
-            return code
-        if self._timestamps is not None and not self._timestamps(path):
-            raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
-        source_status = system.stat(path)
-        compare(stamp, pyc.timestamp_stamp(source_status.st_mtime, source_status.st_size))
-        if source_status.st_mtime_ns > status.st_mtime_ns:
-            raise Miss(STALE_SOURCE, "source was written after the pyc")
+        else:
+            if self._timestamps is not None and not self._timestamps(path):
+                raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
+            source_status = system.stat(path)
+            compare(stamp, pyc.timestamp_stamp(source_status.st_mtime, source_status.st_size))
+            if source_status.st_mtime_ns > status.st_mtime_ns:
+                raise Miss(STALE_SOURCE, "source was written after the pyc")
+        if watch is not None:
+            watch(CHECK)
         return code
 
 

@@ -99,7 +99,26 @@ def test_times_add_up(tree: Path, command: Run) -> None:
     assert sum(one.own for one in process.imports) == pytest.approx(sum(one.duration for one in process.outermost))
     for one in process.imports:
         assert sum(one.phases.values()) == pytest.approx(one.own, abs=1)
-    assert process.collections
+    assert process.collections or process.short_collections[0]
+
+
+@pytest.mark.parametrize("mode", ["timestamp", "checked-hash"])
+def test_phases_of_a_pyc_in_the_source_tree(tree: Path, command: Run, mode: str) -> None:
+    """It is read, unmarshalled, and compared with its source."""
+    subprocess.run([sys.executable, "-m", "compileall", "-q", f"--invalidation-mode={mode}", tree / "pack"], check=True)
+    command("run", "--in-tree", "all", "--trace", tree / "a.json", "-c", "import pack")
+    one = recorded(tree / "a.json")["pack.one"]
+    assert (one.verdict, one.place) == ("hit", "in_tree")
+    assert {"find", "read", "check", "unmarshal", "execute"} == set(one.phases)
+
+
+def test_search_without_an_import(tree: Path, command: Run) -> None:
+    """`importlib.util.find_spec` and `importlib.reload` are no imports; later ones are not nested in them."""
+    code = "import importlib.util, importlib\nimportlib.util.find_spec('pack')\nimport pack\nimportlib.reload(pack)\nimport pack.nothing"
+    command("run", "--trace", tree / "a.json", "-c", code, check=False)
+    process = trace.read(str(tree / "a.json"))[0]
+    assert [one.name for one in process.outermost if one.name.startswith("pack")] == ["pack", "pack.nothing"]
+    assert recorded(tree / "a.json")["pack.nothing"].verdict == "not found"
 
 
 def test_phases_of_a_miss_and_of_a_hit(tree: Path, command: Run) -> None:
@@ -169,6 +188,45 @@ def test_killed_process_leaves_what_it_had_recorded(tree: Path) -> None:
     code = "import pycachehook; pycachehook.install()\nimport pack, os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
     assert traced(tree, code, folder).returncode == -signal.SIGKILL
     assert "pack.three" in recorded(folder)
+
+
+def test_process_that_skips_its_exit_leaves_what_it_had_recorded(tree: Path) -> None:
+    """So does one that calls `os._exit` in an import, up to the last outermost import."""
+    folder = tree / "traces"
+    (tree / "pack" / "late.py").write_text("import os; os._exit(3)\n")
+    code = "import pycachehook; pycachehook.install()\nimport pack\nimport pack.late"
+    assert traced(tree, code, folder).returncode == 3
+    assert "pack.three" in recorded(folder)
+    assert "pack.late" not in recorded(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_fork_during_an_import(tree: Path) -> None:
+    """The child's recording has its own imports only, not the one that began in its parent."""
+    folder = tree / "traces"
+    (tree / "pack" / "late.py").write_text(
+        "import os, sys\nif not os.fork():\n    import pack.other\nelse:\n    os.wait()\n"
+    )
+    (tree / "pack" / "other.py").write_text("")
+    traced(tree, "import pycachehook; pycachehook.install()\nimport pack.late", folder).check_returncode()
+    parent, child = trace.read(str(folder))
+    assert "pack.late" in {one.name for one in parent.imports}
+    assert [one.name for one in child.imports] == ["pack.other"]
+    assert child.duration == pytest.approx(sum(child.parts().values()))
+
+
+def test_processes_with_the_same_number(tree: Path, command: Run, tmp_path: Path) -> None:
+    """Processes of different containers stay separate, in the merged file too."""
+    folder = tmp_path / "traces"
+    for name in ("one", "two"):
+        traced(tree, f"import pycachehook; pycachehook.install()\nimport pack.{name}", folder).check_returncode()
+    for file in folder.iterdir():
+        file.write_text(re.sub(r'"pid": \d+', '"pid": 7', file.read_text()))
+    command("trace", "merge", folder, tree / "a.json")
+    for recording in (folder, tree / "a.json"):
+        first, second = trace.read(str(recording))
+        assert "pack.one" in {one.name for one in first.imports}
+        assert first.number != second.number
 
 
 POOL = """

@@ -61,7 +61,8 @@ class Process:
     ended: float
     imports: list[Import]
     outermost: list[Import]
-    collections: list[tuple[float, float]]  # begin and duration of each
+    collections: list[tuple[float, float]]  # begin and duration of each long one during imports and at exit
+    short_collections: tuple[int, float]  # number and duration of the others
     recorded: float  # time at which the recording began
     exit: float | None = None  # time at which the program had ended
     torn_down: float | None = None  # time at which its modules were gone
@@ -100,10 +101,10 @@ def read(path: str) -> list[Process]:
     """
     try:
         files = [os.path.join(path, name) for name in sorted(os.listdir(path))] if os.path.isdir(path) else [path]
-        events = [event for file in files if file.endswith(".json") for event in _events(file)]
+        found = [_by_process(_events(file)) for file in files if file.endswith(".json")]
     except OSError as error:
         raise ConfigError(f"The recording {path} cannot be read: {error.strerror or error}.") from None
-    processes = [_process(number, each) for number, each in _by_process(events).items()]
+    processes = [_process(number, each) for number, each in _joined(found)]
     if not processes:
         raise ConfigError(
             f"{path} contains no recording: give a file or directory written by `run --trace FILE.json` or PYCACHEHOOK_TRACE."
@@ -133,12 +134,35 @@ def _by_process(events: Iterable[Mapping[str, Any]]) -> dict[int, list[Mapping[s
     return found
 
 
+def _joined(files: Iterable[Mapping[int, list[Mapping[str, Any]]]]) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:
+    """Yield a number and the events of each process. Processes in different files differ, even with the same number.
+
+    Containers number their processes alike. Only an event that was measured from outside belongs to the process in
+    another file that has its number and began within its time.
+    """
+    several = [each for file in files for each in file.items()]
+    outside = {id(events) for _, events in several if [event["name"] for event in events] == ["process"]}
+    used: set[int] = set()
+    for number, events in several:
+        if id(events) not in outside:
+            began = min(event["ts"] for event in events)
+            for other, wholes in several:
+                if id(wholes) in outside and other == number and 0 <= began - wholes[0]["ts"] <= wholes[0]["dur"]:
+                    events.extend(wholes)
+                    outside.discard(id(wholes))
+                    break
+            free = number if number not in used else max(used) + 1
+            used.add(free)
+            yield free, events
+
+
 def _process(number: int, events: Sequence[Mapping[str, Any]]) -> Process:
     marks = {event["name"]: event for event in events if event["cat"] == "process"}
     imports = [_import(event) for event in events if event["cat"] == "import"]
     outermost = list(_nest(imports))
     times = [time for event in events for time in (event["ts"], event["ts"] + event["dur"])]
     whole = marks.get("process")
+    short = [event["args"] for event in events if "count" in event["args"]]
     begin: Mapping[str, Any] = marks.get("begin", {"ts": min(times), "args": {}})
     return Process(
         number,
@@ -148,7 +172,8 @@ def _process(number: int, events: Sequence[Mapping[str, Any]]) -> Process:
         whole["ts"] + whole["dur"] if whole else max(times),
         imports,
         outermost,
-        [(event["ts"], event["dur"]) for event in events if event["cat"] == "gc"],
+        [(event["ts"], event["dur"]) for event in events if event["cat"] == "gc" and event["name"] == "collection"],
+        (sum(each["count"] for each in short), sum(each["spent"] for each in short) / _NANOSECONDS),
         begin["ts"],
         marks["exit"]["ts"] if "exit" in marks else None,
         marks["torn down"]["ts"] if "torn down" in marks else None,

@@ -80,6 +80,9 @@ def _chrome_events(process: Process) -> Iterator[dict[str, Any]]:
             yield event(name, "process", time, 0.0, main)
     for began, duration in process.collections:
         yield event("collection", "gc", began, duration, main)
+    count, spent = process.short_collections
+    if count:
+        yield event("collections", "gc", process.ended, 0.0, main, count=count, spent=round(1000 * spent))
     for one in process.imports:
         nanoseconds = {name: round(1000 * time) for name, time in one.phases.items() if name != "execute"}
         words = {name: getattr(one, name) for name in ("verdict", "place", "reason", "path", "loader")}
