@@ -13,6 +13,9 @@ def start() -> int:
     if not runs_program:
         gc.set_threshold(_THRESHOLD)
     try:
+        from .commands import lazy_imports
+
+        lazy_imports.disable()
         from .cli.main import main
     except KeyboardInterrupt:
         sys.stderr.write("pycachehook: error: interrupted\n")

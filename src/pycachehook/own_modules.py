@@ -43,17 +43,22 @@ _unfinished: "set[str]" = set()  # full names of modules whose bodies are runnin
 
 
 def remember() -> None:
-    """Record the modules of this package that are loaded now, for the imports of modules that are loaded later."""
-    for name, module in list(sys.modules.items()):
-        ours = (name == PACKAGE or name.startswith(f"{PACKAGE}.")) and not _is_of_another_copy(module)
-        if ours and not is_initializing(module):
-            _loaded.setdefault(name, module)
-            if _LAZY_IMPORTS:
-                _resolve_lazy_imports(module)
+    """Record the modules of this package that are loaded now, for the imports of modules that are loaded later.
+
+    Lazy imports (PEP 810) in them are resolved, which loads more modules, so that none is resolved during an import.
+    """
+    count = 0
+    while count != len(sys.modules):
+        count = len(sys.modules)
+        for name, module in list(sys.modules.items()):
+            ours = (name == PACKAGE or name.startswith(f"{PACKAGE}.")) and not _is_of_another_copy(module)
+            if ours and name not in _loaded and not is_initializing(module):
+                _loaded[name] = module
+                if _LAZY_IMPORTS:
+                    _resolve_lazy_imports(module)
 
 
 def _resolve_lazy_imports(module: "ModuleType") -> None:
-    """Resolve every lazy import (PEP 810) in a module of this package, so that none is resolved during an import."""
     for name in list(vars(module)):
         getattr(module, name)
 
@@ -99,7 +104,17 @@ def _loaded_by_import(full: str) -> "ModuleType | None":
         return None
     if _is_of_another_copy(module) or is_initializing(module):
         return None
-    return _loaded.setdefault(full, module)
+    _loaded[full] = module
+    if _LAZY_IMPORTS:
+        _unfinished.add(full)  # an import that resolves one calls `require` again, and must not use the module yet
+        try:
+            _resolve_lazy_imports(module)
+        except BaseException:
+            del _loaded[full]
+            raise
+        finally:
+            _unfinished.discard(full)
+    return module
 
 
 def _make(full: str) -> "ModuleType":

@@ -211,6 +211,7 @@ class Runtime:
     def install(self, composition: Composition) -> None:
         """Install `composition` in place of the current one, if any."""
         global current  # noqa: PLW0603 -- the runtime of this interpreter
+        own_modules.remember()  # before `sys.pycache_prefix` changes, because it may load modules
         # A composition of an earlier copy of this module, see `of_this_copy`, cannot be used.
         if type(composition) is not Composition:
             composition = compose(composition.values, self.stats, private=composition.private)
@@ -223,7 +224,6 @@ class Runtime:
         self.policies.replace(composition.default, composition.rules, archived, loader)
         self._restore_interpreter()
         self._adapt_interpreter(composition)
-        own_modules.remember()
         if composition.values["compile_ahead"]:
             _compile_ahead(composition, self.stats)
         if not any(finder is self._finder for finder in sys.meta_path):

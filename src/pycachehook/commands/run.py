@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from pycachehook import runtime
 from pycachehook._compat import replaced_step
+from pycachehook.commands import lazy_imports
 from pycachehook.errors import ConfigError, PycacheHookError
 from pycachehook.events import IN_TREE
 from pycachehook.hook import loader as loader_for
@@ -269,8 +270,10 @@ def _hide_own_frames(error: BaseException) -> None:
 def _set_path(first: str | None) -> None:
     """Replace the `sys.path` entry that Python has inserted for this command by the program's, except under `-P`.
 
-    None means no entry. `python -m` has no entry either if the current directory has been removed.
+    None means no entry. `python -m` has no entry either if the current directory has been removed. Imports are as lazy
+    as the program has them from now on.
     """
+    lazy_imports.restore()
     if sys.flags.safe_path:
         return
     started_by_name = getattr(sys.modules.get("__main__"), "__spec__", None) is not None

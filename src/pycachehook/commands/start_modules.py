@@ -21,6 +21,8 @@ _CHILD = """
 import json, sys
 options, names, lent, first, out = map(json.loads, sys.argv[1:])
 sys.path += lent
+from pycachehook.commands import lazy_imports
+lazy_imports.disable()
 import pycachehook.hook
 events = []
 pycachehook.on_event(events.append)
@@ -29,6 +31,7 @@ def write_events():
     rows = [(event.event, event.module, event.path, event.reason) for event in events if event.event in ("hit", "miss")]
     with open(out, "w", encoding="utf-8") as file:
         json.dump(rows, file)
+lazy_imports.restore()
 if first is not None:
     sys.path.insert(0, first)
 sys.argv[:] = [""]
