@@ -318,8 +318,16 @@ def no_options(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def no_hook(import_state: None, no_options: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_hook(
+    import_state: None,
+    no_options: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Iterator[None]:
     """Start from defaults with an empty home directory, and leave no hook installed."""
+    for name in vars(request.module).copy():
+        getattr(request.module, name)  # resolves lazy imports, which the hook of the test would load and count
     for name in list(os.environ):
         if name.startswith("XDG_"):
             monkeypatch.delenv(name)

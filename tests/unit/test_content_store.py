@@ -407,8 +407,9 @@ before = SourceFileLoader.source_to_code
 SourceFileLoader.source_to_code = lambda *arguments: before(*arguments)
 import pycachehook
 hook = pycachehook.install({str(cache)!r}, layout="shared")
+json.dumps
 hook.stats.reset()
-import m
+import m; m
 print(json.dumps([hook.stats.misses, hook.stats.stored]))
 """
     said = json.loads(python("-c", program, PYTHONPATH=str(tmp_path)).stdout)
@@ -565,8 +566,9 @@ def test_what_a_hit_costs(python: Python, cache: Path, tmp_path: Path) -> None:
     """A hit reads source and entry once, and computes one digest and no hash of the source."""
     tmp_path.joinpath("m.py").write_text(TEXT)
     program = f"""
-import json, sys
+import json, sys; json.dumps
 import pycachehook, pycachehook.on_miss.compiling, pycachehook.pyc, pycachehook.content_store
+pycachehook.on_miss.compiling, pycachehook.pyc, pycachehook.content_store  # lazy imports are resolved here
 hook = pycachehook.install({str(cache)!r}, layout="shared")
 made = []
 digest = pycachehook.content_store.Names.digest
@@ -578,7 +580,7 @@ def counting(key, data):
     return siphash(key, data)
 pycachehook.pyc.siphash = pycachehook.on_miss.compiling.siphash = counting
 sys.addaudithook(lambda event, arguments: made.append(arguments[0]) if event == "open" else None)
-import m
+import m; m
 print(json.dumps(made))
 """
     python("-c", program, PYTHONPATH=str(tmp_path))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MODULES = 60  # more than `gc_control.MODULES`
 
+# A module is used right after its import, so that it is also loaded there with lazy imports enabled everywhere.
 HEAD = """
 import gc, os, sys
 import pycachehook
@@ -77,6 +78,7 @@ PROGRAMS = {
     "a temporary file": (
         """
         import tempfile
+        for name in dir(tempfile): getattr(tempfile, name)  # its finalizer can resolve no lazy import at exit
         class Log: file = tempfile.NamedTemporaryFile(dir=".")
         """,
         "",
@@ -218,8 +220,10 @@ def start(
     def run(last: str, program: str, option: str) -> list[str]:
         members = {f"big/m{number}.py": MEMBER for number in range(MODULES)}
         names = ", ".join(f"m{number}" for number in range(MODULES))
-        root = tree({**members, "big/__init__.py": f"from . import {names}, last\n", "big/last.py": dedent(last)})
-        (root / "program.py").write_text(HEAD + "import big.last\n" + CHECK + dedent(program))
+        root = tree(
+            {**members, "big/__init__.py": f"from . import {names}, last\n{names}, last\n", "big/last.py": dedent(last)}
+        )
+        (root / "program.py").write_text(HEAD + "import big.last\nbig.last\n" + CHECK + dedent(program))
         folder = tmp_path / option
         folder.mkdir()
         done = python(root / "program.py", tmp_path / "cache", option, cwd=folder, check=False)
@@ -260,9 +264,9 @@ def after_a_start(
         sources = {
             f"{package}/m{number}.py": MEMBER for package in ("big", "late", "failing") for number in range(MODULES)
         }
-        sources |= {f"{package}/__init__.py": f"from . import {names}\n" for package in ("big", "late")}
+        sources |= {f"{package}/__init__.py": f"from . import {names}\n{names}\n" for package in ("big", "late")}
         sources["failing/__init__.py"] = (
-            f"import gc\nfrom . import {names}\nfrozen = gc.get_freeze_count()\nraise ImportError(frozen)\n"
+            f"import gc\nfrom . import {names}\n{names}\nfrozen = gc.get_freeze_count()\nraise ImportError(frozen)\n"
         )
         sources["small.py"] = MEMBER
         sources["program.py"] = HEAD + dedent(program)
@@ -275,7 +279,7 @@ def after_a_start(
 def test_late_imports_leave_their_garbage_to_the_collector(after_a_start: Callable[[str], list[str]]) -> None:
     """After 1,000 late imports of different modules there are no more objects than after 10, frozen or not."""
     program = """
-        import big
+        import big; big
         with open(big.m0.__file__) as file: text = file.read()
         def load(number):
             with open(f"{sys.path[0]}/late_{number}.py", "w") as file: file.write(text)
@@ -295,11 +299,11 @@ def test_late_imports_leave_their_garbage_to_the_collector(after_a_start: Callab
 def test_a_package_that_is_loaded_again_and_again_is_frozen_once(after_a_start: Callable[[str], list[str]]) -> None:
     """A repeated load of the same modules is not frozen, so the old modules can be collected."""
     program = """
-        import big
+        import big; big
         before = gc.get_freeze_count()
         for _ in range(5):
             for name in [name for name in sys.modules if name.startswith("big")]: del sys.modules[name]
-            import big
+            import big; big
         del big
         for name in [name for name in sys.modules if name.startswith("big")]: del sys.modules[name]
         print(before > 5000, gc.get_freeze_count() <= before, gc.collect() > 0, len(gc.get_objects()) < 2000)
@@ -311,12 +315,12 @@ def test_a_package_that_is_loaded_again_and_again_is_frozen_once(after_a_start: 
 def test_what_requests_have_made_is_not_frozen(loaded_first: str, after_a_start: Callable[[str], list[str]]) -> None:
     """A late import, however long, freezes nothing while many other objects are alive."""
     program = f"""
-        import {loaded_first}
+        import {loaded_first}; {loaded_first}
         before = gc.get_freeze_count()
         class Request: pass
         requests = [Request() for _ in range(20_000)]
         for each in requests: each.me = each
-        import late
+        import late; late
         print(gc.get_freeze_count() <= before)
         import weakref
         alive = weakref.ref(requests[0])
@@ -355,8 +359,8 @@ def test_an_import_that_fails_leaves_nothing_frozen(after_a_start: Callable[[str
     ("statement", "expected"),
     [
         ("gc.disable()", "(False, True)"),
-        ("gc.disable(); import late; gc.enable()", "(True, True)"),
-        ("gc.unfreeze(); import late", "(True, False)"),
+        ("gc.disable(); import late; late; gc.enable()", "(True, True)"),
+        ("gc.unfreeze(); import late; late", "(True, False)"),
     ],
 )
 def test_what_the_program_says_of_the_collector_stays(
@@ -364,7 +368,7 @@ def test_what_the_program_says_of_the_collector_stays(
 ) -> None:
     """A program may turn the collector off and on, and unfreeze everything; a later import does not undo it."""
     program = f"""
-        import big
+        import big; big
         {statement}
         print(f"{{gc.isenabled(), gc.get_freeze_count() > 0}}")
     """
@@ -381,7 +385,7 @@ def test_the_collector_as_programs_mock_it_is_not_used(after_a_start: Callable[[
         sys.modules["gc"] = None
         import builtins
         builtins.map = builtins.filter = fail
-        import big
+        import big; big
         print(count() > 5000)
     """
     assert after_a_start(program) == ["True"]

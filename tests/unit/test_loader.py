@@ -282,6 +282,7 @@ hook = pycachehook.install(sys.argv[1])
 if sys.argv[2] == "stock":
     hook.uninstall()
 import {name}
+{name}  # a lazy import is resolved here
 """
 
 
@@ -290,7 +291,7 @@ import {name}
     [
         ("raising", "def f():\n    raise ValueError('wrong')\nf()\n"),
         ("broken", "x = (\n"),
-        ("needing", "import nonesuch\n"),
+        ("needing", "import nonesuch\nnonesuch\n"),
     ],
 )
 def test_tracebacks_are_those_without_the_hook(
@@ -315,5 +316,6 @@ pycachehook.install(sys.argv[2])
 shutil.rmtree(sys.argv[1] + "/pycachehook")
 sys.path_importer_cache.clear()
 import lazy
+lazy  # a lazy import (PEP 810) is resolved here
 """
     assert python("-c", program, tmp_path / "site", cache).stdout == "imported\n"

@@ -18,6 +18,7 @@ import json, sys
 import pycachehook
 hook = pycachehook.install(sys.argv[1], force_write=True)
 from pycachehook import own_modules
+json.dumps, own_modules  # lazy imports are resolved here
 """
 
 

@@ -151,7 +151,7 @@ def test_no_force_write(no_force_write: bool, runs: Runs) -> None:
 @pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash", "timestamp"])
 def test_scripts_that_share_an_entrys_name(mode: str, tree: Tree, runs: Runs) -> None:
     """A script runs its own code, even if a module beside it has the same name except for the suffix."""
-    tree({"app.py": "print('module')\n", "app.wsgi": "import app; print('script')\n"})
+    tree({"app.py": "print('module')\n", "app.wsgi": "import app; app; print('script')\n"})
     outputs = [runs.ours("--invalidation-mode", mode, name).stdout for name in ("app.py", "app.wsgi")]
     assert outputs == ["module\n", "module\nscript\n"]
 
@@ -179,8 +179,8 @@ def test_exit_codes(how: str, ending: str, code: int, runs: Runs) -> None:
     [
         "def f():\n    raise ValueError('wrong')\nf()\n",
         "x = (\n",
-        "import nonesuch\n",
-        "import broken\n",
+        "import nonesuch\nnonesuch\n",
+        "import broken\nbroken\n",
         "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    raise KeyError from error\n",
         "raise ExceptionGroup('two', [ValueError(), KeyError()])\n",
         "raise OSError('from the program')\n",
@@ -223,7 +223,7 @@ def test_no_such_program(program: list[str], message: str, code: int, runs: Runs
 
 def test_error_inside_a_package_is_the_programs_own(runs: Runs) -> None:
     """An error in the package of a module is shown unchanged, and not reported as a missing module."""
-    (runs.root / "package" / "__init__.py").write_text("import nonesuch\n", encoding="utf-8")
+    (runs.root / "package" / "__init__.py").write_text("import nonesuch\nnonesuch\n", encoding="utf-8")
     process = runs.ours("-m", "package.module", check=False)
     assert process.returncode == 1
     assert process.stderr.endswith("ModuleNotFoundError: No module named 'nonesuch'\n")

@@ -122,7 +122,7 @@ def test_start_without_a_usable_image(damage: str, start: Callable[..., str], pu
     program = """
 names = set()
 sys.setprofile(lambda frame, event, _: names.add(frame.f_code.co_name))
-import probe
+import probe; probe
 sys.setprofile(None)
 print(probe.LOADER, "unpacked" in names)
 """
@@ -216,7 +216,7 @@ def test_activated_twice(start: Callable[..., str]) -> None:
     program = """
 _pycachehook_startup.activate()
 names = [type(finder).__name__ for finder in sys.meta_path]
-import probe
+import probe; probe
 _pycachehook_startup.activate()
 print(names.count("FirstImport"), [type(finder).__name__ for finder in sys.meta_path].count("CachingFinder"))
 """
@@ -343,7 +343,7 @@ class Finder:
 sys.meta_path.insert(0, Finder())
 stock = builtins.__import__
 builtins.__import__ = lambda name, *args, **kwargs: imported.append(name) or stock(name, *args, **kwargs)
-import probe
+import probe; probe
 print([name for name in asked if name not in (*sys.builtin_module_names, '_blake2')], imported, probe.LOADER)
 """
     for _ in range(2):
@@ -366,7 +366,7 @@ import _pycachehook_startup
 _pycachehook_startup.activate()
 names = set()
 sys.setprofile(lambda frame, event, _: names.add(frame.f_code.co_name))
-import probe
+import probe; probe
 sys.setprofile(None)
 runtime = sys.modules["pycachehook.runtime"]
 print(probe.LOADER, "unpacked" in names, runtime.__file__, runtime.start_up.__code__.co_filename)
@@ -461,7 +461,7 @@ class Editable:
             return sys.modules["_frozen_importlib_external"].spec_from_file_location(name, loader.path, loader=loader)
 sys.meta_path.insert(0, Editable())
 """
-    assert start("import editable", before=before) == "source\n"
+    assert start("import editable; editable", before=before) == "source\n"
 
 
 DEEP = """

@@ -15,14 +15,14 @@ pytestmark = pytest.mark.alone
 def test_each_import_has_a_record(python: Python, tmp_path: Path, cache: Path) -> None:
     """One file for the process records every import with its outcome, failed imports too."""
     (tmp_path / "tree").mkdir()
-    (tmp_path / "tree/subject.py").write_text("import outer\n", encoding="utf-8")
+    (tmp_path / "tree/subject.py").write_text("import outer; outer\n", encoding="utf-8")
     (tmp_path / "tree/outer.py").write_text(
         "try:\n    import no_such_module\nexcept ImportError:\n    pass\n", encoding="utf-8"
     )
     program = (
         "import sys, os; os.mkdir(sys.argv[2])\n"
         "from pycachehook import tracing; import pycachehook; pycachehook.install(sys.argv[1])\n"
-        "tracing.Recorder(sys.argv[2]).start(); import subject\n"
+        "tracing.Recorder(sys.argv[2]).start(); import subject; subject\n"
     )
     there = python.within({"PYTHONPATH": str(tmp_path / "tree")})
     for word in ("miss", "hit"):

@@ -364,6 +364,8 @@ from pycachehook.paths import Layout, absolute, default_cache_dir
 sys.dont_write_bytecode = False
 cache, source = sys.argv[1:]
 status, stats, rmtree, called = os.stat(source), Stats(), shutil.rmtree, []
+write_entry, is_marked, default_cache_dir, absolute, CacheDir, Layout, errno  # lazy imports are resolved here
+from pycachehook import own_modules; own_modules.remember()  # and those of the package
 
 def replacement(name):
     def function(*args, **kwargs):
