@@ -23,7 +23,14 @@ import pycachehook
 import pycachehook.runtime  # before any test, whose end drops what it has loaded
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # generous, because the machine may be busy
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile("few", deadline=None, max_examples=10)  # where another interpreter takes all
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
+
+
+def examples(number: int) -> hypothesis.settings:
+    """Return settings for a property test with this number of examples, or a tenth of it in the profile `few`."""
+    return hypothesis.settings(max_examples=number * hypothesis.settings().max_examples // 100)
+
 
 PROJECT = Path(__file__).resolve().parent.parent
 

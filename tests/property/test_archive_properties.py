@@ -7,9 +7,10 @@ from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import examples
 from pycachehook.archive import Archive, Listings
 from pycachehook.cache_dir import trusted_owners
 from pycachehook.commands import archive_build
@@ -35,7 +36,7 @@ FILES = tuple(
 
 
 @given(st.lists(st.sets(st.sampled_from(FILES), max_size=6), min_size=1, max_size=3), st.integers(0, 7))
-@settings(max_examples=150)
+@examples(150)
 def test_resolution(directories: list[set[str]], covered: int) -> None:
     """One to three directories, any of which an archive covers, in the order of the path."""
     with TemporaryDirectory() as folder:

@@ -11,9 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import examples
 from pycachehook.cache_dir import CacheDir
 from pycachehook.events import Stats
 from pycachehook.finder import CachingFinder
@@ -133,7 +134,7 @@ def described(spec: ModuleSpec | None) -> object:
     }
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(contents, contents, paths, st.tuples(files, kinds), st.sampled_from(["checked-hash", "unchecked-hash"]))
 def test_finds_what_the_path_finder_finds(
     a: dict[str, str], b: dict[str, str], path: list[Any], addition: tuple[str, str], mode: str

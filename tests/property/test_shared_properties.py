@@ -9,9 +9,10 @@ from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import examples
 from pycachehook import pyc
 from pycachehook.cache_dir import CacheDir
 from pycachehook.content_store import Names, SharedStore, declared_encodings
@@ -43,7 +44,7 @@ def digest_of(key: tuple[str, int, bool, bytes]) -> str:
 
 
 @given(KEYS, KEYS)
-@settings(max_examples=500)
+@examples(500)
 def test_one_name_for_one_key(one: tuple[str, int, bool, bytes], two: tuple[str, int, bool, bytes]) -> None:
     """Two names, and two digests, are equal if and only if all parts of their keys are."""
     assert (name_of(one) == name_of(two)) == (one == two)
@@ -65,7 +66,7 @@ def code_that_says(what: object) -> CodeType:
 
 
 @given(st.lists(st.tuples(TAGS.filter(lambda tag: "/" not in tag), LEVELS, SOURCES), min_size=1, max_size=12))
-@settings(max_examples=60)
+@examples(60)
 def test_no_mix_up(keys: list[tuple[str, int, bytes]]) -> None:
     """In one directory, a lookup returns the code for the source's bytes, cache tag and level, or none."""
     written, asked = keys[::2], keys
@@ -87,7 +88,7 @@ def test_no_mix_up(keys: list[tuple[str, int, bytes]]) -> None:
 
 
 @given(st.lists(st.sampled_from([b"#", b" ", b"coding", b":", b"=", b"utf-8", b"latin-1", b"x", b"\n", b"\r", b"\f"])))
-@settings(max_examples=500)
+@examples(500)
 def test_every_declared_encoding_is_seen(words: Iterable[bytes]) -> None:
     """The encoding that CPython uses for a source is among those that are detected."""
     source = b"".join(words) + b"\n'\xc3\xa9'\n"

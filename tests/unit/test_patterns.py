@@ -6,9 +6,10 @@ import itertools
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from conftest import examples
 from pycachehook.patterns import matcher
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def test_every_short_pattern() -> None:
     assert differing == []
 
 
-@settings(max_examples=2000)
+@examples(2000)
 @given(st.text("ab-[]!?*/", max_size=12), st.text("ab-[]!?/", max_size=8))
 @example("[]-a]", "b")
 @example("[!]]*", "a]")
