@@ -211,14 +211,14 @@ def note_warnings(compilation: "Callable[..., CodeType]", *arguments: "Any") -> 
         return compilation(*arguments), True  # cannot be observed: "warned" is slower to load, but never wrong
     probe = _Probe()
     entry: Any = ("default", probe, Warning, None, 0)
-    filters.insert(0, entry)
-    try:
+    try:  # each step is one call of a function in C, because a signal handler may raise between two calls
+        filters.insert(0, entry)
         code = compilation(*arguments)
     finally:
-        for index, candidate in enumerate(filters):
-            if candidate is entry:
-                del filters[index]
-                break
+        try:  # noqa: SIM105 -- as above
+            filters.remove(entry)
+        except ValueError:  # the program has replaced the list's contents meanwhile
+            pass
     return code, probe.seen
 
 

@@ -26,7 +26,7 @@ from .events import ABSENT, ARCHIVE, CHECK, CORRUPT, READ, UNMARSHAL, Miss, Outc
 from .paths import normalized
 from .pyc import UNCHECKED_HASH, check_source, is_sealed
 from .pyc import load as load_pyc
-from .system import BUILTINS, system
+from .system import BUILTINS, is_refusal, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -319,6 +319,8 @@ def _changed(root: Root, archive_name: str) -> str | None:
         return "there is no such directory here"
     try:
         same = hash_of_names(root.directory, archive_name) == root.listing_hash
-    except OSError as error:
-        return f"{root.directory} cannot be read: {error.strerror or error}"
+    except Exception as error:
+        if not isinstance(error, OSError) and not is_refusal(error):
+            raise
+        return f"{root.directory} cannot be read: {getattr(error, 'strerror', None) or error}"
     return None if same else f"what is in {root.directory} is no longer what it was"

@@ -36,7 +36,7 @@ import sys
 from ._compat import siphash, standard_module
 from .cache_dir import fault_of, why_untrusted
 from .paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, Layout
-from .system import BUILTINS, READ_FLAGS, S_IFLNK, S_IFMT, S_IFREG, system
+from .system import BUILTINS, READ_FLAGS, S_IFLNK, S_IFMT, S_IFREG, is_refusal, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,7 +146,10 @@ def map_file(path: str, owners: tuple[int, ...], *, open_code: bool = False) -> 
             return mapping, system.read(descriptor, TAIL_SIZE)  # reading the mapping would load the pages around it
         finally:
             system.close(descriptor)
-    except (OSError, ValueError) as error:  # an invalid path, or a file truncated since
+    except Exception as error:
+        # ValueError: an invalid path, or a file truncated since.
+        if not isinstance(error, (OSError, ValueError)) and not is_refusal(error):
+            raise
         raise Unusable(f"The archive {path} cannot be opened: {getattr(error, 'strerror', None) or error}.") from None
 
 

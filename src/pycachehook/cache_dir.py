@@ -19,7 +19,7 @@ from .paths import (
     missing_home,
     why_no_default_cache_dir,
 )
-from .system import BUILTINS, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, is_foreign, system
+from .system import BUILTINS, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, is_foreign, is_refusal, system
 from .trust import examine
 from .trust import fault_of as fault_of
 from .trust import trusted_owners as trusted_owners
@@ -119,8 +119,8 @@ class CacheDir:
         """Check the directory, and create it if it is missing and may be created."""
         try:
             fault = self._check(self.owners)
-        except OSError as error:
-            if is_foreign(error):
+        except Exception as error:
+            if not is_refusal(error) and (not isinstance(error, OSError) or is_foreign(error)):
                 raise
             fault = self._unusable(error)
         if fault is not None:
@@ -208,7 +208,9 @@ class CacheDir:
                 )
         return None
 
-    def _unusable(self, error: OSError) -> str:
+    def _unusable(self, error: Exception) -> str:
+        if not isinstance(error, OSError) or not error.strerror:  # of an audit hook
+            return f"The cache directory {self.path} cannot be used: {error}."
         if isinstance(error, NotADirectoryError):
             return f"The cache directory {self.path} cannot be used: {error.filename} {_what_is_no_directory(error)}."
         return f"The cache directory {self.path} cannot be used: {error.filename}: {error.strerror}."

@@ -50,32 +50,37 @@ class CachingFinder:
         except ValueError:  # a tool has wrapped this finder
             later = [PathFinder]
         policies = self._policies
-        for finder in later:
-            spec: ModuleSpec | None = None
-            if finder is PathFinder:
-                spec = find_in_listings(fullname, sys.path if path is None else path, policies.holds, policies.archived)
-                if spec is NOT_FOUND:  # the interpreter will call PathFinder itself
+        try:
+            for finder in later:
+                spec: ModuleSpec | None = None
+                if finder is PathFinder:
+                    spec = find_in_listings(
+                        fullname, sys.path if path is None else path, policies.holds, policies.archived
+                    )
+                    if spec is NOT_FOUND:  # the interpreter will call PathFinder itself
+                        continue
+                if spec is None:
+                    find_spec = getattr(finder, "find_spec", None)
+                    spec = None if find_spec is None else find_spec(fullname, path, target)
+                if spec is None:
                     continue
-            if spec is None:
-                find_spec = getattr(finder, "find_spec", None)
-                spec = None if find_spec is None else find_spec(fullname, path, target)
-            if spec is None:
-                continue
-            if fullname == WRITES_BYTECODE:
-                policies.restore_prefix()
-            loader: Any = spec.loader
-            if type(loader) is SourceFileLoader:
-                origin = loader.path
-                policy = policies.of(origin) if policies.rules else policies.default
-                if policy is not None and fullname.rpartition(".")[2] not in LEFT_TO_STOCK_LOADER:
-                    caching = spec.loader = (policies.loader or CachingLoader)(loader.name, origin, policies)
-                    # Sources with other suffixes have no `cached` attribute from `spec_from_file_location` either.
-                    if policy.store is not None and origin[-3:] == ".py":
-                        # Assigned here because the property that computes it takes three times as long, for every
-                        # module.
-                        spec.cached = location = policy.store.path(origin)
-                        caching._location = policy.store, location  # noqa: SLF001 -- a class of this package
-            return spec
+                if fullname == WRITES_BYTECODE:
+                    policies.restore_prefix()
+                loader: Any = spec.loader
+                if type(loader) is SourceFileLoader:
+                    origin = loader.path
+                    policy = policies.of(origin) if policies.rules else policies.default
+                    if policy is not None and fullname.rpartition(".")[2] not in LEFT_TO_STOCK_LOADER:
+                        caching = spec.loader = (policies.loader or CachingLoader)(loader.name, origin, policies)
+                        # Sources with other suffixes have no `cached` attribute from `spec_from_file_location` either.
+                        if policy.store is not None and origin[-3:] == ".py":
+                            # Assigned here because the property that computes it takes three times as long, for every
+                            # module.
+                            spec.cached = location = policy.store.path(origin)
+                            caching._location = policy.store, location  # noqa: SLF001 -- a class of this package
+                return spec
+        except RecursionError:  # without the frame of this method, the same finders may succeed
+            return None
         return None
 
     def invalidate_caches(self) -> None:

@@ -8,7 +8,7 @@ from ._compat import SourceFileLoader, hidden_from_tracebacks, replaced_step
 from .events import ABSENT, ARCHIVE, COMPILE, IO_ERROR, OTHER_MODE, Miss, Outcome, Stats, Stopwatch
 from .pyc import UNCHECKED_HASH
 from .store import Store
-from .system import BUILTINS, is_foreign, system
+from .system import BUILTINS, is_foreign, is_refusal, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -188,6 +188,15 @@ class CachingLoader(SourceFileLoader):
         policy = policies.of(path) if policies.rules else policies.default
         if policy is None:
             return SourceFileLoader.get_code(self, fullname)
+        try:
+            return self._get_code(fullname, path, policy)
+        except BaseException as error:
+            if not _is_due_to_cache(error):
+                raise
+        return self._get_code_without_cache(fullname, path, policy)
+
+    @hidden_from_tracebacks
+    def _get_code(self, fullname: str, path: str, policy: Policy) -> "CodeType | None":
         if replaced_step(self) is not None:
             policy.stats.miss(OTHER_MODE, fullname, path, stored=False)
             return self._get_code_by_steps(fullname)
@@ -210,6 +219,16 @@ class CachingLoader(SourceFileLoader):
             return self._compile(fullname, policy, outcome, watch)
         policy.stats.hit(outcome.place, fullname, path, watch)
         return code
+
+    @hidden_from_tracebacks
+    def _get_code_without_cache(self, fullname: str, path: str, policy: Policy) -> "CodeType":
+        policy.stats.miss(IO_ERROR, fullname, path, stored=False)
+        try:  # the standard loader does this, too, and an audit hook may refuse it
+            if policy.store is not None:
+                self.get_data(policy.store.in_tree(path))
+        except OSError:
+            pass
+        return source_to_code(self, self.get_data(path), path, fullname)
 
     @hidden_from_tracebacks
     def _compile(self, fullname: str, policy: Policy, outcome: Outcome, watch: Stopwatch | None) -> "CodeType":
@@ -244,6 +263,16 @@ class CachingLoader(SourceFileLoader):
             return SourceFileLoader.get_code(self, fullname)
         path = self.get_filename(fullname)
         return source_to_code(self, self.get_data(path), path, fullname)
+
+
+def _is_due_to_cache(error: BaseException) -> bool:
+    """Return whether the standard loader may succeed: it needs fewer frames, and fewer operations may be refused."""
+    try:
+        return type(error) is RecursionError or is_refusal(error)
+    except BaseException as refusal:  # a hook that refuses access to a traceback
+        if type(refusal) is not type(error):
+            raise
+        return True
 
 
 @hidden_from_tracebacks

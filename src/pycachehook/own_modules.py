@@ -42,6 +42,19 @@ _LAZY_IMPORTS = hasattr(sys, "set_lazy_imports")  # PEP 810: none may be resolve
 _unfinished: "set[str]" = set()  # full names of modules whose bodies are running
 
 
+class OwnModule(type(sys)):  # type: ignore[misc]
+    """A module whose `__file__` is not in its globals, where tracers look at it: `python -m trace --ignore-dir`.
+
+    That ignores every module with the name, without the package's, of one that it has seen in an ignored directory.
+    Without a file, functions of this package do not make it ignore a program's `store.py` or `__init__.py`.
+    """
+
+    @property
+    def __file__(self) -> "str | None":
+        """The path of the source."""
+        return self.__spec__.origin  # type: ignore[no-any-return]
+
+
 def remember() -> None:
     """Record the modules of this package that are loaded now, for the imports of modules that are loaded later.
 
@@ -54,6 +67,8 @@ def remember() -> None:
             ours = (name == PACKAGE or name.startswith(f"{PACKAGE}.")) and not _is_of_another_copy(module)
             if ours and name not in _loaded and not is_initializing(module):
                 _loaded[name] = module
+                vars(module).pop("__file__", None)
+                module.__class__ = OwnModule
                 if _LAZY_IMPORTS:
                     _resolve_lazy_imports(module)
 
@@ -87,8 +102,8 @@ def require(name: str) -> "Any":
         return module
     if PACKAGE not in _loaded:
         remember()
-    acquire_import_lock()  # so that no thread uses a module that another is still executing
     try:
+        acquire_import_lock()  # so that no thread uses a module that another is still executing
         module = _loaded.get(full) or _loaded_by_import(full)
         if full in _unfinished:
             raise ImportError(f"{full} is being loaded", name=full)
@@ -123,14 +138,14 @@ def _make(full: str) -> "ModuleType":
     if parent not in _loaded:
         _loaded[parent] = _new_package(parent)
     path, code = _code_of(below)
-    module = type(sys)(full)
+    module = OwnModule(full)
     _prepare(module, full, path, parent)
-    _loaded[full] = module
-    _unfinished.add(full)
     try:
+        _loaded[full] = module
+        _unfinished.add(full)
         exec(code, module.__dict__)
     except BaseException:
-        del _loaded[full]
+        _loaded.pop(full, None)
         raise
     finally:
         _unfinished.discard(full)
@@ -142,9 +157,9 @@ def _make(full: str) -> "ModuleType":
 def _new_package(name: str) -> "ModuleType":
     """Return a package module equal to the one that its `__init__.py`, which holds only a docstring, would make."""
     folder = f"{FOLDER}/{name[len(PACKAGE) + 1 :].replace('.', '/')}"
-    module = type(sys)(name)
+    module = OwnModule(name)
     _prepare(module, name, f"{folder}/__init__.py", name, [folder])
-    module.__path__ = module.__spec__.submodule_search_locations  # type: ignore[union-attr,assignment]
+    module.__path__ = module.__spec__.submodule_search_locations
     return sys.modules.setdefault(name, module)
 
 
@@ -152,7 +167,7 @@ def _prepare(module: "Any", name: str, path: str, package: str, folders: "list[s
     loader = SourceFileLoader(name, path)
     spec = new_spec(name, loader, path, folders)
     spec.loader_state = _COPY
-    module.__spec__, module.__loader__, module.__file__, module.__package__ = spec, loader, path, package
+    module.__spec__, module.__loader__, module.__package__ = spec, loader, package
     module.__builtins__ = {**BUILTINS, "__import__": _import, "__lazy_import__": _import}
 
 
@@ -166,11 +181,11 @@ def _import(name: str, importer: "Any" = None, _locals: object = None, names: "A
     if level or (name == PACKAGE or name.startswith(f"{PACKAGE}.")):
         module = _loaded.get(name)
         if module is None:
-            module = load(name[len(PACKAGE) + 1 :])
+            module = require(name[len(PACKAGE) + 1 :])
         for attribute in names or ():
             below = f"{name}.{attribute}"
-            if below in _loaded or (not hasattr(module, attribute) and load(below[len(PACKAGE) + 1 :]) is not None):
-                setattr(module, attribute, _loaded[below])
+            if below in _loaded or (not hasattr(module, attribute) and hasattr(module, "__path__")):
+                setattr(module, attribute, require(below[len(PACKAGE) + 1 :]))
         return module if names else _loaded[PACKAGE]
     return BUILTINS["__import__"](name, {}, {}, names, 0)
 

@@ -26,6 +26,7 @@ CACHE_FORMAT = "1\n"  # content of `.pycachehook/format`, which marks a cache ma
 TEMPORARY_PREFIX = ".pycachehook-"  # of the names of files that are being written
 TEMPORARY_SUFFIX = ".tmp"
 
+_FILE = __spec__.origin or ""  # not `__file__`, see `own_modules.OwnModule`
 _PACKAGE_DIRECTORIES = ("site-packages", "dist-packages")  # names of directories with installed packages
 
 
@@ -274,7 +275,7 @@ def installed_predicate(*, windows: bool = system.windows) -> "Callable[[str], b
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     folders = ["Lib"] if windows else [f"{lib}/{version}" for lib in {"lib", sys.platlibdir}]
     # The folder of this package always counts, because it may be an editable installation.
-    known = [os.__file__.rpartition(separator)[0], __file__.rpartition(separator)[0]]
+    known = [os.__file__.rpartition(separator)[0], _FILE.rpartition(separator)[0]]
     known += [separator.join((prefix, folder, "site-packages")) for prefix in prefixes for folder in folders]
     directories = tuple(f"{normal(directory)}{separator}" for directory in known)
 

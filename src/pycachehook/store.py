@@ -150,6 +150,10 @@ class Store:
         """Return the path of the source's entry in the mirrored layout."""
         return self._layout.mirrored(self._root, source_path)
 
+    def in_tree(self, source_path: str) -> str:
+        """Return the path of the source's pyc in its own `__pycache__`."""
+        return self._layout.in_tree(source_path)
+
     def location(self, source_path: str, _source: bytes) -> str:
         """Return the path of the entry for a source with these bytes."""
         return self.path(source_path)

@@ -18,6 +18,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from os import stat_result
+    from types import FrameType
     from typing import Any
 
 # The start-up file executes this module with its own copy of the builtins, made before any program could patch them.
@@ -169,6 +170,7 @@ _NO_LINKS: int = _flag("O_NOFOLLOW", 0)
 # O_NONBLOCK: opening a FIFO must not block. O_NOFOLLOW: an entry must not be a link out of the cache.
 READ_FLAGS: int = _flag("O_RDONLY", 0) | _flag("O_BINARY", 0) | _flag("O_NOINHERIT", 0) | _flag("O_NONBLOCK", 0)
 ENTRY_FLAGS: int = READ_FLAGS | _NO_LINKS
+_VARARGS = 0x04  # of `co_flags`: the function takes `*args`
 S_IFMT, S_IFDIR, S_IFREG, S_IFLNK = 0o170000, 0o040000, 0o100000, 0o120000  # of `st_mode`, as in `stat`
 
 
@@ -177,15 +179,40 @@ def is_foreign(error: BaseException) -> bool:
 
     A signal handler or a trace function can run between any two instructions, and may raise an `OSError` such as
     `TimeoutError`. That exception belongs to the program and must be raised again. An exception raised by a function
-    of the operating system has a traceback that ends in the frame that called the function.
+    of the operating system has a traceback that ends in the frame that called the function. So does, apart from the
+    frames of the hook, one raised by an audit hook (PEP 578) that refuses an operation of this package.
     """
+    frame = _first_foreign_frame(error)
+    return frame is not None and not _is_audit_hook(frame)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Return whether an audit hook (PEP 578) raised `error` to refuse an operation of this package."""
+    frame = _first_foreign_frame(error)
+    return frame is not None and _is_audit_hook(frame)
+
+
+def _first_foreign_frame(error: BaseException) -> "FrameType | None":
     traceback = error.__traceback__
     while traceback is not None:
         name = traceback.tb_frame.f_globals.get("__name__")
         if name != "pycachehook" and not str(name).startswith("pycachehook."):
-            return True
+            return traceback.tb_frame
         traceback = traceback.tb_next
-    return False
+    return None
+
+
+def _is_audit_hook(frame: "FrameType") -> bool:
+    """Return whether the function of `frame` was called with an event's name and a tuple, perhaps after `self`.
+
+    Signal handlers are called with a number and a frame, trace functions with a frame, an event's name and a value.
+    """
+    code, values = frame.f_code, frame.f_locals
+    arguments = [values.get(name) for name in code.co_varnames[: code.co_argcount]]
+    if code.co_flags & _VARARGS:
+        arguments += values.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) or ()
+    kinds = [type(value) for value in arguments[:3]]
+    return kinds[:2] == [str, tuple] or (kinds[1:] == [str, tuple] and kinds[0] is not type(frame))
 
 
 def read_file(path: str, flags: int, limit: int | None = None) -> "tuple[bytes, stat_result]":

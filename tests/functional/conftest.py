@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 import pytest
 
 from .examples import run_command
+from .sides import Sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -192,3 +193,9 @@ def run_example(tmp_path: Path) -> Callable[[str], str]:
     commands = tmp_path / "bin"
     commands.mkdir()
     return lambda name: run_command(name, commands)
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> Sides:
+    """Return the three ways to run a program, with an empty cache."""
+    return Sides(tmp_path)

@@ -23,55 +23,7 @@ if TYPE_CHECKING:
 
     from conftest import Python
 
-HOOK = """
-import sys
-sys.path.insert(0, {tree!r})
-sys.dont_write_bytecode = {stock!r}
-if not {stock!r}:
-    sys.path.insert(1, {source!r})
-    import pycachehook
-    hook = pycachehook.install({cache!r}, in_tree="ignore", **{options!r})
-"""
-
-
-class Sides:
-    """Runs a program in the three ways."""
-
-    def __init__(self, root: Path) -> None:
-        self.tree = root / "tree"
-        self.cache = root / "cache"
-        self.tree.mkdir()
-        for number in range(4):
-            (self.tree / f"lazy{number}.py").write_text(f"value = {number}\n")
-
-    def run(self, program: str, *flags: str, stock: bool = False, **options: object) -> str:
-        """Return the last line that the program prints, or of standard error if it fails."""
-        text = HOOK.format(
-            tree=str(self.tree), stock=stock, source=str(PROJECT / "src"), cache=str(self.cache), options=options
-        )
-        process = subprocess.run(
-            [sys.executable, *flags, "-c", text + program],
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-            cwd=self.tree,
-        )
-        return (process.stdout or process.stderr).strip().splitlines()[-1]
-
-    def all(self, program: str, *flags: str, **options: Any) -> dict[str, str]:
-        """Return the output of the program for each of the three."""
-        stock = self.run(program, *flags, stock=True)
-        cold = self.run(program, *flags, **options)
-        return {"stock": stock, "cold": cold, "warm": self.run(program, *flags, **options)}
-
-
-@pytest.fixture
-def sides(tmp_path: Path) -> Sides:
-    """Return the three ways to run a program, with an empty cache."""
-    return Sides(tmp_path)
-
+    from .sides import Sides
 
 MOCKED = """
 import importlib, json, os, time, marshal, builtins

@@ -9,6 +9,7 @@ import os
 import sys
 
 from pycachehook._compat import BuiltinImporter, FrozenImporter, PathFinder
+from pycachehook.own_modules import FOLDER
 from pycachehook.paths import installed_predicate
 from pycachehook.system import system
 
@@ -48,7 +49,7 @@ def _installed_directories() -> "Iterator[str]":
     folder = os.path.dirname(os.__file__)
     yield folder
     is_installed = installed_predicate()
-    own = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    own = os.path.dirname(FOLDER)
     for entry in sys.path:
         if type(entry) is str and entry not in ("", folder) and (entry == own or is_installed(f"{entry}/x.py")):
             yield entry
