@@ -41,6 +41,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts backg
 FULL = frozenset(("wheel", "make_environment", "private_mounts"))  # fixtures whose tests are no quick ones
 IN_FRONT = "TESTS_ARCHIVE"  # the variable that holds the archive of `--with-archive`
 LAZY = "TESTS_LAZY_IMPORTS"  # the variable that stands for `--lazy-imports`
+NOT_LAZY = {"PYTHON_LAZY_IMPORTS": "normal"}  # for pip, which does not start with lazy imports enabled everywhere
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -213,7 +214,7 @@ def pip_install(executable: Path, *requirements: str) -> None:
     """Install packages into the environment of `executable` without bytecode, so that there is work to compile."""
     subprocess.run(
         [executable, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", *requirements],
-        env=clean_environment(),
+        env=clean_environment(**NOT_LAZY),
         check=True,
         capture_output=True,
         text=True,
@@ -262,7 +263,7 @@ def build_wheel(source: Path, folder: Path) -> None:
         folder,
         source,
     ]
-    subprocess.run(command, env=clean_environment(), check=True, capture_output=True, text=True)
+    subprocess.run(command, env=clean_environment(**NOT_LAZY), check=True, capture_output=True, text=True)
 
 
 def make_bare_environment(folder: Path) -> None:

@@ -98,7 +98,7 @@ def f():
     return __name__
 """,
         "lazy_broken.py": "VALUE = 1\n1 / 0\n",
-        "wants_refused.py": "\nimport refused\n",
+        "wants_refused.py": "\nimport refused; refused\n",
     },
     {
         # Lazy loading.

@@ -86,7 +86,7 @@ def entries(side: Path, tree: Path) -> list[Path]:
 DOUBTFUL = {
     "doubtful.py": "def f(x):\n    return x is 1\n",
     "warned.py": "import warnings\nwarnings.warn('in the body')\n",
-    "wants_doubtful.py": "import doubtful\n",
+    "wants_doubtful.py": "import doubtful; doubtful\n",
 }
 
 
@@ -104,7 +104,7 @@ def test_warning_made_an_error(
     flags: tuple[str, ...], name: str, error: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A warning that `-W` makes an error stops the import with the same traceback, every time."""
-    lab = Lab(tmp_path_factory, {**DOUBTFUL, "program.py": f"x = 1\nimport {name}\n"})
+    lab = Lab(tmp_path_factory, {**DOUBTFUL, "program.py": f"x = 1\nimport {name}; {name}\n"})
     runs = lab.compare("program.py", flags=flags)
     runs.assert_same()
     assert runs.stock_cold.returncode == 1
@@ -129,7 +129,7 @@ def test_syntax_warning(flags: tuple[str, ...], warned: bool | None, tmp_path_fa
     With warning filters given, a source that causes a warning is compiled at every start, so that the filters always
     decide. CPython compiles it again with no filter.
     """
-    lab = Lab(tmp_path_factory, {**DOUBTFUL, "program.py": "import wants_doubtful\n"})
+    lab = Lab(tmp_path_factory, {**DOUBTFUL, "program.py": "import wants_doubtful; wants_doubtful\n"})
     runs = lab.compare("program.py", flags=flags)
     assert runs.cold.outcome == runs.stock_cold.outcome
     assert runs.warm.outcome == (runs.stock_cold if flags else runs.stock_warm).outcome

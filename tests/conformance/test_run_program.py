@@ -219,7 +219,7 @@ ENDINGS = {
     "exit_large": ("sys.exit(256 + 5)", 5, ""),
     "exit_at_once": ("import os\nsys.stdout.flush()\nos._exit(7)", 7, ""),
     "exit_from_a_handler": ("try:\n    1 / 0\nexcept ZeroDivisionError:\n    sys.exit(8)", 8, ""),
-    "exit_in_an_import": ("import exits", 9, ""),
+    "exit_in_an_import": ("import exits; exits", 9, ""),
     "exit_in_a_thread": (
         "import threading\nt = threading.Thread(target=sys.exit, args=(5,))\nt.start()\nt.join()",
         0,
@@ -236,7 +236,7 @@ ENDINGS = {
         1,
         "ExceptionGroup: several",
     ),
-    "exception_in_an_import": ("import raises", 1, "ZeroDivisionError"),
+    "exception_in_an_import": ("import raises; raises", 1, "ZeroDivisionError"),
     "exception_raised_again": (
         "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    kept = error\nraise kept",
         1,
@@ -249,9 +249,9 @@ ENDINGS = {
         1,
         "RecursionError: maximum recursion depth exceeded",
     ),
-    "syntax_error_in_an_import": ("import broken", 1, "SyntaxError: invalid syntax"),
-    "missing_module": ("import nowhere", 1, "ModuleNotFoundError: No module named 'nowhere'"),
-    "missing_name": ("from fine import nowhere", 1, "ImportError: cannot import name 'nowhere' from 'fine'"),
+    "syntax_error_in_an_import": ("import broken; broken", 1, "SyntaxError: invalid syntax"),
+    "missing_module": ("import nowhere; nowhere", 1, "ModuleNotFoundError: No module named 'nowhere'"),
+    "missing_name": ("from fine import nowhere; nowhere", 1, "ImportError: cannot import name 'nowhere' from 'fine'"),
     "name_error": ("coutn", 1, "Did you mean: 'count'?"),
     "keyboard_interrupt": ("raise KeyboardInterrupt", -signal.SIGINT, "KeyboardInterrupt"),
     "interrupted": (
@@ -521,7 +521,7 @@ def test_nothing_to_run(program: tuple[str, ...], status: int, tmp_path_factory:
 def test_package_that_loads_its_main_module(name: str, warned: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
     """`-m` imports the package first, warns if that loaded the module to run, and runs it again."""
     sources = {
-        "pack/__init__.py": "print('package')\nfrom . import tool\n",
+        "pack/__init__.py": "print('package')\nfrom . import tool; tool\n",
         "pack/tool.py": "print('tool', __name__)\n",
     }
     lab = Lab(tmp_path_factory, {**sources, "pack/__main__.py": "print('main', __name__)\n"})
@@ -557,7 +557,7 @@ def test_package_that_fails(tmp_path_factory: pytest.TempPathFactory) -> None:
         assert each.stderr.splitlines()[-1].endswith("ZeroDivisionError: division by zero")
 
 
-@pytest.mark.parametrize("how", [("program.py",), ("-m", "program"), ("-c", "import program")])
+@pytest.mark.parametrize("how", [("program.py",), ("-m", "program"), ("-c", "import program; program")])
 def test_hook_installed_by_itself(how: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> None:
     """With the hook installed at start-up, `python` runs a program unchanged."""
     lab = Lab(

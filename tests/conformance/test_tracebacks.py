@@ -10,12 +10,13 @@ from .harness import Battery, Sources
 
 SOURCES: Sources = {
     "raising.py": "def inner():\n    return [1, 2, 1 / 0 + 1]\n\n\ninner()\n",
-    "outer/__init__.py": "# comment\nfrom .middle import missing\n",
-    "outer/middle.py": "\nimport raising\n",
-    "wanting.py": "import os\nfrom os import no_such_name\n",
-    "needing.py": "\n\nimport no_such_module.at_all\n",
+    # A name is used in the line of its import, which is also the line that resolves a lazy import (PEP 810).
+    "outer/__init__.py": "# comment\nfrom .middle import missing; missing\n",
+    "outer/middle.py": "\nimport raising; raising\n",
+    "wanting.py": "import os\nfrom os import no_such_name; no_such_name\n",
+    "needing.py": "\n\nimport no_such_module.at_all; no_such_module\n",
     "syntax.py": "x = 1\nif x = 2:\n    pass\n",
-    "uses_syntax.py": "import syntax\n",
+    "uses_syntax.py": "import syntax; syntax\n",
     "indent.py": "def f():\n        x = 1\n    y = 2\n",
     "tabs.py": "if 1:\n        x = 1\n\tx = 2\n",
     "unclosed.py": "x = (1,\n\n",
@@ -52,7 +53,7 @@ class Table:
         raise KeyError(key)
 """,
     "warned.py": 'import warnings\nwarnings.warn("in the body")\nwarnings.warn("of the importer", stacklevel=2)\n',
-    "imports_warned.py": "\n\nimport warned\n",
+    "imports_warned.py": "\n\nimport warned; warned\n",
     "warned_pack/__init__.py": "from .part import old\n",
     "warned_pack/part.py": """
 import warnings

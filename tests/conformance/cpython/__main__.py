@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         wheel = make_wheel(directory)
         for number, python in enumerate(parsed.python):
-            figures.append(_compare_all(python, modules, known, wheel, directory / str(number)))
+            figures.append(
+                _compare_all(python, modules, known, wheel, directory / str(number), variables=parsed.variables)
+            )
             print(summary(figures[-1], known), flush=True)
             if parsed.json is not None:
                 parsed.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
@@ -40,7 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _compare_all(
-    python: Path, modules: tuple[str, ...], known: list[deviations.Deviation], wheel: Path, root: Path
+    python: Path,
+    modules: tuple[str, ...],
+    known: list[deviations.Deviation],
+    wheel: Path,
+    root: Path,
+    *,
+    variables: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the results of all modules with one interpreter as JSON values."""
     suite = about(python, modules)
@@ -51,7 +59,9 @@ def _compare_all(
         sides = make_sides(python, wheel, root)
         for name in suite["modules"]:
             listed = deviations.listed(known, version, name)
-            result = compare(Runner(sides), name, listed, lambda text: print(f"{version}: {text}", file=sys.stderr))
+            result = compare(
+                Runner(sides, variables), name, listed, lambda text: print(f"{version}: {text}", file=sys.stderr)
+            )
             figures["modules"][name] = _as_json(result, listed)
     return figures
 
@@ -97,6 +107,14 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--modules", nargs="+", metavar="NAME", help="modules of the suite, such as test_import")
     what.add_argument("--quick", action="store_true", help=f"these alone: {', '.join(QUICK)}")
+    parser.add_argument(
+        "--lazy-imports",
+        dest="variables",
+        action="store_const",
+        const={"PYTHON_LAZY_IMPORTS": "all"},
+        default={},
+        help="enable lazy imports everywhere, on all sides (Python 3.15)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there too, with all tracebacks")
     parser.add_argument("--directory", metavar="DIR", help="where to make the environments (default: TMPDIR)")
     parser.add_argument("--keep", action="store_true", help="leave the environments and the logs there")

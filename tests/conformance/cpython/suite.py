@@ -5,6 +5,7 @@
 MODULES = (
     "test_importlib",
     "test_import",
+    "test_lazy_import",
     "test_py_compile",
     "test_compileall",
     "test_pkgutil",

@@ -67,7 +67,8 @@ def test_edits_run(backend: str, bench: Workbench) -> None:
             """,
         }
     )
-    bench("-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--editable", ".")
+    arguments = ("-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--editable", ".")
+    bench(*arguments, PYTHON_LAZY_IMPORTS="normal")  # pip does not start with lazy imports enabled everywhere
     bench.counted()
     loader = LOADERS.get(backend, "CachingLoader")
     for word in ("one", "two"):
