@@ -98,7 +98,7 @@ def test_keys_of_bundles() -> None:
     from pycachehook.bundles.push import Pushed
 
     assert set(Pushed._fields) == BUNDLES["archive push"]
-    assert set(Pulled._fields) == BUNDLES["archive pull"]
+    assert set(Pulled.FIELDS) == BUNDLES["archive pull"]
 
 
 @pytest.mark.alone

@@ -1,14 +1,17 @@
 """Calls with a deadline, whatever the library or server does: each runs in a thread that is abandoned if it is late."""
 
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
 
 from .errors import BundleError, DeadlineError, TransferError, printable
 
-T = TypeVar("T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import queue
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 _AHEAD = 4  # parts that a transfer may be ahead of its consumer
 _STEP = 0.1  # seconds between checks whether there still is a consumer
@@ -28,12 +31,29 @@ class Deadline:
             raise DeadlineError(f"It took longer than {self.seconds:g} seconds (--timeout).")
         return remaining
 
-    def call(self, function: Callable[[], T]) -> T:
+    def call(self, function: "Callable[[], T]") -> "T":
         """Return the result of `function`; raises `DeadlineError` if it takes too long, `BundleError` if it fails."""
-        return next(self.iterate(lambda: iter((function(),))))
+        results: list[T] = []
+        failures: list[BundleError] = []
 
-    def iterate(self, function: Callable[[], Iterator[T]]) -> Iterator[T]:
+        def run() -> None:
+            try:
+                results.append(function())
+            except BaseException as error:  # noqa: BLE001 -- see `_failure`
+                failures.append(_failure(error))
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(self.left())  # `left` raises
+        if failures:
+            raise failures[0]
+        return results[0]
+
+    def iterate(self, function: "Callable[[], Iterator[T]]") -> "Iterator[T]":
         """Yield the items of the iterator returned by `function`, with the same errors."""
+        import queue  # not needed by `call`
+
         parts: queue.Queue[tuple[bool, Any]] = queue.Queue(_AHEAD)
         abandoned = threading.Event()
         threading.Thread(target=_produce, args=(function, parts, abandoned), daemon=True).start()
@@ -53,21 +73,26 @@ class Deadline:
 
 
 def _produce(
-    function: Callable[[], Iterator[Any]], parts: "queue.Queue[tuple[bool, Any]]", abandoned: threading.Event
+    function: "Callable[[], Iterator[Any]]", parts: "queue.Queue[tuple[bool, Any]]", abandoned: threading.Event
 ) -> None:
     failure: BundleError | None = None
     try:
         for part in function():
             if not _put(parts, (True, part), abandoned):
                 return
-    except BundleError as error:
-        failure = error
-    except BaseException as error:  # noqa: BLE001 -- a library may raise anything, including a panic of Rust
-        failure = TransferError(f"The transfer failed: {type(error).__name__}: {printable(str(error))}.")
+    except BaseException as error:  # noqa: BLE001 -- see `_failure`
+        failure = _failure(error)
     _put(parts, (False, failure), abandoned)
 
 
-def _put(parts: "queue.Queue[tuple[bool, Any]]", item: tuple[bool, Any], abandoned: threading.Event) -> bool:
+def _failure(error: BaseException) -> BundleError:
+    """Return an error as `BundleError`; a library may raise anything, including a panic of Rust."""
+    if isinstance(error, BundleError):
+        return error
+    return TransferError(f"The transfer failed: {type(error).__name__}: {printable(str(error))}.")
+
+
+def _put(parts: "queue.Queue[tuple[bool, Any]]", item: "tuple[bool, Any]", abandoned: threading.Event) -> bool:
     while not abandoned.is_set():
         try:
             parts.put(item, timeout=_STEP)

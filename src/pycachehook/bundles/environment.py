@@ -1,33 +1,19 @@
 """The running interpreter and environment, and whether a bundle fits them."""
 
 import os
-import sys
 
-from pycachehook._compat import MAGIC_NUMBER
 from pycachehook.archive_format import hash_of_names, named_roots
 
 from .errors import BundleError, printable
 from .manifest import Distribution, Interpreter, Manifest, ManifestRoot
+from .variant import own_properties
 
 NAMED = 8  # distributions named in a message at most
 
 
 def this_interpreter() -> Interpreter:
     """Return the properties that bytecode must have to run here."""
-    flags = "t" if "t" in getattr(sys, "abiflags", "") else ""
-    cache_tag = sys.implementation.cache_tag or ""
-    return Interpreter(cache_tag, MAGIC_NUMBER.hex(), sys.flags.optimize, _platform(), flags)
-
-
-def _platform() -> str:
-    """Return the platform in the names of this interpreter's extension modules, such as `x86_64-linux-gnu`."""
-    multiarch: str | None = getattr(sys.implementation, "_multiarch", None)
-    if multiarch:
-        return multiarch
-    from importlib.machinery import EXTENSION_SUFFIXES
-
-    name = EXTENSION_SUFFIXES[0].split(".")[1]  # `cpython-312-x86_64-linux-gnu`, `cp312-win_amd64`
-    return name.split("-", 2)[-1] if name.startswith("cpython-") else name.partition("-")[2] or sys.platform
+    return Interpreter(*own_properties())
 
 
 def check_interpreter(manifest: Manifest) -> None:

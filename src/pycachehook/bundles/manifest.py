@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .errors import BundleError
+from .transports import MANIFEST_LIMIT
+from .variant import variant_name
 
 MANIFEST_FORMAT = "pycachehook bundle 1"
-LIMIT = 4 << 20  # bytes; OCI registries accept manifests of at least this size
+LIMIT = MANIFEST_LIMIT
 MODES = ("checked-hash", "unchecked-hash")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -42,7 +44,7 @@ class Interpreter(NamedTuple):
     @property
     def variant(self) -> str:
         """The name of the bundle for this interpreter, among those in one place."""
-        return f"{self.cache_tag}{self.abiflags}-{self.magic_number}-opt{self.optimization}-{self.platform}"
+        return variant_name(*self)
 
     def __str__(self) -> str:
         level = f" -{'O' * self.optimization}" if self.optimization else ""

@@ -6,11 +6,9 @@ rename. A failure at any point leaves the existing archive unchanged.
 """
 
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
 
 from . import record as records
 from .deadline import Deadline
@@ -18,54 +16,11 @@ from .environment import check_environment, check_interpreter, this_interpreter
 from .errors import BundleError, NotFoundAtSourceError
 from .manifest import Manifest, decode
 from .record import Record
-from .signatures import key_id, read_public_key, verify_signature
-from .transports import BLOCK_SIZE, Transport, open_transport, public
+from .signatures import verify_signature
+from .transports import Transport
+from .unchanged import Place, Policy, Pulled, file_digest, policy
 
-MAX_SIZE = 4 << 30
-TIMEOUT = 600.0
-
-
-class Policy(NamedTuple):
-    """The conditions for a pull.
-
-    `keys` are base64 lines, one of which must have signed the bundle; `pin` is the required SHA-256 digest of the
-    archive.
-    """
-
-    keys: tuple[str, ...] = ()
-    pin: str | None = None
-    allow_unsigned: bool = False
-    allow_older: bool = False
-    max_size: int = MAX_SIZE
-    timeout: float = TIMEOUT
-    if_changed: bool = False
-
-
-def policy(keys: "tuple[str, ...] | list[str]" = (), pin: str | None = None, **more: Any) -> Policy:
-    """Return the policy for keys given as files or base64 lines; raises `BundleError` if it would accept any bundle."""
-    made = Policy(tuple(map(read_public_key, keys)), pin, **more)
-    if not made.keys and made.pin is None and not made.allow_unsigned:
-        raise BundleError(
-            "Nothing says which bundles are authentic: give --key PUB or --pin SHA256, or accept any with --allow-unsigned."
-        )
-    return made
-
-
-class Pulled(NamedTuple):
-    """The result: `changed` is whether the archive was replaced, `received` the number of received payload bytes."""
-
-    path: str
-    changed: bool
-    sha256: str
-    size: int
-    created: int
-    signer: str | None
-    source: str
-    received: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the result as plain data, as printed by `archive pull --json`."""
-        return self._asdict()
+__all__ = ["Policy", "Pulled", "fetch", "policy", "pull"]
 
 
 def pull(
@@ -75,98 +30,39 @@ def pull(
 
     `progress` is called with the number of bytes just received and the total number. Raises `BundleError`.
     """
-    return _Pull(source, os.path.abspath(dest), wanted).run(progress)
+    place = Place(source, dest, wanted)
+    return place.unchanged() or fetch(place, progress)
 
 
-class _Pull:
-    def __init__(self, source: str, dest: str, wanted: Policy) -> None:
-        self.public = public(source)
-        self.dest = dest
-        self.wanted = wanted
-        self.deadline = Deadline(wanted.timeout)
-        self.transport = self.deadline.call(lambda: open_transport(source, wanted.timeout))
-        self.record = records.read(dest)
+def fetch(place: Place, progress: Callable[[int, int], object]) -> Pulled:
+    """Fetch the bundle of a place that has something else than the existing archive; see `pull`."""
+    dest, deadline, transport, wanted = place.dest, place.deadline, place.transport, place.wanted
+    data = fetch_manifest(transport, place.variant, place.public, deadline)
+    manifest = decode(data)
+    signer = authenticate(lambda: transport.signature(data), data, manifest, wanted, deadline)
+    check_wanted(manifest, dest, wanted, place.record)
+    from .download import Part, download
+    from .staging import prepare_directory, stage
 
-    def run(self, progress: Callable[[int, int], object]) -> Pulled:
-        variant = this_interpreter().variant
-        offered = None if self.record is None else self.deadline.call(lambda: self.transport.digest(variant))
-        if offered is not None and self._is_current(offered):
-            return self._outcome(self.record, changed=False)
-        data = fetch_manifest(self.transport, variant, self.public, self.deadline)
-        manifest = decode(data)
-        if offered is None and self._is_current(manifest.archive.sha256, manifest.archive.size):
-            return self._outcome(self.record, changed=False)
-        signer = authenticate(lambda: self.transport.signature(data), data, manifest, self.wanted, self.deadline)
-        check_wanted(manifest, self.dest, self.wanted, self.record)
-        from .download import Part, download
-        from .staging import prepare_directory, stage
+    prepare_directory(dest)
+    with single_flight(dest, deadline):
+        if file_digest(dest, manifest.archive.size, deadline) == manifest.archive.sha256:
+            status = os.stat(dest)
+            return Pulled(dest, write_record(dest, status, manifest, signer, place.public), changed=False)
+        received = 0
 
-        prepare_directory(self.dest)
-        with single_flight(self.dest, self.deadline):
-            if file_digest(self.dest, manifest.archive.size, self.deadline) == manifest.archive.sha256:
-                status = os.stat(self.dest)
-                return self._outcome(write_record(self.dest, status, manifest, signer, self.public), changed=False)
-            received = 0
+        def count(size: int) -> None:
+            nonlocal received
+            received += size
+            progress(size, manifest.payload.size)
 
-            def count(size: int) -> None:
-                nonlocal received
-                received += size
-                progress(size, manifest.payload.size)
+        def fill(part: Part) -> None:
+            part.take_over()
+            download(transport, manifest, part, deadline, count)
 
-            def fill(part: Part) -> None:
-                part.take_over()
-                download(self.transport, manifest, part, self.deadline, count)
-
-            status = stage(manifest, self.dest, self.deadline, fill).commit()
-            written = write_record(self.dest, status, manifest, signer, self.public)
-        return self._outcome(written, changed=True, received=received)
-
-    def _is_current(self, digest: str, size: int | None = None) -> bool:
-        """Return whether the existing archive is the offered one, and was accepted under the same conditions."""
-        record, wanted = self.record, self.wanted
-        if record is None or record.sha256 != digest or wanted.pin not in (None, digest):
-            return False
-        if wanted.keys and record.signer not in [key_id(key) for key in wanted.keys]:
-            return False
-        return self._digest_of_existing(record.size if size is None else size, believe=wanted.if_changed) == digest
-
-    def _digest_of_existing(self, size: int, *, believe: bool) -> str | None:
-        """Return the digest of the existing archive if it has this size; with `believe`, from its record."""
-        record = self.record
-        if believe and record is not None and records.holds(record, self.dest):
-            return record.sha256 if _opens(self.dest) else None
-        return file_digest(self.dest, size, self.deadline)
-
-    def _outcome(self, record: Record | None, *, changed: bool, received: int = 0) -> Pulled:
-        assert record is not None
-        return Pulled(
-            path=self.dest,
-            changed=changed,
-            sha256=record.sha256,
-            size=record.size,
-            created=record.created,
-            signer=record.signer,
-            source=record.source,
-            received=received,
-        )
-
-
-def file_digest(path: str, size: int, deadline: Deadline) -> str | None:
-    """Return the SHA-256 digest of a file of this size; None for another size or an unreadable file."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            if status.st_size != size or not stat.S_ISREG(status.st_mode):
-                return None
-            while part := file.read(BLOCK_SIZE):
-                digest.update(part)
-                deadline.left()
-    except OSError:
-        return None
-    return digest.hexdigest()
+        status = stage(manifest, dest, deadline, fill).commit()
+        written = write_record(dest, status, manifest, signer, place.public)
+    return Pulled(dest, written, changed=True, received=received)
 
 
 def write_record(dest: str, status: os.stat_result, manifest: Manifest, signer: str | None, source: str) -> Record:
@@ -186,17 +82,6 @@ def write_record(dest: str, status: os.stat_result, manifest: Manifest, signer: 
         reason = error.strerror or error
         raise BundleError(f"{dest} is in place, but its record cannot be written beside it: {reason}.") from None
     return record
-
-
-def _opens(path: str) -> bool:
-    from pycachehook.archive import Archive, Unusable
-    from pycachehook.cache_dir import trusted_owners
-
-    try:
-        Archive(path, trusted_owners())
-    except Unusable:
-        return False
-    return True
 
 
 def fetch_manifest(transport: Transport, variant: str, where: str, deadline: Deadline) -> bytes:

@@ -4,9 +4,12 @@ import json
 import os
 import time
 from contextlib import suppress
-from typing import Any, NamedTuple
 
 from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SUFFIX = ".bundle.json"
 LIMIT = 1 << 16
@@ -15,20 +18,28 @@ _ABANDONED = 86400  # seconds
 _TEMPORARY = r"bundle-([0-9a-f]{32})-([0-9a-f]{8})-(\d{1,20})-[0-9a-f]{16}\.(part|whole|record)"
 
 
-class Record(NamedTuple):
+class Record:
     """The record of one pull: digest, size and mtime in nanoseconds of the archive, and its origin.
 
     `created` and `pulled` are seconds since 1970. `signer` is the id of the key that signed the manifest, or None.
     `source` contains no passwords.
     """
 
-    sha256: str
-    size: int
-    mtime_ns: int
-    created: int
-    pulled: int
-    signer: str | None
-    source: str
+    __slots__ = ("created", "mtime_ns", "pulled", "sha256", "signer", "size", "source")
+
+    def __init__(
+        self, *, sha256: str, size: int, mtime_ns: int, created: int, pulled: int, signer: str | None, source: str
+    ) -> None:
+        self.sha256 = sha256
+        self.size = size
+        self.mtime_ns = mtime_ns
+        self.created = created
+        self.pulled = pulled
+        self.signer = signer
+        self.source = source
+
+
+FIELDS = ("sha256", "size", "mtime_ns", "created", "pulled", "signer", "source")
 
 
 def read(archive: str) -> Record | None:
@@ -36,7 +47,7 @@ def read(archive: str) -> Record | None:
     try:
         with open(archive + SUFFIX, "rb") as file:
             document = json.loads(file.read(LIMIT))
-        record = Record(**{name: document[name] for name in Record._fields})
+        record = Record(**{name: document[name] for name in FIELDS})
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     numbers = (record.size, record.mtime_ns, record.created, record.pulled)
@@ -49,8 +60,9 @@ def write(archive: str, record: Record) -> None:
     """Write the record of the archive by rename; raises OSError."""
     from pycachehook.commands.atomic_write import replacing
 
+    document = {name: getattr(record, name) for name in FIELDS}
     with replacing(archive + SUFFIX) as file:
-        file.write(json.dumps(record._asdict(), indent=1).encode() + b"\n")
+        file.write(json.dumps(document, indent=1).encode() + b"\n")
 
 
 def remove(path: str) -> None:
@@ -75,13 +87,16 @@ def _host() -> str:
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
-class Temporary(NamedTuple):
+class Temporary:
     """A file left by an ended process: its path and size, and the digest and kind in its name."""
 
-    path: str
-    size: int
-    digest: str
-    kind: str
+    __slots__ = ("digest", "kind", "path", "size")
+
+    def __init__(self, path: str, size: int, digest: str, kind: str) -> None:
+        self.path = path
+        self.size = size
+        self.digest = digest
+        self.kind = kind
 
 
 def abandoned(folder: str) -> list[Temporary]:
@@ -129,7 +144,7 @@ def holds(record: Record | None, archive: str) -> bool:
     return record is not None and (record.size, record.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 
-def describe(archive_path: str) -> dict[str, Any]:
+def describe(archive_path: str) -> "dict[str, Any]":
     """Return the recorded origin of an archive as plain data.
 
     `digest` is its SHA-256 digest; `created` and `pulled` are the times at which its bundle was made and pulled, in

@@ -3,23 +3,22 @@
 A key is given as the path of a file; a public key also as its line of base64, as for `minisign -P`.
 """
 
-import base64
 import binascii
 import os
-from typing import TYPE_CHECKING, Any
 
 from .errors import BundleError, missing_library
+from .transports import SIGNATURE_LIMIT
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-LIMIT = 4096  # bytes; every signature and key is smaller
+    from typing import Any
 
 _KEY_BYTES = 2 + 8 + 32  # algorithm, key id, Ed25519 key
 _COMMENT = b"untrusted comment:"
 
 
-def _library() -> Any:
+def _library() -> "Any":
     try:
         import minisign
     except ImportError:
@@ -41,7 +40,7 @@ def read_public_key(key: str) -> str:
 
 def _is_public_key(line: str) -> bool:
     try:
-        data = base64.b64decode(line, validate=True)
+        data = binascii.a2b_base64(line, strict_mode=True)
     except (binascii.Error, ValueError):
         return False
     return len(data) == _KEY_BYTES and data[:2] == b"Ed"
@@ -49,14 +48,14 @@ def _is_public_key(line: str) -> bool:
 
 def key_id(line: str) -> str:
     """Return the id of a public key as `minisign` prints it: 16 hexadecimal digits."""
-    return base64.b64decode(line)[2:10][::-1].hex().upper()
+    return binascii.a2b_base64(line)[2:10][::-1].hex().upper()
 
 
 def verify_signature(data: bytes, signature: bytes, keys: "Sequence[str]") -> str:
     """Return the id of the key among `keys` (base64 lines) that signed `data`; raises `BundleError` if none did."""
     minisign = _library()
     try:
-        parsed = minisign.Signature.from_bytes(signature[: LIMIT + 1])
+        parsed = minisign.Signature.from_bytes(signature[: SIGNATURE_LIMIT + 1])
     except (minisign.Error, ValueError):
         raise BundleError("The signature is damaged: it is not in minisign's format.") from None
     failure = "The bundle is not signed by a key that was given"
@@ -102,6 +101,6 @@ def _read(path: str, what: str) -> bytes:
     from .transports.files import read_small
 
     try:
-        return read_small(path, LIMIT)
+        return read_small(path, SIGNATURE_LIMIT)
     except (OSError, ValueError) as error:
         raise BundleError(f"The {what} {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None

@@ -16,9 +16,10 @@ from .download import Part, download
 from .environment import this_interpreter
 from .errors import BundleError, missing_library, printable
 from .manifest import Manifest, decode
-from .pull import Policy, authenticate, check_wanted, fetch_manifest, file_digest, write_record
+from .pull import authenticate, check_wanted, fetch_manifest, write_record
 from .staging import Staged, prepare_directory, stage
 from .transports import Transport, open_transport, public
+from .unchanged import Policy, file_digest
 
 T = TypeVar("T")
 

@@ -1,6 +1,5 @@
 """The commands of `archive`: each calls one function, whose module it loads, and prints the result."""
 
-import argparse
 from collections.abc import Callable
 
 from . import printing
@@ -8,10 +7,12 @@ from .printing import EXIT_DONE, EXIT_FAILED, say, say_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pycachehook.bundles.pull import Policy, Pulled
+    import argparse
+
+    from pycachehook.bundles.unchanged import Place, Policy, Pulled
 
 
-def _build(parsed: argparse.Namespace) -> int:
+def _build(parsed: "argparse.Namespace") -> int:
     from pycachehook import runtime
     from pycachehook.commands import archive_build, precompile
 
@@ -51,7 +52,7 @@ def _build(parsed: argparse.Namespace) -> int:
     return EXIT_FAILED if built.failed else EXIT_DONE
 
 
-def _list(parsed: argparse.Namespace) -> int:
+def _list(parsed: "argparse.Namespace") -> int:
     from pycachehook.commands import archive_verify
 
     contents = archive_verify.contents(archive_verify.open_archive(parsed.archive, allow_shared=parsed.allow_shared))
@@ -71,7 +72,7 @@ def _list(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _verify(parsed: argparse.Namespace) -> int:
+def _verify(parsed: "argparse.Namespace") -> int:
     from pycachehook.commands import archive_verify
 
     opened = archive_verify.open_archive(parsed.archive, allow_shared=parsed.allow_shared)
@@ -80,7 +81,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     return EXIT_FAILED if outcome.bad else EXIT_DONE
 
 
-def _push(parsed: argparse.Namespace) -> int:
+def _push(parsed: "argparse.Namespace") -> int:
     from pycachehook.bundles.push import push
 
     pushed = push(parsed.archive, parsed.destination, parsed.sign)
@@ -94,8 +95,8 @@ def _push(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _policy(parsed: argparse.Namespace) -> "Policy":
-    from pycachehook.bundles.pull import policy
+def _policy(parsed: "argparse.Namespace") -> "Policy":
+    from pycachehook.bundles.unchanged import policy
 
     return policy(
         parsed.key,
@@ -108,14 +109,20 @@ def _policy(parsed: argparse.Namespace) -> "Policy":
     )
 
 
-def _pull(parsed: argparse.Namespace) -> int:
-    from pycachehook.bundles.pull import pull
+def _pull(parsed: "argparse.Namespace") -> int:
+    from pycachehook.bundles.unchanged import Place
 
-    wanted = _policy(parsed)
-    with printing.transfer("pulling", quiet=parsed.json) as advance:
-        pulled = pull(parsed.source, parsed.archive, wanted, advance)
+    place = Place(parsed.source, parsed.archive, _policy(parsed))
+    pulled = place.unchanged() or _fetch(place, quiet=parsed.json)
     _print_pulled(pulled, as_json=parsed.json)
     return EXIT_DONE
+
+
+def _fetch(place: "Place", *, quiet: bool) -> "Pulled":
+    from pycachehook.bundles.pull import fetch
+
+    with printing.transfer("pulling", quiet=quiet) as advance:
+        return fetch(place, advance)
 
 
 def _print_pulled(pulled: "Pulled", *, as_json: bool) -> None:
@@ -127,7 +134,7 @@ def _print_pulled(pulled: "Pulled", *, as_json: bool) -> None:
     say(f"{pulled.path}: {what}, sha256:{pulled.sha256}")
 
 
-def _spread(parsed: argparse.Namespace) -> int:
+def _spread(parsed: "argparse.Namespace") -> int:
     from pycachehook.bundles.spread import spread
 
     outcome = spread(parsed.source, parsed.archive, lambda: _policy(parsed))
@@ -143,7 +150,7 @@ def _spread(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+COMMANDS: "dict[str, Callable[[argparse.Namespace], int]]" = {
     "build": _build,
     "list": _list,
     "verify": _verify,

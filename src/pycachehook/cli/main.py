@@ -1,22 +1,21 @@
 """The command line: each command calls a function of `commands` and prints the result."""
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
 
 from pycachehook.errors import ConfigError, PycacheHookError
 from pycachehook.paths import why_no_default_cache_dir
 
 from . import printing
-from .arguments import parse, show_help
-from .flags import flags
 from .printing import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, complain, say, say_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
     from pycachehook.config.options import Options
 
 
@@ -38,7 +37,7 @@ def _outcome(arguments: Sequence[str]) -> int | Callable[[], None]:
     """Return a command's exit code, or the program to run; an error is reported as one line on standard error."""
     try:
         try:
-            parsed = parse(arguments)
+            parsed = _parse(arguments)
             return COMMANDS[parsed.command](parsed)
         finally:
             sys.stdout.flush()
@@ -50,6 +49,18 @@ def _outcome(arguments: Sequence[str]) -> int | Callable[[], None]:
         return _complain("interrupted", EXIT_INTERRUPTED)
     except OSError as error:
         return _failed(error)
+
+
+def _parse(arguments: Sequence[str]) -> "Any":
+    if [*arguments[:2]] == ["archive", "pull"]:
+        from .quick import parse_pull
+
+        read = parse_pull(arguments)
+        if read is not None:
+            return read
+    from .arguments import parse
+
+    return parse(arguments)
 
 
 def _failed(error: OSError) -> int:
@@ -93,8 +104,10 @@ def _refuse_file(options: "Options") -> None:
         raise ConfigError(f"cache_dir = {path!r} ({origin}) is not valid: it is a file, and must be a directory.")
 
 
-def _run(parsed: argparse.Namespace) -> int | Callable[[], None]:
+def _run(parsed: "argparse.Namespace") -> int | Callable[[], None]:
     from pycachehook import hook, runtime
+
+    from .flags import flags
 
     given = flags(parsed)
     if given["force_write"] is None:
@@ -124,8 +137,10 @@ def _run(parsed: argparse.Namespace) -> int | Callable[[], None]:
     return run.prepare_script(first, arguments)
 
 
-def _enable(parsed: argparse.Namespace) -> int:
+def _enable(parsed: "argparse.Namespace") -> int:
     from pycachehook import runtime
+
+    from .flags import flags
 
     if parsed.prefix is not None:
         return _in_environment(parsed)
@@ -155,7 +170,7 @@ def _enable(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _write_wheel(parsed: argparse.Namespace, options: "Options", refused: Sequence[str]) -> int:
+def _write_wheel(parsed: "argparse.Namespace", options: "Options", refused: Sequence[str]) -> int:
     from pathlib import Path
 
     from pycachehook.commands import activation_wheel
@@ -176,7 +191,7 @@ def _write_wheel(parsed: argparse.Namespace, options: "Options", refused: Sequen
     return EXIT_DONE
 
 
-def _disable(parsed: argparse.Namespace) -> int:
+def _disable(parsed: "argparse.Namespace") -> int:
     if parsed.prefix is not None:
         return _in_environment(parsed)
     purelib = _purelib()
@@ -197,14 +212,14 @@ def _disable(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _purelib() -> Any:
+def _purelib() -> "Any":
     import sysconfig
     from pathlib import Path
 
     return Path(sysconfig.get_path("purelib"))
 
 
-def _in_environment(parsed: argparse.Namespace) -> int:
+def _in_environment(parsed: "argparse.Namespace") -> int:
     """Run this command with the Python of the environment at `--prefix`, which knows its own paths.
 
     `-P` prevents imports from the current directory; `-I` would also ignore the environment's options.
@@ -222,7 +237,7 @@ def _in_environment(parsed: argparse.Namespace) -> int:
     return subprocess.run(command, check=False).returncode
 
 
-def _existing_cache(parsed: argparse.Namespace) -> "Options":
+def _existing_cache(parsed: "argparse.Namespace") -> "Options":
     """Return the resolved options; `cache_dir` is the existing directory that the command works on."""
     from pycachehook import runtime
 
@@ -233,7 +248,7 @@ def _existing_cache(parsed: argparse.Namespace) -> "Options":
     return options
 
 
-def _verify(parsed: argparse.Namespace) -> int:
+def _verify(parsed: "argparse.Namespace") -> int:
     from pycachehook.commands import verify
 
     options = _existing_cache(parsed)
@@ -242,7 +257,7 @@ def _verify(parsed: argparse.Namespace) -> int:
     return EXIT_FAILED if outcome.bad else EXIT_DONE
 
 
-def _prune(parsed: argparse.Namespace) -> int:
+def _prune(parsed: "argparse.Namespace") -> int:
     from pycachehook.commands import prune
 
     limits = prune.Limits(parsed.max_size, parsed.max_files, parsed.max_age, parsed.orphans)
@@ -265,7 +280,7 @@ def _prune(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _clear(parsed: argparse.Namespace) -> int:
+def _clear(parsed: "argparse.Namespace") -> int:
     from pycachehook.commands import prune
 
     cache_dir = _existing_cache(parsed).cache_dir
@@ -285,14 +300,18 @@ def _clear(parsed: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _help(parsed: argparse.Namespace) -> int:
+def _help(parsed: "argparse.Namespace") -> int:
+    from .arguments import show_help
+
     show_help(parsed.words)
     return EXIT_DONE
 
 
-def _precompile(parsed: argparse.Namespace) -> int:
+def _precompile(parsed: "argparse.Namespace") -> int:
     from pycachehook import runtime
     from pycachehook.commands import precompile
+
+    from .flags import flags
 
     given = flags(parsed)
     if given["force_write"] is None:
@@ -313,25 +332,25 @@ def _precompile(parsed: argparse.Namespace) -> int:
     return EXIT_FAILED if outcome.failed else EXIT_DONE
 
 
-def _archive(parsed: argparse.Namespace) -> int:
+def _archive(parsed: "argparse.Namespace") -> int:
     from . import archive
 
     return archive.COMMANDS[parsed.verb](parsed)
 
 
-def _trace(parsed: argparse.Namespace) -> int:
+def _trace(parsed: "argparse.Namespace") -> int:
     from . import trace
 
     return trace.COMMANDS[parsed.verb](parsed)
 
 
-def _report(parsed: argparse.Namespace) -> int:
+def _report(parsed: "argparse.Namespace") -> int:
     from . import reports
 
     return reports.COMMANDS[parsed.command](parsed)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int | Callable[[], None]]] = {
+COMMANDS: "dict[str, Callable[[argparse.Namespace], int | Callable[[], None]]]" = {
     "run": _run,
     "enable": _enable,
     "disable": _disable,

@@ -9,10 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, TextIO
 
 from pycachehook.errors import ConfigError
 from pycachehook.terminal import visible
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal, TextIO
 
 KIBI = 1024
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2  # exit codes
@@ -95,17 +98,17 @@ def complain(text: object) -> None:
     _print(text, sys.stderr)
 
 
-def _print(text: object, stream: TextIO) -> None:
+def _print(text: object, stream: "TextIO") -> None:
     print(representable(visible(str(text)), stream), file=stream)
 
 
-def representable(text: str, stream: TextIO) -> str:
+def representable(text: str, stream: "TextIO") -> str:
     """Return `text` with characters that the stream's encoding lacks replaced by escapes."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def problems(outcome: Any) -> None:
+def problems(outcome: "Any") -> None:
     """Print one line for each source of a `Precompiled` or `Built` that was not compiled, and each warning."""
     for line in outcome.warnings:
         complain(line)
@@ -115,7 +118,7 @@ def problems(outcome: Any) -> None:
         say(f"{path}: skipped: {reason}")
 
 
-def counts_of_problems(outcome: Any) -> str:
+def counts_of_problems(outcome: "Any") -> str:
     """Return the numbers of these sources, as the end of a line of counts."""
     counts = {
         "skipped": len(outcome.skipped),
@@ -125,7 +128,7 @@ def counts_of_problems(outcome: Any) -> str:
     return "".join(f", {count} {what}" for what, count in counts.items() if count)
 
 
-def verified(where: str, outcome: Any, *, as_json: bool) -> None:
+def verified(where: str, outcome: "Any", *, as_json: bool) -> None:
     """Print the bad files and the counts in a `verify.Verified` of a cache or an archive."""
     if as_json:
         say_json(outcome.as_dict())
@@ -230,7 +233,7 @@ def transfer(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], object]
     yield lambda _done, _total: None
 
 
-def code_tree(tree: dict[str, Any], depth: int = 0) -> None:
+def code_tree(tree: "dict[str, Any]", depth: int = 0) -> None:
     """Print the part of `inspect.inspect` about a code object and all nested ones."""
     say(f"{'  ' * depth}{tree['name']}  line {tree['line']}, {tree['bytes']} bytes of code")
     for label in ("names", "constants"):

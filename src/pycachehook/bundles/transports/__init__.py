@@ -5,12 +5,18 @@ A transport takes credentials from where its library looks for them; options, me
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 
 from pycachehook.bundles.errors import BundleError, printable
-from pycachehook.bundles.manifest import Manifest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pycachehook.bundles.manifest import Manifest
 
 BLOCK_SIZE = 1 << 20  # approximate number of bytes per read
+MANIFEST_LIMIT = 4 << 20  # bytes; OCI registries accept manifests of at least this size
+SIGNATURE_LIMIT = 4096  # bytes; every signature and key is smaller
 
 
 class Transport(ABC):
@@ -25,18 +31,18 @@ class Transport(ABC):
         """Return the signature, bounded, of a manifest that has just been read, or None if it is not signed."""
 
     @abstractmethod
-    def payload(self, manifest: Manifest, start: int) -> Iterator[bytes]:
+    def payload(self, manifest: "Manifest", start: int) -> "Iterator[bytes]":
         """Yield the payload from the byte `start` on. The caller checks its length.
 
         Raises `RangeIgnoredError` if only a transfer from the beginning is possible.
         """
 
     @abstractmethod
-    def publish(self, manifest: Manifest, data: bytes, signature: bytes | None, payload: str) -> None:
+    def publish(self, manifest: "Manifest", data: bytes, signature: bytes | None, payload: str) -> None:
         """Publish the file `payload` with its manifest `data`, so that readers see all of the bundle or nothing."""
 
     def digest(self, variant: str) -> str | None:  # noqa: ARG002 -- used by subclasses
-        """Return the archive's digest if one request without the manifest gives it; otherwise None."""
+        """Return the archive's digest by one request, which `manifest` does not repeat; None if that does not give it."""
         return None
 
 

@@ -2,14 +2,18 @@
 
 import os
 import stat
-from collections.abc import Iterator
-from typing import IO
 
 from pycachehook.bundles.errors import BundleError, NotFoundAtSourceError, TransferError
-from pycachehook.bundles.manifest import Manifest
 
 from . import BLOCK_SIZE
 from .names import NamedFiles, manifest_name, payload_name, signature_name, split_manifest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+    from pycachehook.bundles.manifest import Manifest
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -57,7 +61,7 @@ class FileTransport(NamedFiles):
         folder, self._manifest = split_manifest(path.replace(os.sep, "/"))
         self._folder = os.path.abspath(folder)
 
-    def payload(self, manifest: Manifest, start: int) -> Iterator[bytes]:
+    def payload(self, manifest: "Manifest", start: int) -> "Iterator[bytes]":
         path = os.path.join(self._folder, payload_name(manifest))
         try:
             with open(open_regular(path), "rb", buffering=0) as file:
@@ -69,7 +73,7 @@ class FileTransport(NamedFiles):
         except (OSError, ValueError) as error:
             raise _failure(path, error, "read") from None
 
-    def publish(self, manifest: Manifest, data: bytes, signature: bytes | None, payload: str) -> None:
+    def publish(self, manifest: "Manifest", data: bytes, signature: bytes | None, payload: str) -> None:
         path = self._folder
         try:
             os.makedirs(self._folder, exist_ok=True)

@@ -7,10 +7,12 @@ a name never changes, and a reader gets one complete bundle during a push.
 from abc import abstractmethod
 
 from pycachehook.bundles.errors import NotFoundAtSourceError
-from pycachehook.bundles.manifest import LIMIT, Manifest
-from pycachehook.bundles.signatures import LIMIT as SIGNATURE_LIMIT
 
-from . import Transport
+from . import MANIFEST_LIMIT, SIGNATURE_LIMIT, Transport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pycachehook.bundles.manifest import Manifest
 
 MANIFEST_SUFFIX = ".json"
 
@@ -27,7 +29,7 @@ def signature_name(manifest: bytes) -> str:
     return hashlib.sha256(manifest).hexdigest() + ".minisig"
 
 
-def payload_name(manifest: Manifest) -> str:
+def payload_name(manifest: "Manifest") -> str:
     """Return the name of the payload."""
     return manifest.payload.sha256 + ".pyca.zst"
 
@@ -42,9 +44,22 @@ class NamedFiles(Transport):
     """A place whose bundles are files, or objects, with names of their own."""
 
     _manifest: str | None  # the manifest's name, where the place is one manifest
+    _read: bytes | None = None  # the manifest, after `digest`
+
+    def digest(self, variant: str) -> str | None:
+        import json
+
+        self._read = self.manifest(variant)
+        try:
+            digest = json.loads(self._read)["archive"]["sha256"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return digest if isinstance(digest, str) else None
 
     def manifest(self, variant: str) -> bytes:
-        return self._small(self._manifest or manifest_name(variant), LIMIT)
+        if self._read is not None:
+            return self._read
+        return self._small(self._manifest or manifest_name(variant), MANIFEST_LIMIT)
 
     def signature(self, manifest: bytes) -> bytes | None:
         try:

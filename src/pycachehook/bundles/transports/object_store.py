@@ -6,7 +6,7 @@ identities.
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pycachehook.bundles.errors import (
     BundleError,
@@ -16,10 +16,12 @@ from pycachehook.bundles.errors import (
     missing_library,
     printable,
 )
-from pycachehook.bundles.manifest import Manifest
 
 from . import public
 from .names import NamedFiles, manifest_name, payload_name, signature_name, split_manifest
+
+if TYPE_CHECKING:
+    from pycachehook.bundles.manifest import Manifest
 
 _RETRIES = 2  # by the library, of one request; `download` resumes transfers
 
@@ -51,7 +53,7 @@ class ObjectStoreTransport(NamedFiles):
         except (exceptions.BaseError, ValueError) as error:
             raise BundleError(f"{self._public} cannot be used: {_reason(error)}.") from None
 
-    def payload(self, manifest: Manifest, start: int) -> Iterator[bytes]:
+    def payload(self, manifest: "Manifest", start: int) -> Iterator[bytes]:
         name = payload_name(manifest)
         options = {"range": {"offset": start}} if start else None
         try:
@@ -69,7 +71,7 @@ class ObjectStoreTransport(NamedFiles):
                 raise RangeIgnoredError(f"{self._public} does not send parts of an object.") from None
             raise self._failure(name, error) from None
 
-    def publish(self, manifest: Manifest, data: bytes, signature: bytes | None, payload: str) -> None:
+    def publish(self, manifest: "Manifest", data: bytes, signature: bytes | None, payload: str) -> None:
         if signature is not None:
             self._put(signature_name(data), signature)
         with open(payload, "rb") as file:

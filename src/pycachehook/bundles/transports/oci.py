@@ -10,17 +10,20 @@ without TLS, as by docker.
 """
 
 import json
-from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 from pycachehook.bundles.errors import BundleError, NotFoundAtSourceError, RangeIgnoredError, TransferError
-from pycachehook.bundles.manifest import LIMIT, Manifest
 
-from . import BLOCK_SIZE, Transport
+from . import BLOCK_SIZE, MANIFEST_LIMIT, Transport
 from .oci_index import quick_index
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from pycachehook.bundles.manifest import Manifest
+
     from .oci_client import Client
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
@@ -58,7 +61,7 @@ class OciTransport(Transport):
 
     def manifest(self, variant: str) -> bytes:
         digest = _text(self._entry(variant), "digest")
-        data = self._client.read("manifests/" + digest, LIMIT, accept=MANIFEST_TYPE)
+        data = self._client.read("manifests/" + digest, MANIFEST_LIMIT, accept=MANIFEST_TYPE)
         import hashlib
 
         if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
@@ -70,7 +73,7 @@ class OciTransport(Transport):
         text = self._image["annotations"].get(PREFIX + "signature")
         return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else None
 
-    def payload(self, manifest: Manifest, start: int) -> Iterator[bytes]:
+    def payload(self, manifest: "Manifest", start: int) -> "Iterator[bytes]":
         layers = self._image.get("layers")
         layer = layers[0] if isinstance(layers, list) and layers and isinstance(layers[0], dict) else {}
         digest = _text(layer, "digest")
@@ -92,7 +95,7 @@ class OciTransport(Transport):
                     return
         raise TransferError(f"{self._client.public} ended before the end of the layer.")
 
-    def publish(self, manifest: Manifest, data: bytes, signature: bytes | None, payload: str) -> None:
+    def publish(self, manifest: "Manifest", data: bytes, signature: bytes | None, payload: str) -> None:
         import hashlib
 
         layer = payload + ".layer"
@@ -134,28 +137,30 @@ class OciTransport(Transport):
         index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}
         self._client.put_manifest(self._client.reference, _canonical(index), INDEX_TYPE)
 
-    def _entries_or_none(self) -> list[dict[str, Any]]:
+    def _entries_or_none(self) -> "list[dict[str, Any]]":
         try:
             return self._entries()
         except NotFoundAtSourceError:
             return []
 
-    def _entries(self) -> list[dict[str, Any]]:
+    def _entries(self) -> "list[dict[str, Any]]":
         if self._index is None:
-            self._index = _parse(self._client.read("manifests/" + self._client.reference, LIMIT, accept=_ACCEPTED))
+            self._index = _parse(
+                self._client.read("manifests/" + self._client.reference, MANIFEST_LIMIT, accept=_ACCEPTED)
+            )
         listed = self._index.get("manifests")
         if not isinstance(listed, list):
             raise BundleError(f"{self._client.public} is no index of bundles.")
         return [_annotated(item) for item in listed if isinstance(item, dict)]
 
-    def _entry(self, variant: str) -> dict[str, Any]:
+    def _entry(self, variant: str) -> "dict[str, Any]":
         for entry in self._entries():
             if entry["annotations"].get(PREFIX + "variant") == variant:
                 return entry
         raise NotFoundAtSourceError(f"{self._client.public} has no bundle for {variant}.")
 
 
-def _parse(data: bytes) -> dict[str, Any]:
+def _parse(data: bytes) -> "dict[str, Any]":
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
@@ -165,23 +170,23 @@ def _parse(data: bytes) -> dict[str, Any]:
     return document
 
 
-def _annotated(document: dict[str, Any]) -> dict[str, Any]:
+def _annotated(document: "dict[str, Any]") -> "dict[str, Any]":
     annotations = document.get("annotations")
     return {**document, "annotations": annotations if isinstance(annotations, dict) else {}}
 
 
-def _text(document: dict[str, Any], field: str) -> str:
+def _text(document: "dict[str, Any]", field: str) -> str:
     value = document.get(field)
     if not isinstance(value, str) or (field == "digest" and not value.removeprefix("sha256:").isalnum()):
         raise BundleError(f"The registry's answer is damaged: {field} is missing or wrong.")
     return value
 
 
-def _canonical(document: dict[str, Any]) -> bytes:
+def _canonical(document: "dict[str, Any]") -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _tar_header(manifest: Manifest) -> bytes:
+def _tar_header(manifest: "Manifest") -> bytes:
     import tarfile
 
     member = tarfile.TarInfo(MEMBER)
@@ -189,17 +194,17 @@ def _tar_header(manifest: Manifest) -> bytes:
     return member.tobuf(tarfile.PAX_FORMAT)
 
 
-def _tar_end(manifest: Manifest) -> bytes:
+def _tar_end(manifest: "Manifest") -> bytes:
     import tarfile
 
     return bytes(-manifest.archive.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
 
 
-def _header(manifest: Manifest) -> bytes:
+def _header(manifest: "Manifest") -> bytes:
     return _raw_frame(_tar_header(manifest))
 
 
-def _end(manifest: Manifest) -> bytes:
+def _end(manifest: "Manifest") -> bytes:
     import io
 
     from pycachehook.bundles.compression import compress
@@ -215,7 +220,7 @@ def _raw_frame(data: bytes) -> bytes:
     return b"\x28\xb5\x2f\xfd" + b"\xa0" + len(data).to_bytes(4, "little") + block + data
 
 
-def _config(manifest: Manifest, payload: str) -> dict[str, Any]:
+def _config(manifest: "Manifest", payload: str) -> "dict[str, Any]":
     """Return the configuration of an image with this layer, which is identified by the digest of the tar file."""
     import hashlib
 
@@ -232,7 +237,7 @@ def _config(manifest: Manifest, payload: str) -> dict[str, Any]:
     }
 
 
-def _platform(manifest: Manifest) -> dict[str, str]:
+def _platform(manifest: "Manifest") -> dict[str, str]:
     machine, _, system = manifest.interpreter.platform.partition("-")
     return {"architecture": _MACHINES.get(machine, machine), "os": system.partition("-")[0] or "linux"}
 

@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any
 
-from pycachehook.bundles.manifest import LIMIT
+from . import MANIFEST_LIMIT
 
 _NAME = re.compile(r"oci://([\w.-]+(?::\d+)?)/([a-z0-9]+(?:[._/-]+[a-z0-9]+)*):(\w[\w.-]{0,127})", re.ASCII)
 _OTHER_HOSTS = ("docker.io", "index.docker.io")  # names that refer to another host
@@ -43,9 +43,9 @@ def quick_index(url: str, accept: str, timeout: float) -> dict[str, Any] | None:
         base = f"{'http' if insecure else 'https'}://{host}/v2/{repository}/manifests"
         store = HTTPStore.from_url(base, client_options=client, retry_config={"max_retries": 0})
         response = obstore.get(store, tag)
-        if response.meta["size"] > LIMIT:
+        if response.meta["size"] > MANIFEST_LIMIT:
             return None
-        document = json.loads(bytes(response.bytes())[: LIMIT + 1])
+        document = json.loads(bytes(response.bytes())[: MANIFEST_LIMIT + 1])
     except Exception:  # noqa: BLE001 -- after any failure oras makes the request
         return None
     return document if isinstance(document, dict) else None
@@ -67,7 +67,7 @@ def _login(host: str) -> str | None:
     for place in filter(None, places):
         try:
             with open(place, "rb") as file:
-                credentials = json.loads(file.read(LIMIT))["auths"][host]["auth"]
+                credentials = json.loads(file.read(MANIFEST_LIMIT))["auths"][host]["auth"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if isinstance(credentials, str) and credentials:
