@@ -31,7 +31,13 @@ def compress(source: IO[bytes], target: IO[bytes], level: int = LEVEL) -> None:
 
 
 def decompress(source: IO[bytes], write: Callable[[bytes], object], size: int) -> None:
-    """Pass the decompressed content of `source`, which must have `size` bytes, to `write` in parts.
+    """Pass the decompressed content of `source`, which must have `size` bytes, to `write` in parts; see `decompressed`."""
+    for part in decompressed(source, size):
+        write(part)
+
+
+def decompressed(source: IO[bytes], size: int) -> Iterator[bytes]:
+    """Yield the decompressed content of `source`, which must have `size` bytes, in parts.
 
     Raises `BundleError` for damaged or truncated data, and if there are more or fewer bytes. Memory is bounded.
     """
@@ -40,7 +46,7 @@ def decompress(source: IO[bytes], write: Callable[[bytes], object], size: int) -
         remaining -= len(part)
         if remaining < 0:
             raise BundleError("The payload is larger than its manifest says.")
-        write(part)
+        yield part
     if remaining:
         raise BundleError("The payload is smaller than its manifest says.")
 

@@ -93,6 +93,8 @@ def _failure(error: BaseException) -> BundleError:
 
 
 def _put(parts: "queue.Queue[tuple[bool, Any]]", item: "tuple[bool, Any]", abandoned: threading.Event) -> bool:
+    import queue
+
     while not abandoned.is_set():
         try:
             parts.put(item, timeout=_STEP)

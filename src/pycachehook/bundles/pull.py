@@ -133,7 +133,13 @@ def single_flight(dest: str, deadline: Deadline) -> Iterator[None]:
     from pycachehook.paths import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
 
     folder, name = os.path.split(dest)
-    lock = FileLock(os.path.join(folder, f"{TEMPORARY_PREFIX}{name}.lock{TEMPORARY_SUFFIX}"), mode=0o600)
+    path = os.path.join(folder, f"{TEMPORARY_PREFIX}{name}.lock{TEMPORARY_SUFFIX}")
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        if not os.path.lexists(path):  # filelock would wait for a directory in which nothing can be created
+            raise BundleError(f"Nothing can be written to {folder}: {error.strerror or error}.") from None
+    lock = FileLock(path, mode=0o600)
     with suppress(Timeout, OSError, NotImplementedError):
         lock.acquire(timeout=deadline.left() / 2)
     try:

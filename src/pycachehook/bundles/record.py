@@ -44,9 +44,10 @@ FIELDS = ("sha256", "size", "mtime_ns", "created", "pulled", "signer", "source")
 
 def read(archive: str) -> Record | None:
     """Return the record of an archive; None if there is none that can be read."""
+    from .transports.files import read_small
+
     try:
-        with open(archive + SUFFIX, "rb") as file:
-            document = json.loads(file.read(LIMIT))
+        document = json.loads(read_small(archive + SUFFIX, LIMIT))
         record = Record(**{name: document[name] for name in FIELDS})
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -9,7 +9,7 @@ from pycachehook.cache_dir import make_directories, trusted_owners, why_untruste
 from pycachehook.commands import archive_verify
 from pycachehook.errors import PycacheHookError
 
-from .compression import decompress
+from .compression import decompressed
 from .deadline import Deadline
 from .download import Part
 from .errors import BundleError, DeadlineError, TransferError
@@ -18,6 +18,7 @@ from .record import remove, temporary_path
 
 _DIRECTORY_MODE = 0o755
 _FILE_MODE = 0o644
+_SYNC_SIZE = 32 << 20  # bytes that are written to the disk at a time
 
 
 def prepare_directory(dest: str) -> None:
@@ -26,6 +27,8 @@ def prepare_directory(dest: str) -> None:
     try:
         if os.path.isdir(dest):
             raise BundleError(f"{dest} is a directory: give the path of a file.")
+        if os.path.lexists(dest) and not (os.path.islink(dest) or os.path.isfile(dest)):
+            raise BundleError(f"{dest} is a device, a pipe or a socket, and is not replaced: give the path of a file.")
         make_directories(folder, _DIRECTORY_MODE)
         fault = why_untrusted(folder, trusted_owners())
     except OSError as error:
@@ -87,18 +90,17 @@ def stage(manifest: Manifest, dest: str, deadline: Deadline, fill: Callable[[Par
 
 
 def _unpack(part: Part, manifest: Manifest, path: str, deadline: Deadline) -> None:
+    """Decompress the payload in one thread, and digest and write the archive in this one."""
     digest = hashlib.sha256()
     umask = os.umask(0)
     os.umask(umask)
     part.file.seek(0)
     with open(path, "xb") as file:
-
-        def write(data: bytes) -> None:
-            deadline.left()
+        for data in deadline.iterate(lambda: decompressed(part.file, manifest.archive.size)):
             digest.update(data)
             file.write(data)
-
-        decompress(part.file, write, manifest.archive.size)
+            if file.tell() % _SYNC_SIZE < len(data):  # so that little is left to do at the end
+                os.fsync(file.fileno())
         file.flush()
         os.chmod(path, _FILE_MODE & ~umask)
         os.fsync(file.fileno())

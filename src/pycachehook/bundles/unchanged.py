@@ -5,7 +5,6 @@ like, which take longer than the check.
 """
 
 import os
-import stat
 
 from . import record as records
 from .deadline import Deadline
@@ -124,16 +123,17 @@ def file_digest(path: str, size: int, deadline: Deadline) -> str | None:
     """Return the SHA-256 digest of a file of this size; None for another size or an unreadable file."""
     import hashlib
 
+    from .transports.files import open_regular
+
     digest = hashlib.sha256()
     try:
-        with open(path, "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            if status.st_size != size or not stat.S_ISREG(status.st_mode):
+        with open(open_regular(path), "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size != size:
                 return None
             while part := file.read(BLOCK_SIZE):
                 digest.update(part)
                 deadline.left()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return digest.hexdigest()
 

@@ -49,6 +49,8 @@ class Transport(ABC):
 def open_transport(url: str, timeout: float) -> Transport:
     """Return the transport for a place; `timeout` limits, in seconds, the wait for an answer."""
     scheme, separator, _ = url.partition("://")
+    if not url:
+        raise BundleError("The place of the bundle is empty.")
     if not separator or len(scheme) == 1:  # a path, possibly with a Windows drive
         from .files import FileTransport
 
@@ -79,3 +81,12 @@ def public(url: str) -> str:
         rest = rest.partition(mark)[0]
     host, slash, path = rest.partition("/")
     return printable(f"{scheme}://{host.rpartition('@')[2]}{slash}{path}", 1000)
+
+
+def proxy_hint() -> str:
+    """Return a remark for the end of a message about a failed connection if the environment names a proxy, or ""."""
+    import os
+
+    names = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+    found = next((name for name in names if os.environ.get(name) or os.environ.get(name.lower())), None)
+    return f" ({found} is set)" if found else ""

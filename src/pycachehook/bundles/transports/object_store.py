@@ -17,7 +17,7 @@ from pycachehook.bundles.errors import (
     printable,
 )
 
-from . import public
+from . import proxy_hint, public
 from .names import NamedFiles, manifest_name, payload_name, signature_name, split_manifest
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class ObjectStoreTransport(NamedFiles):
             return NotFoundAtSourceError(f"{where} does not exist.")
         if isinstance(error, (self._exceptions.PermissionDeniedError, self._exceptions.UnauthenticatedError)):
             return BundleError(f"{where} refuses access: its credentials are missing or wrong.")
-        return TransferError(f"{where} failed: {_reason(error)}.")
+        return TransferError(f"{where} cannot be read or written: {_reason(error)}.")
 
 
 def _allows_http(scheme: str) -> bool:
@@ -114,7 +114,22 @@ def _allows_http(scheme: str) -> bool:
     return prefix is not None and os.environ.get(f"{prefix}_ALLOW_HTTP", "").lower() in ("true", "1", "yes", "on")
 
 
+_CAUSES = {  # by a word in the library's description of an error
+    "InvalidCertificate": "its TLS certificate is not accepted",
+    "InvalidContentType": "it does not use TLS",
+    "dns error": "its name cannot be resolved",
+    "ConnectionRefused": "it refuses the connection",
+    "TimedOut": "it does not answer in time",
+    "kind: Timeout": "it does not answer in time",
+    "kind: Connect": "it cannot be reached",
+}
+
+
 def _reason(error: Exception) -> str:
-    """Return the first line of the library's message; the other lines are for its developers."""
-    line = str(error).strip().partition("\n")[0]
-    return printable(line.partition("Debug source")[0]).rstrip(" .:") or type(error).__name__
+    """Return the cause of a failed connection; else the first line of the message, whose others are for developers."""
+    text = str(error)
+    line, _, described = text.strip().partition("Debug source")
+    for word, cause in _CAUSES.items():
+        if word in described:
+            return cause + proxy_hint()
+    return printable(line.partition("\n")[0]).rstrip(" .:") or type(error).__name__

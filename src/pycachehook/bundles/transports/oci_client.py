@@ -20,7 +20,7 @@ from pycachehook.bundles.errors import (
     printable,
 )
 
-from . import BLOCK_SIZE, public
+from . import BLOCK_SIZE, proxy_hint, public
 
 _CONNECT = 10.0  # seconds
 _REDIRECTS = 5
@@ -180,9 +180,13 @@ class Client:
 
     def _broken(self, error: Exception) -> TransferError:
         if isinstance(error, self._requests.Timeout):
-            return TransferError(f"{self.public} does not answer in time.")
+            return TransferError(f"{self.public} does not answer in time{proxy_hint()}.")
+        if isinstance(error, self._requests.exceptions.SSLError):
+            return TransferError(
+                f"{self.public}: the server's TLS certificate is not accepted, or it does not use TLS."
+            )
         if isinstance(error, self._requests.ConnectionError):
-            return TransferError(f"{self.public} cannot be reached, or cut the connection.")
+            return TransferError(f"{self.public} cannot be reached, or cut the connection{proxy_hint()}.")
         return TransferError(f"{self.public} failed: {type(error).__name__}: {printable(str(error), 160)}.")
 
 
