@@ -1,5 +1,6 @@
 """Commands that work on an environment other than the one that runs them."""
 
+import argparse
 import os
 from collections.abc import Sequence
 
@@ -69,3 +70,19 @@ def _own_directories() -> list[str]:
 
     origins = [spec.origin for spec in map(find_spec, _NEEDED) if spec is not None and spec.origin is not None]
     return list(dict.fromkeys(os.path.dirname(os.path.dirname(origin)) for origin in origins))
+
+
+def in_environment(parsed: argparse.Namespace) -> int:
+    """Run this command with the Python of the environment at `--prefix`, which knows its own paths.
+
+    `-P` prevents imports from the current directory; `-I` would also ignore the environment's options.
+    """
+    import subprocess
+
+    interpreter = interpreter_of(parsed.prefix)
+    probe = subprocess.run([interpreter, "-P", "-c", "import pycachehook"], capture_output=True, check=False)
+    if probe.returncode:
+        mend = how_to_install(interpreter)
+        raise PycacheHookError(f"pycachehook cannot be imported in {parsed.prefix}: install it there with `{mend}`.")
+    command = [interpreter, "-P", "-m", "pycachehook", *without_prefix(parsed.arguments)]
+    return subprocess.run(command, check=False).returncode

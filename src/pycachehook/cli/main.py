@@ -10,6 +10,7 @@ from pycachehook.paths import why_no_default_cache_dir
 
 from . import printing
 from .printing import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, complain, say, say_json
+from .quick import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _outcome(arguments: Sequence[str]) -> int | Callable[[], None]:
     """Return a command's exit code, or the program to run; an error is reported as one line on standard error."""
     try:
         try:
-            parsed = _parse(arguments)
+            parsed = parse(arguments)
             return COMMANDS[parsed.command](parsed)
         finally:
             sys.stdout.flush()
@@ -49,18 +50,6 @@ def _outcome(arguments: Sequence[str]) -> int | Callable[[], None]:
         return _complain("interrupted", EXIT_INTERRUPTED)
     except OSError as error:
         return _failed(error)
-
-
-def _parse(arguments: Sequence[str]) -> "Any":
-    if [*arguments[:2]] == ["archive", "pull"]:
-        from .quick import parse_pull
-
-        read = parse_pull(arguments)
-        if read is not None:
-            return read
-    from .arguments import parse
-
-    return parse(arguments)
 
 
 def _failed(error: OSError) -> int:
@@ -143,7 +132,9 @@ def _enable(parsed: "argparse.Namespace") -> int:
     from .flags import flags
 
     if parsed.prefix is not None:
-        return _in_environment(parsed)
+        from .environment import in_environment
+
+        return in_environment(parsed)
     options = runtime.resolve(flags(parsed), "flag", parsed.config)
     _refuse_file(options)
     purelib = _purelib()
@@ -193,7 +184,9 @@ def _write_wheel(parsed: "argparse.Namespace", options: "Options", refused: Sequ
 
 def _disable(parsed: "argparse.Namespace") -> int:
     if parsed.prefix is not None:
-        return _in_environment(parsed)
+        from .environment import in_environment
+
+        return in_environment(parsed)
     purelib = _purelib()
     from pycachehook.commands import enable
 
@@ -217,24 +210,6 @@ def _purelib() -> "Any":
     from pathlib import Path
 
     return Path(sysconfig.get_path("purelib"))
-
-
-def _in_environment(parsed: "argparse.Namespace") -> int:
-    """Run this command with the Python of the environment at `--prefix`, which knows its own paths.
-
-    `-P` prevents imports from the current directory; `-I` would also ignore the environment's options.
-    """
-    import subprocess
-
-    from .environment import how_to_install, interpreter_of, without_prefix
-
-    interpreter = interpreter_of(parsed.prefix)
-    probe = subprocess.run([interpreter, "-P", "-c", "import pycachehook"], capture_output=True, check=False)
-    if probe.returncode:
-        mend = how_to_install(interpreter)
-        raise PycacheHookError(f"pycachehook cannot be imported in {parsed.prefix}: install it there with `{mend}`.")
-    command = [interpreter, "-P", "-m", "pycachehook", *without_prefix(parsed.arguments)]
-    return subprocess.run(command, check=False).returncode
 
 
 def _existing_cache(parsed: "argparse.Namespace") -> "Options":

@@ -6,6 +6,10 @@ The pulls of a timer mostly have nothing to do. Whatever is unusual or wrong is 
 from collections.abc import Sequence
 from types import SimpleNamespace
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _SWITCHES = ("--if-changed", "--allow-unsigned", "--allow-older", "--json")
 _VALUES = ("--key", "--pin", "--timeout", "--max-size")
 _PIN_DIGITS = 64  # hexadecimal digits of SHA-256
@@ -13,6 +17,16 @@ _DIGITS = 6  # of a number at most
 _LONGEST = 1e6  # seconds
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _BYTES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def parse(arguments: Sequence[str]) -> "Any":
+    """Return the parsed command line, see `arguments.parse`."""
+    read = parse_pull(arguments)
+    if read is not None:
+        return read
+    from . import arguments as ordinary
+
+    return ordinary.parse(arguments)
 
 
 def parse_pull(arguments: Sequence[str]) -> SimpleNamespace | None:
