@@ -84,6 +84,11 @@ def _is_of_another_copy(module: object) -> bool:
     return state is not None and state is not _COPY
 
 
+def loaded(name: str) -> "Any":
+    """Return the module `name`, relative to this package, or None if it has not been loaded."""
+    return _loaded.get(f"{PACKAGE}.{name}")
+
+
 def load(name: str) -> "ModuleType | None":
     """Return the module `name`, relative to this package, and load it if necessary; None if that fails."""
     try:

@@ -11,6 +11,7 @@ import atexit
 import gc
 import sys
 
+from . import own_modules
 from ._compat import wrap_imports
 from .events import HIT, MISS, Event, process_listeners
 from .stats_log import FLAGS, MODE, absolute_target, append, to_json
@@ -124,7 +125,9 @@ class Recorder:
         """Record that the program has ended and its exit callbacks have run."""
         now = _now()
         self._ending = True
-        self._records.append(("exit", "process", now, now, {}))
+        freezing = own_modules.loaded("gc_control")  # `gc = "freeze"`
+        frozen = freezing is not None and freezing.start.frozen
+        self._records.append(("exit", "process", now, now, {"frozen": 1} if frozen else {}))
         self._flush()
 
     def last_line(self, now: int) -> "tuple[str, bytes]":

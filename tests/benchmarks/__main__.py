@@ -15,6 +15,7 @@ from typing import Any
 
 from . import (
     activation,
+    advice,
     aged,
     ahead,
     archive,
@@ -30,6 +31,7 @@ from . import (
     read_only,
     shared,
     slow_disk,
+    sums,
     traced,
     warm,
     whole_process,
@@ -61,6 +63,8 @@ MEASUREMENTS: dict[str, Any] = {
     "forked": forked,
     "shared": shared,
     "traced": traced,
+    "advice": advice,
+    "sums": sums,
     "million": million,
 }
 

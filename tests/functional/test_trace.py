@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from conftest import Python, clean_environment
-from pycachehook.commands import trace
+from conftest import PROJECT, Python, clean_environment
+from pycachehook.commands import trace, trace_summary
 from pycachehook.errors import ConfigError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -131,6 +131,24 @@ def test_phases_of_a_miss_and_of_a_hit(tree: Path, command: Run) -> None:
     assert "compile" not in warm.phases
 
 
+def test_advice_is_what_is_not_followed_yet(tree: Path, command: Run) -> None:
+    """A cold start is told to precompile, a warm one is not; nobody is told to freeze what is frozen already."""
+    for number in range(30):
+        (tree / "pack" / f"m{number}.py").write_text("def f():\n    return 1\n" * 100)
+    (tree / "pack" / "one.py").write_text("".join(f"import pack.m{number}\n" for number in range(30)))
+    command("run", "--trace", tree / "cold.json", "-c", "import pack")
+    command("run", "--trace", tree / "warm.json", "-c", "import pack")
+    command("run", "--gc", "freeze", "--trace", tree / "frozen.json", "-c", "import pack")
+    kinds = {}
+    for name in ("cold", "warm", "frozen"):
+        recording = trace.read(str(tree / f"{name}.json"))[0]
+        kinds[name] = {one.kind for one in trace_summary.advise(recording, least=0.0)}
+    assert kinds["cold"] >= {"precompile", "freeze"}
+    assert "precompile" not in kinds["warm"]
+    assert "freeze" not in kinds["frozen"]
+    assert "pycachehook precompile (34 modules were compiled)" in command("trace", "show", "cold.json").stdout
+
+
 def test_text_is_that_of_importtime(tree: Path, command: Run) -> None:
     """The text has importtime's lines, order and indentation, so its readers accept it."""
     command("run", "--trace", tree / "a.txt", "-c", "import pack")
@@ -167,6 +185,47 @@ def test_json_is_chrome_trace_events(tree: Path, command: Run) -> None:
             ends.pop()
         assert not ends or began - negative <= ends[-1] + 0.01, name
         ends.append(began - negative)
+
+
+def test_json_follows_its_schema(tree: Path, command: Run) -> None:
+    """Every event of a cold, a warm and a multi-process start is one that the documentation describes."""
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    schema = json.loads((PROJECT / "docs" / "pages" / "reference" / "trace.schema.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    (tree / "pool.py").write_text(POOL)
+    (tree / "pack" / "late.py").write_text("")
+    programs = [["-c", "import pack, gc; gc.collect()"], ["-c", "import pack"], ["pool.py", "spawn"]]
+    kinds: set[tuple[str, str]] = set()
+    for number, program in enumerate(programs):
+        command("run", "--trace", f"{number}.json", *program)
+        recording = json.loads((tree / f"{number}.json").read_text())
+        validator.validate(recording)
+        kinds |= {(event["ph"], event.get("cat", "")) for event in recording["traceEvents"]}
+    assert kinds == {("M", ""), ("X", "process"), ("X", "gc"), ("X", "import"), ("X", "phase")}
+    recording["traceEvents"][-1]["cat"] = "other"
+    assert not validator.is_valid(recording)
+
+
+def test_published_readers_load_the_files(tree: Path, command: Run) -> None:
+    """The report builder of viztracer combines the JSON; importtime-convert reads the text with its nesting."""
+    builder = pytest.importorskip("viztracer.report_builder", reason="viztracer is not installed")
+    for number in range(2):
+        command("run", "--trace", f"{number}.json", "-c", "import pack")
+    files = [str(tree / f"{number}.json") for number in range(2)]
+    builder.ReportBuilder(files, verbose=0, align=False).save(str(tree / "combined.json"))
+    combined = json.loads((tree / "combined.json").read_text())["traceEvents"]
+    assert len(combined) == sum(len(json.loads(Path(each).read_text())["traceEvents"]) for each in files)
+    pytest.importorskip("importtime_convert", reason="importtime-convert is not installed")
+    command("trace", "merge", files[0], "a.txt")
+    done = subprocess.run(
+        [sys.executable, "-m", "importtime_convert", "-o", "flamegraph.pl"],
+        input=(tree / "a.txt").read_text(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(r"^pack;pack\.two;pack\.three \d+$", done.stdout, re.MULTILINE)
 
 
 def test_page_needs_no_network_and_escapes_names(tree: Path, command: Run) -> None:
@@ -365,6 +424,42 @@ def test_file_that_is_no_recording_is_refused(tmp_path: Path, text: str) -> None
         trace.read(str(path))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dur": -5},
+        {"ts": "x"},
+        {"dur": None},
+        {"name": 5},
+        {"ts": float("nan")},
+        {"ts": float("inf")},
+        {"ts": 10**400},
+        {"pid": "p"},
+        {"pid": [1]},
+        {"tid": [1]},
+        {"args": []},
+        {"args": "count"},
+        {"args": {"find": "x"}},
+        {"args": {"find": -1}},
+        {"args": {"count": 1}},
+        {"cat": "gc", "name": "collections"},
+        {"cat": "process", "name": "begin", "args": {"argv": 5}},
+    ],
+    ids=str,
+)
+def test_damaged_recording_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    """An event with a wrong value is an error in one sentence; a start without duration is none."""
+    event = {"ph": "X", "name": "a", "cat": "import", "ts": 1.0, "dur": 0.0, "pid": 1, "tid": 1, "args": {}}
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([event]))
+    processes = trace.read(str(path))
+    assert list(trace_summary.lines(processes[0]))
+    assert trace.compare(processes, processes).ratio == 1
+    path.write_text(json.dumps([event, {**event, **change}]))
+    with pytest.raises(ConfigError, match="is damaged, or was not written by pycachehook"):
+        trace.read(str(path))
+
+
 def test_only_an_earlier_trace_is_replaced(tree: Path, command: Run) -> None:
     """Other files, links and FIFOs stay unchanged, and the program does not run."""
     kept, fifo, link = tree / "package.json", tree / "fifo.json", tree / "link.json"
@@ -417,3 +512,52 @@ def test_removed_current_directory(tree: Path) -> None:
     process = traced(tree, code, "traces")
     assert (process.stdout, process.stderr) == ("there\n", "")
     assert not [path for path in set(Path("/").iterdir()) - before if path.suffix == ".json"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="lazy imports (PEP 810)")
+def test_policy_of_lazy_imports(tree: Path, command: Run) -> None:
+    """It names modules that a run with lazy imports did not use, and following it avoids them and what they import."""
+    (tree / "app.py").write_text(
+        "import used, unused\nfrom pack import leaf, other\nimport pack.one\n"
+        "try:\n    import guarded\nexcept ImportError:\n    pass\nprint(used.x, other)\n"
+    )
+    for name, text in {"used": "x = 1", "unused": "import below", "below": "", "guarded": ""}.items():
+        (tree / f"{name}.py").write_text(f"{text}\n")
+    (tree / "pack" / "__init__.py").write_text("")
+    for name in ("leaf", "other"):
+        (tree / "pack" / f"{name}.py").write_text("")
+    done = command("run", "--trace", "a.json", "--lazy", "policy.py", "app.py")
+    assert re.search(r"ms  policy.py: \d+ modules were not used until the exit, \d+ of them named", done.stderr)
+    assert re.search(r"not known for \d+ modules", done.stderr)
+    proposed = _names(tree / "policy.py")
+    assert {"unused", "pack.leaf", "pack.one"} <= proposed
+    assert not {"used", "pack.other", "guarded", "below", "pack"} & proposed
+    (tree / "main.py").write_text("import policy, app, sys\nprint(sorted(sys.modules))\n")
+    followed = command("run", "main.py").stdout
+    assert "'used'" in followed
+    assert "'pack.other'" in followed
+    for name in ("unused", "below", "pack.leaf", "pack.one"):
+        assert f"'{name}'" not in followed
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="lazy imports (PEP 810)")
+@pytest.mark.parametrize("code", ["import sys, late; sys.exit('late' in sys.modules)", "import os; os._exit(0)"])
+def test_program_that_differs_with_lazy_imports(tree: Path, command: Run, code: str) -> None:
+    """Nothing is proposed, and one sentence says why."""
+    (tree / "late.py").write_text("")
+    done = command("run", "--trace", "a.json", "--lazy", "policy.py", "-c", code, check=False)
+    assert done.returncode == 1
+    assert "error: No lazy imports can be proposed: with all imports lazy, the program ended" in done.stderr
+    assert not (tree / "policy.py").exists()
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="Python has lazy imports")
+def test_policy_of_lazy_imports_needs_them(command: Run) -> None:
+    """One sentence says so before the program runs."""
+    done = command("run", "--trace", "a.json", "--lazy", "policy.py", "-c", "print(1)", check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("--lazy needs lazy imports (PEP 810), which Python has from version 3.15 on.\n")
+
+
+def _names(policy: Path) -> set[str]:
+    return set(re.findall(r"^    '(.+)',$", policy.read_text(), re.MULTILINE))

@@ -47,6 +47,13 @@ def _add_run(commands: Any, _words: Sequence[str]) -> None:
         "--trace", metavar="FILE", help="record where the start spends its time: FILE.json, FILE.txt or FILE.html"
     )
     run.add_argument("--runs", type=runs, default=1, metavar="N", help="with --trace: record so many runs")
+    run.add_argument(
+        "--lazy",
+        metavar="POLICY",
+        help="with --trace, from Python 3.15 on, experimental: run the program once more with lazy imports, and write a "
+        "filter for the modules that it did not use to POLICY.py",
+    )
+    run.add_argument("--observe-lazy", metavar="FILE", help=argparse.SUPPRESS)  # what that run is started with
     run.add_argument("-m", dest="module", metavar="MODULE", help="run a module; what follows is passed to it")
     run.add_argument("-c", dest="code", metavar="CODE", help="run a string")
     run.add_argument(

@@ -105,7 +105,7 @@ def _run(parsed: "argparse.Namespace") -> int | Callable[[], None]:
     chosen = [program for program in (parsed.module, parsed.code, parsed.script) if program]
     if len(chosen) != 1:
         raise ConfigError("Nothing to run: give a SCRIPT, -m MODULE or -c CODE.")
-    if parsed.trace is not None or parsed.runs != 1:
+    if parsed.trace is not None or parsed.runs != 1 or parsed.lazy is not None:
         from . import trace
 
         return trace.record(parsed)
@@ -118,12 +118,13 @@ def _run(parsed: "argparse.Namespace") -> int | Callable[[], None]:
         from pycachehook.commands.recording import record_at_exit
 
         record_at_exit(parsed.record)
-    first, *arguments = chosen[0]
-    if parsed.module:
-        return run.prepare_module(first, arguments)
-    if parsed.code:
-        return run.prepare_code(first, arguments)
-    return run.prepare_script(first, arguments)
+    prepare = run.prepare_module if parsed.module else run.prepare_code if parsed.code else run.prepare_script
+    program = prepare(chosen[0][0], chosen[0][1:])
+    if parsed.observe_lazy is not None:
+        from pycachehook.commands import lazy_policy
+
+        lazy_policy.observe(parsed.observe_lazy)
+    return program
 
 
 def _enable(parsed: "argparse.Namespace") -> int:

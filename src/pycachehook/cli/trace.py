@@ -9,38 +9,72 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pycachehook.errors import ConfigError
 
 from .printing import EXIT_DONE, EXIT_FAILED, complain, say, say_json
 
-_RUN_OPTIONS = ("--trace", "--runs")  # each takes a value
+if TYPE_CHECKING:
+    from pycachehook.commands.trace import Process
+
+_RUN_OPTIONS = ("--trace", "--runs", "--lazy")  # each takes a value
 _MODULES_SHOWN = 20
 _HIDDEN = 100.0  # microseconds; smaller differences are not shown
 
 
 def record(parsed: argparse.Namespace) -> int:
     """Run the program in separate processes, write the recording, print a summary, and return the exit code."""
-    from pycachehook.commands import trace, trace_output, trace_summary
+    from pycachehook.commands import lazy_policy, trace, trace_output, trace_summary
 
     if parsed.trace is None:
-        raise ConfigError("--runs is for --trace FILE, which is missing.")
+        option = "--runs" if parsed.lazy is None else "--lazy"
+        raise ConfigError(f"{option} is for --trace FILE, which is missing.")
     if sys.flags.ignore_environment:
         raise ConfigError("Nothing can be recorded under -E or -I, which ignore PYCACHEHOOK_TRACE: run Python without.")
     trace_output.writer_of(parsed.trace)
+    if parsed.lazy is not None:
+        lazy_policy.check_target(parsed.lazy)
     with tempfile.TemporaryDirectory(prefix="pycachehook-trace-") as folder:
         for _ in range(parsed.runs):
             code = _recorded_run(_command(parsed), folder)
         processes = trace.read(folder)
     trace_output.write(processes, parsed.trace)
-    for line in trace_summary.lines(trace.runs(processes)[-1]):
+    last = trace.runs(processes)[-1]
+    for line in trace_summary.lines(last):
         complain(line)
     complain(f"wrote {parsed.trace}")
-    return code
+    return code if parsed.lazy is None or not _propose_lazy(parsed, last, code) else EXIT_FAILED
 
 
-def _command(parsed: argparse.Namespace) -> list[str]:
+def _propose_lazy(parsed: argparse.Namespace, process: "Process", expected: int) -> int:
+    """Run the program with lazy imports, write the policy, and return whether that failed."""
+    from pycachehook.commands import lazy_policy
+
+    with tempfile.TemporaryDirectory(prefix="pycachehook-lazy-") as folder:
+        file = f"{folder}/observed.json"
+        code = subprocess.run(_command(parsed, "--observe-lazy", file), check=False).returncode
+        try:
+            if code != expected:
+                raise ValueError
+            proposal = lazy_policy.propose(process, file)
+        except (OSError, ValueError):
+            complain(
+                f"pycachehook: error: No lazy imports can be proposed: with all imports lazy, the program ended with "
+                f"exit code {code} instead of {expected}, or before its exit functions ran."
+            )
+            return EXIT_FAILED
+    for line in lazy_policy.lines(proposal, parsed.lazy):
+        complain(line)
+    try:
+        lazy_policy.write(proposal, parsed.lazy)
+    except OSError as error:
+        complain(f"pycachehook: error: The policy {parsed.lazy} cannot be written: {error.strerror}.")
+        return EXIT_FAILED
+    return EXIT_DONE
+
+
+def _command(parsed: argparse.Namespace, *more: str) -> list[str]:
     """Return the command line that runs the same program with the same options, but without recording."""
     own = [*parsed.own]
     program = parsed.arguments[1 + len(own) :]
@@ -52,7 +86,7 @@ def _command(parsed: argparse.Namespace) -> list[str]:
         elif word.partition("=")[0] not in _RUN_OPTIONS:
             kept.append(word)
     interpreter = sys.orig_argv[1 : len(sys.orig_argv) - len(parsed.arguments)]
-    return [sys.executable, *interpreter, "run", *kept, *program]
+    return [sys.executable, *interpreter, "run", *kept, *more, *program]
 
 
 def _recorded_run(command: Sequence[str], folder: str) -> int:

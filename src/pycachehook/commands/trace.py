@@ -3,7 +3,6 @@
 A recording is a file of Chrome trace events. Times are in microseconds, as in these events.
 """
 
-import json
 import os
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,12 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pycachehook.errors import ConfigError, PycacheHookError
-from pycachehook.system import READ_FLAGS, read_file
 
-PHASES = ("find", "read", "check", "wait", "unmarshal", "compile", "write", "execute")
+from .trace_events import PHASES, events_of
+
 NOT_FOUND = "not found"  # the verdict for a module that no finder knew
 _NANOSECONDS = 1000  # in a microsecond
-_KINDS = ("import", "gc", "process")
 
 
 @dataclass
@@ -66,6 +64,8 @@ class Process:
     recorded: float  # time at which the recording began
     exit: float | None = None  # time at which the program had ended
     torn_down: float | None = None  # time at which its modules were gone
+    measured: bool = False  # whether `began` and `ended` were measured from outside
+    frozen: bool = False  # whether `gc = "freeze"` had frozen objects at the exit
 
     @property
     def duration(self) -> float:
@@ -88,6 +88,11 @@ class Process:
         }
         return {name: max(0.0, each) for name, each in parts.items()}
 
+    def collection_sums(self) -> tuple[int, float]:
+        """Return the number and the duration of all garbage collections during imports and at exit."""
+        count, spent = self.short_collections
+        return len(self.collections) + count, sum(time for _, time in self.collections) + spent
+
     @property
     def main_thread(self) -> int:
         """The thread that imported first."""
@@ -101,7 +106,7 @@ def read(path: str) -> list[Process]:
     """
     try:
         files = [os.path.join(path, name) for name in sorted(os.listdir(path))] if os.path.isdir(path) else [path]
-        found = [_by_process(_events(file)) for file in files if file.endswith(".json")]
+        found = [_by_process(events_of(file)) for file in files if file.endswith(".json")]
     except OSError as error:
         raise ConfigError(f"The recording {path} cannot be read: {error.strerror or error}.") from None
     processes = [_process(number, each) for number, each in _joined(found)]
@@ -110,21 +115,6 @@ def read(path: str) -> list[Process]:
             f"{path} contains no recording: give a file or directory written by `run --trace FILE.json` or PYCACHEHOOK_TRACE."
         )
     return sorted(processes, key=lambda process: process.began)
-
-
-def _events(path: str) -> list[dict[str, Any]]:
-    data = read_file(path, READ_FLAGS)[0]
-    try:
-        text = data.decode().rstrip()
-        if text.endswith(","):  # the file of a process has no closing bracket
-            text = f"{text[:-1]}]"
-        found = json.loads(text)
-        events = found["traceEvents"] if isinstance(found, dict) else found
-        return [
-            event for event in events if event["ph"] == "X" and event["cat"] in _KINDS and event["args"] is not None
-        ]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ConfigError(f"{path} is not a recording: it holds no Chrome trace events of pycachehook.") from None
 
 
 def _by_process(events: Iterable[Mapping[str, Any]]) -> dict[int, list[Mapping[str, Any]]]:
@@ -141,19 +131,21 @@ def _joined(files: Iterable[Mapping[int, list[Mapping[str, Any]]]]) -> Iterator[
     another file that has its number and began within its time.
     """
     several = [each for file in files for each in file.items()]
-    outside = {id(events) for _, events in several if [event["name"] for event in events] == ["process"]}
+    outside = [(number, events[0]) for number, events in several if [each["name"] for each in events] == ["process"]]
+    attached: set[int] = set()
     used: set[int] = set()
-    for number, events in several:
-        if id(events) not in outside:
-            began = min(event["ts"] for event in events)
-            for other, wholes in several:
-                if id(wholes) in outside and other == number and 0 <= began - wholes[0]["ts"] <= wholes[0]["dur"]:
-                    events.extend(wholes)
-                    outside.discard(id(wholes))
-                    break
-            free = number if number not in used else max(used) + 1
-            used.add(free)
-            yield free, events
+    for number, events in sorted(several, key=lambda each: len(each[1]), reverse=True):
+        if id(events[0]) in attached:
+            continue
+        began = min(event["ts"] for event in events)
+        for other, whole in outside:
+            if other == number and whole is not events[0] and 0 <= began - whole["ts"] <= whole["dur"]:
+                events.append(whole)
+                attached.add(id(whole))
+                break
+        free = number if number not in used else max(used) + 1
+        used.add(free)
+        yield free, events
 
 
 def _process(number: int, events: Sequence[Mapping[str, Any]]) -> Process:
@@ -177,6 +169,8 @@ def _process(number: int, events: Sequence[Mapping[str, Any]]) -> Process:
         begin["ts"],
         marks["exit"]["ts"] if "exit" in marks else None,
         marks["torn down"]["ts"] if "torn down" in marks else None,
+        whole is not None,
+        "exit" in marks and "frozen" in marks["exit"]["args"],
     )
 
 
@@ -233,7 +227,7 @@ class Comparison:
     @property
     def ratio(self) -> float:
         """The whole time of the second recording divided by that of the first."""
-        return self.after / self.before
+        return self.after / self.before if self.before else 1.0
 
     def as_dict(self) -> dict[str, object]:
         """Return the JSON object that `--json` prints."""
@@ -249,7 +243,7 @@ class Comparison:
 
 def runs(processes: Sequence[Process]) -> list[Process]:
     """Return the process of each run: those whose duration was measured from outside, or else the first process."""
-    whole = [process for process in processes if process.began < process.recorded]
+    whole = [process for process in processes if process.measured]
     return whole or [processes[0]]
 
 

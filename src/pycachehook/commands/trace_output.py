@@ -9,7 +9,8 @@ from typing import Any
 from pycachehook.errors import ConfigError, PycacheHookError
 
 from .atomic_write import replacing
-from .trace import NOT_FOUND, PHASES, Process
+from .trace import NOT_FOUND, Process
+from .trace_events import PHASES
 from .user_file import why_not_replaced
 
 _LEAST_WIDTH = 1 / 400  # part of the chart's width: two or three pixels
@@ -73,11 +74,15 @@ def _chrome_events(process: Process) -> Iterator[dict[str, Any]]:
 
     main = process.main_thread
     yield {"ph": "M", "name": "process_name", "pid": process.number, "tid": main, "args": {"name": process.command}}
-    yield event("process", "process", process.began, process.duration, main)
+    if process.measured:
+        yield event("process", "process", process.began, process.duration, main)
     yield event("begin", "process", process.recorded, 0.0, main, argv=process.command, python=process.python)
-    for name, time in (("exit", process.exit), ("torn down", process.torn_down)):
-        if time is not None:
-            yield event(name, "process", time, 0.0, main)
+    exiting = {"frozen": 1} if process.frozen else {}
+    marks: list[tuple[str, float | None, dict[str, int]]] = [
+        ("exit", process.exit, exiting),
+        ("torn down", process.torn_down, {}),
+    ]
+    yield from (event(name, "process", time, 0.0, main, **more) for name, time, more in marks if time is not None)
     for began, duration in process.collections:
         yield event("collection", "gc", began, duration, main)
     count, spent = process.short_collections
@@ -128,16 +133,19 @@ def _chart(plot: Any, process: Process) -> str:
     """
     whole = sum(one.duration for one in process.outermost)
     nodes: list[tuple[str, str, str, float, str, str]] = [("0", "imports", "", whole / 1000, "", "")]
-    pending = [(one, "0") for one in reversed(process.outermost) if one.duration > whole * _LEAST_WIDTH]
+    pending = [(one, "0", "") for one in reversed(process.outermost) if one.duration > whole * _LEAST_WIDTH]
     while pending:
-        one, parent = pending.pop()
+        one, parent, package = pending.pop()
         identifier = str(len(nodes))
         phases = {phase: time for phase, time in one.phases.items() if time > 0}
         color = _COLORS[max(phases, key=lambda phase: phases[phase])] if phases else _COLORS["execute"]
         shares = ", ".join(f"{phase} {time / 1000:.2f}" for phase, time in phases.items())
-        text = f"{one.own / 1000:.2f} of {one.duration / 1000:.2f} ms itself ({shares})<br>{escape(one.path or one.loader)}"
-        nodes.append((identifier, escape(one.name), parent, one.duration / 1000, color, text))
-        pending += [(child, identifier) for child in reversed(one.children) if child.duration > whole * _LEAST_WIDTH]
+        label = one.name.removeprefix(package)  # short, to be readable in a narrow rectangle
+        text = f"{escape(one.name)}<br>{one.own / 1000:.2f} of {one.duration / 1000:.2f} ms itself ({shares})<br>{escape(one.path or one.loader)}"
+        nodes.append((identifier, escape(label), parent, one.duration / 1000, color, text))
+        package = f"{one.name}."
+        wide = [child for child in reversed(one.children) if child.duration > whole * _LEAST_WIDTH]
+        pending += [(child, identifier, package) for child in wide]
     names, labels, parents, values, colors, texts = (list(column) for column in zip(*nodes, strict=True))
     icicle = plot.Icicle(
         ids=names,
@@ -146,13 +154,19 @@ def _chart(plot: Any, process: Process) -> str:
         values=values,
         marker={"colors": colors},
         hovertext=texts,
-        hoverinfo="label+text",
+        hoverinfo="text",
         branchvalues="total",
         maxdepth=8,
         sort=False,
         tiling={"orientation": "v"},
+        leaf={"opacity": 1},
     )
-    layout = {"margin": {"t": 8, "l": 0, "r": 0, "b": 0}, "height": 420, "paper_bgcolor": "rgba(0,0,0,0)"}
+    layout = {
+        "margin": {"t": 8, "l": 0, "r": 0, "b": 0},
+        "height": 420,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "uniformtext": {"minsize": 10, "mode": "hide"},  # no labels that are too small to read
+    }
     return str(plot.Figure(icicle, layout=layout).to_json())
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from .trace import PHASES, Process
+from .trace import Process
+from .trace_events import PHASES
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1200px; padding: 12px; color: #222; background: #fff }
@@ -13,18 +14,23 @@ h1 { font-size: 22px } h2 { font-size: 17px; overflow-wrap: anywhere } .parts { 
 .parts li, .key span { display: inline-block; margin-right: 16px }
 .key i { display: inline-block; width: 12px; height: 12px; margin-right: 5px; border: 1px solid #666 }
 input { font: inherit; padding: 4px 8px; width: 100%; max-width: 420px; box-sizing: border-box }
-.chart { overflow: hidden } .scroll { overflow-x: auto; max-height: 70vh } table { border-collapse: collapse; width: 100% }
+.chart { overflow: hidden; min-height: 420px } .scroll { overflow-x: auto; max-height: 70vh } table { border-collapse: collapse; width: 100% }
 th { position: sticky; top: 0; background: #eee; cursor: pointer; text-align: right }
 th, td { padding: 2px 8px; white-space: nowrap; border-bottom: 1px solid #ddd } td { text-align: right }
 th.text, td.text { text-align: left }
 """
 
-# Rows are drawn when they become visible, because the layout of thousands of rows is slow.
+# Charts and rows are drawn when they become visible: thousands of rows, or the charts of many processes, take seconds.
 _SCRIPT = """
 for (const section of document.querySelectorAll("section")) {
   const data = JSON.parse(section.querySelector("script[type='application/json']").textContent);
-  Plotly.newPlot(section.querySelector(".chart"), data.chart.data, data.chart.layout, {responsive: true, displaylogo: false});
-  const body = section.querySelector("tbody"), input = section.querySelector("input"), count = section.querySelector("output");
+  const [chart, body, input, count] = [".chart", "tbody", "input", "output"].map(each => section.querySelector(each));
+  new IntersectionObserver((seen, observer) => {
+    if (seen.some(each => each.isIntersecting)) {
+      observer.disconnect();
+      Plotly.newPlot(chart, data.chart.data, data.chart.layout, {responsive: true, displayModeBar: false});
+    }
+  }).observe(chart);
   let rows = data.rows, column = 1, down = true, shown = 0;
   const cell = (row, value, text) => {
     const one = row.insertCell(); one.textContent = value; if (text) one.className = "text";

@@ -2,20 +2,29 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from .trace import PHASES, Import, Process
+from pycachehook.events import ARCHIVE
+
+from .trace import Import, Process
+from .trace_events import PHASES
 
 MOST = 10  # modules in a list of the most expensive
 _LEAST = 0.01  # part of the whole start; smaller savings are not reported
-# An archive replaces finding, reading and checking by one lookup; see the page on benchmarks.
-_ARCHIVE_KEEPS = 0.35
+
+# Estimates of what remains if the advice is followed. `python -m tests.benchmarks --only advice` compares them with
+# measured savings.
 _UNMARSHAL_OF_COMPILE = 0.12  # time to load an entry divided by the time to compile its source
-_LARGE_PART = 0.3  # part of the imports' time; a package above it may be worth a late import
+_FROM_ARCHIVE = 75.0  # microseconds to find and read one module in an archive that is in the page cache
+_OPENING = 5_000.0  # microseconds to open an archive
+_LEAST_OF_ARCHIVE = 0.1  # part of the whole start; the estimate is too rough for smaller savings
+_EXIT_OF_FROZEN = 0.1  # time of the exit with frozen objects, divided by that without
+_LONG_START = 25  # modules that one import must execute for `gc = "freeze"` to freeze anything
 
 
 def lines(process: Process) -> Iterator[str]:
     """Yield the summary of one process."""
-    whole = process.duration
+    whole = process.duration or 1.0  # a damaged recording may have no time in it
     yield f"{process.command}: {_ms(whole)}, of which"
     for name, time in process.parts().items():
         yield f"  {_ms(time):>10}  {time / whole:4.0%}  {name}"
@@ -24,10 +33,9 @@ def lines(process: Process) -> Iterator[str]:
     for phase in PHASES:
         if sums[phase]:
             yield f"  {_ms(sums[phase]):>10}  {sums[phase] / whole:4.0%}  {phase}"
-    collections = process.collections
-    if collections:
-        spent = sum(time for _, time in collections)
-        yield f"garbage collections: {len(collections)}, {_ms(spent)} (they are in the parts above)"
+    count, spent = process.collection_sums()
+    if count:
+        yield f"garbage collections during imports and at exit: {count}, {_ms(spent)} (they are in the parts above)"
     yield from _most("by their own time", process.imports, "own")
     yield from _most("with all that they import", process.imports, "duration")
     missed = Counter(one.reason for one in process.imports if one.verdict == "miss")
@@ -36,39 +44,64 @@ def lines(process: Process) -> Iterator[str]:
         yield f"not in the cache: {sum(missed.values())} modules ({reasons})"
     advice = list(advise(process))
     yield "what would help:" if advice else "nothing is left that pycachehook could make shorter by more than 1 %"
-    for saving, text in advice:
-        yield f"  {_ms(saving):>10}  {text}"
-    yield "not known: which modules the program used after it had imported them"
+    for one in advice:
+        yield f"  {_ms(one.saving):>10}  {one.text}"
+    yield "not known: which modules the program used after it had imported them (see `run --lazy`, from Python 3.15 on)"
 
 
-def advise(process: Process) -> list[tuple[float, str]]:
-    """Return advice as (expected saving in microseconds, text), the largest saving first."""
+class Advice(NamedTuple):
+    """What would make a start shorter: the saving in microseconds, and a sentence; `kind` is a word for programs."""
+
+    saving: float
+    kind: str
+    text: str
+
+
+def advise(process: Process, least: float = _LEAST) -> list[Advice]:
+    """Return advice, the largest saving first, without savings below this part of the process's duration."""
     sums = process.phase_sums()
+    hits = [one for one in process.imports if one.verdict == "hit" and one.place != ARCHIVE]
     compiled = [one for one in process.imports if one.verdict == "miss"]
     compiling = sum(one.phases.get(phase, 0.0) for one in compiled for phase in ("compile", "write", "wait"))
+    find, read, check = (sum(one.phases.get(phase, 0.0) for one in hits) for phase in ("find", "read", "check"))
     found = [
-        (
+        Advice(
             compiling - _UNMARSHAL_OF_COMPILE * sums["compile"],
+            "precompile",
             f"pycachehook precompile ({len(compiled)} modules were compiled)",
         ),
-        (_frozen(process), 'gc = "freeze" (collections during imports and at the exit)'),
-        (
-            (1 - _ARCHIVE_KEEPS) * (sums["find"] + sums["read"] + sums["check"]),
-            "an archive (find, read and check)",
+        Advice(_frozen(process), "freeze", 'gc = "freeze" (collections during imports, and the exit)'),
+        Advice(
+            find + read + check - _FROM_ARCHIVE * len(hits) - _OPENING,
+            "archive",
+            "an archive with unchecked-hash (find, read and check)",
         ),
     ]
-    return sorted(((saving, text) for saving, text in found if saving > _LEAST * process.duration), reverse=True)
+    limits = {"archive": max(least, _LEAST_OF_ARCHIVE)}
+    return sorted((one for one in found if one.saving > limits.get(one.kind, least) * process.duration), reverse=True)
 
 
 def _frozen(process: Process) -> float:
-    """Return the saving of `gc = "freeze"`: the time of collections during imports and at the exit."""
+    """Return the saving of `gc = "freeze"`: of the collections during imports, and of the exit."""
+    if process.frozen or max((_size(one) for one in process.outermost), default=0) < _LONG_START:
+        return 0.0
     end = process.exit if process.exit is not None else process.ended
-    inside = [time for began, time in process.collections if began >= end or _within(began, process.outermost)]
-    return sum(inside)
+    inside = sum(time for began, time in process.collections if began < end) + process.short_collections[1]
+    if process.exit is None or process.torn_down is None:
+        return inside
+    # After the modules, the interpreter frees the rest, which takes as long; seen only from outside.
+    left = process.ended if process.measured else 2 * process.torn_down - process.exit
+    return inside + (1 - _EXIT_OF_FROZEN) * (left - process.exit)
 
 
-def _within(time: float, imports: Sequence[Import]) -> bool:
-    return any(one.began <= time <= one.ended for one in imports)
+def _size(outer: Import) -> int:
+    """Return the number of modules that an import executed from sources or bytecode."""
+    pending, count = [outer], 0
+    while pending:
+        one = pending.pop()
+        count += bool(one.verdict)
+        pending += one.children
+    return count
 
 
 def _most(how: str, imports: Sequence[Import], attribute: str) -> Iterator[str]:
