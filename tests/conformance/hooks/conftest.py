@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypedDict
 import filelock
 import pytest
 
-from conftest import Python, clean_environment
+from conftest import NOT_LAZY, Python, clean_environment
 
 from .servers import Server
 
@@ -174,7 +174,7 @@ def _install_tools(folder: Path, wheel: Path) -> str:
         "--disable-pip-version-check",
     ]
     done = subprocess.run(
-        [*command, wheel, *TOOLS], env=clean_environment(), capture_output=True, text=True, check=False
+        [*command, wheel, *TOOLS], env=clean_environment(**NOT_LAZY), capture_output=True, text=True, check=False
     )
     if done.returncode == 0:
         return ""
