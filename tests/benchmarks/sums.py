@@ -5,7 +5,9 @@ recording: the start of the interpreter, the own time of each import, the pauses
 second compares the own time of each module, as the median over the rounds, with importtime's median. Modules below a
 millisecond are left out. `-X importtime` knows only import statements: what `importlib.import_module` imports, and the
 parent packages of a statement `import a.b`, are in the own time of the import that caused them, and are added to it
-here as well.
+here as well. The cyclic garbage collector is off: its collections take milliseconds, and any change in the number of
+objects, also by a recorder, has them happen in other modules. The same is true of the growth of the interpreter's table
+of interned strings, which can take tens of milliseconds once in a start, and cannot be turned off.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from .measure import Measurement, Record, Variant, clean_environment
 
 DEFAULT = ("sympy", "sqlalchemy", "django", "flask", "boto3")
 _LEAST_US = 1000.0  # own time of a module that is compared
+_NO_COLLECTIONS = "import gc; gc.disable()\n"
 _LINE = re.compile(r"import time: +(\d+) \| +(\d+) \| +(\S+)")
 _NANOSECONDS = 1000  # in a microsecond
 
@@ -37,7 +40,7 @@ def run(environment: Environment, applications: Mapping[str, Application], round
     agreement: list[Record] = []
     worst: list[Record] = []
     for case, application in applications.items():
-        variant = environment.default.variant("default", application.code)
+        variant = environment.default.variant("default", _NO_COLLECTIONS + application.code)
         _importtime(variant)  # fills the cache
         walls, parts, ours, theirs = [], [], [], []
         for _ in range(rounds):

@@ -451,7 +451,7 @@ def test_damaged_recording_is_refused(tmp_path: Path, change: dict[str, Any]) ->
     """An event with a wrong value is an error in one sentence; a start without duration is none."""
     event = {"ph": "X", "name": "a", "cat": "import", "ts": 1.0, "dur": 0.0, "pid": 1, "tid": 1, "args": {}}
     path = tmp_path / "a.json"
-    path.write_text(json.dumps([event]))
+    path.write_text(json.dumps([event, {**event, "name": "collections"}]))  # also the name of a module
     processes = trace.read(str(path))
     assert list(trace_summary.lines(processes[0]))
     assert trace.compare(processes, processes).ratio == 1

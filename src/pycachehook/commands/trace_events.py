@@ -38,7 +38,7 @@ def _is_valid(event: dict[str, Any]) -> bool:
     arguments = event.get("args")
     if not isinstance(event.get("name"), str) or not isinstance(arguments, dict):
         return False
-    if event["name"] == "collections" and not {"count", "spent"} <= arguments.keys():
+    if event["cat"] == "gc" and event["name"] == "collections" and not {"count", "spent"} <= arguments.keys():
         return False
     numbers = [event.get("pid"), event.get("tid"), *(arguments[name] for name in _NUMBERS if name in arguments)]
     return (

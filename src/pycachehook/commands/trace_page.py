@@ -20,16 +20,15 @@ th, td { padding: 2px 8px; white-space: nowrap; border-bottom: 1px solid #ddd } 
 th.text, td.text { text-align: left }
 """
 
-# Charts and rows are drawn when they become visible: thousands of rows, or the charts of many processes, take seconds.
+# All charts but the first, and rows, are drawn when they become visible: thousands of rows, or the charts of many processes, take seconds.
 _SCRIPT = """
 for (const section of document.querySelectorAll("section")) {
   const data = JSON.parse(section.querySelector("script[type='application/json']").textContent);
   const [chart, body, input, count] = [".chart", "tbody", "input", "output"].map(each => section.querySelector(each));
-  new IntersectionObserver((seen, observer) => {
-    if (seen.some(each => each.isIntersecting)) {
-      observer.disconnect();
-      Plotly.newPlot(chart, data.chart.data, data.chart.layout, {responsive: true, displayModeBar: false});
-    }
+  const plot = () => Plotly.newPlot(chart, data.chart.data, data.chart.layout, {responsive: true, displayModeBar: false});
+  if (section.matches("section:first-of-type")) plot();
+  else new IntersectionObserver((seen, observer) => {
+    if (seen.some(each => each.isIntersecting)) { observer.disconnect(); plot(); }
   }).observe(chart);
   let rows = data.rows, column = 1, down = true, shown = 0;
   const cell = (row, value, text) => {
