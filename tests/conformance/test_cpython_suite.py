@@ -249,7 +249,13 @@ def module_figures(**changed: object) -> dict[str, object]:
 )
 def test_what_fails_the_run(modules: dict[str, object], *, failed: bool) -> None:
     """An unlisted difference, a listed test that does not differ, and a missing suite are failures in the summary."""
-    figures = {"python": "3.11.0", "no suite": None, "modules": modules, "not there": ["test_threaded_import"]}
+    figures = {
+        "python": "3.11.0",
+        "mode": "default",
+        "no suite": None,
+        "modules": modules,
+        "not there": ["test_threaded_import"],
+    }
     assert bool(failures(figures)) is failed
     text = summary(figures, [])
     assert text.splitlines()[-1].startswith("failed: 1 " if failed else "passed")

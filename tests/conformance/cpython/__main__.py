@@ -7,14 +7,14 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import deviations
 from .comparison import AGAIN, Differences, Result, compare
-from .environments import about, make_sides, make_wheel
-from .report import failures, summary
+from .environments import MODES, about, make_sides, make_wheel
+from .report import failures, summary, table
 from .runs import Runner
 from .suite import MODULES, QUICK
 
@@ -22,16 +22,17 @@ from .suite import MODULES, QUICK
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare; return 1 if an unlisted test differs, or a listed one does not, else 0."""
     parsed = _parser().parse_args(arguments)
+    if parsed.read:
+        print(table([each for file in parsed.read for each in json.loads(file.read_text(encoding="utf-8"))]))
+        return 0
     known = deviations.load()
     modules = tuple(parsed.modules or (QUICK if parsed.quick else MODULES))
     directory = Path(tempfile.mkdtemp(prefix="cpython-", dir=parsed.directory))
     figures = []
     try:
         wheel = make_wheel(directory)
-        for number, python in enumerate(parsed.python):
-            figures.append(
-                _compare_all(python, modules, known, wheel, directory / str(number), variables=parsed.variables)
-            )
+        for number, (python, mode) in enumerate((python, mode) for python in parsed.python for mode in parsed.mode):
+            figures.append(_compare_all(python, modules, known, wheel, directory / str(number), mode=mode))
             print(summary(figures[-1], known), flush=True)
             if parsed.json is not None:
                 parsed.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
@@ -42,25 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _compare_all(
-    python: Path,
-    modules: tuple[str, ...],
-    known: list[deviations.Deviation],
-    wheel: Path,
-    root: Path,
-    *,
-    variables: Mapping[str, str],
+    python: Path, modules: tuple[str, ...], known: list[deviations.Deviation], wheel: Path, root: Path, *, mode: str
 ) -> dict[str, Any]:
-    """Return the results of all modules with one interpreter as JSON values."""
+    """Return the results of all modules with one interpreter in one mode as JSON values."""
     suite = about(python, modules)
-    figures: dict[str, Any] = {"python": suite["version"], "no suite": suite["missing"], "modules": {}}
+    figures: dict[str, Any] = {"python": suite["version"], "mode": mode, "no suite": suite["missing"], "modules": {}}
     figures["not there"] = [name for name in modules if name not in suite["modules"]]
     version = ".".join(suite["version"].split(".")[:2])
     if suite["modules"]:
-        sides = make_sides(python, wheel, root)
+        sides = make_sides(python, wheel, root, mode)
         for name in suite["modules"]:
-            listed = deviations.listed(known, version, name)
+            listed = deviations.listed(known, version, name, mode)
             result = compare(
-                Runner(sides, variables), name, listed, lambda text: print(f"{version}: {text}", file=sys.stderr)
+                Runner(sides), name, listed, lambda text: print(f"{version}, {mode}: {text}", file=sys.stderr)
             )
             figures["modules"][name] = _as_json(result, listed)
     return figures
@@ -104,18 +99,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="interpreters, which have their test package (default: this one)",
     )
+    parser.add_argument(
+        "--mode",
+        nargs="+",
+        choices=list(MODES),
+        default=["default"],
+        help="options of the hook: none; the shared layout; an unchecked archive with gc=freeze; in_tree=ignore with an "
+        "empty cache; lazy imports on both sides (Python 3.15) (default: %(default)s)",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--modules", nargs="+", metavar="NAME", help="modules of the suite, such as test_import")
     what.add_argument("--quick", action="store_true", help=f"these alone: {', '.join(QUICK)}")
-    parser.add_argument(
-        "--lazy-imports",
-        dest="variables",
-        action="store_const",
-        const={"PYTHON_LAZY_IMPORTS": "all"},
-        default={},
-        help="enable lazy imports everywhere, on all sides (Python 3.15)",
-    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there too, with all tracebacks")
+    parser.add_argument(
+        "--read", nargs="+", type=Path, metavar="FILE", help="print the table of these JSON files alone"
+    )
     parser.add_argument("--directory", metavar="DIR", help="where to make the environments (default: TMPDIR)")
     parser.add_argument("--keep", action="store_true", help="leave the environments and the logs there")
     return parser

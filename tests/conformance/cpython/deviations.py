@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .environments import MODES
+
 FILE = Path(__file__).resolve().parents[1] / "deviations.toml"
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "pages" / "reference" / "deviations.md"
 
@@ -23,7 +25,8 @@ class Deviation:
     """One intended difference.
 
     `what` differs, the `reason`, how to get CPython's behaviour (`stock` in words, and `options` of the hook with which
-    the tests do not differ), and the `tests` that show it, each with the versions of Python in which it does.
+    the tests do not differ), and the `tests` that show it, each with the versions of Python in which it does. `modes`
+    are those in which it is seen.
     """
 
     what: str
@@ -31,6 +34,7 @@ class Deviation:
     stock: str
     options: Mapping[str, str]
     tests: Mapping[str, tuple[str, ...]]
+    modes: tuple[str, ...] = tuple(MODES)
 
     @property
     def pythons(self) -> str:
@@ -42,39 +46,46 @@ class Deviation:
 def load(path: Path = FILE) -> list[Deviation]:
     """Return the deviations; raises ValueError for an incomplete entry."""
     deviations = []
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[tuple[str, str, str], str] = {}
     for entry in tomllib.loads(path.read_text(encoding="utf-8"))["deviation"]:
         tests = {
             test: PYTHONS if versions == "all" else tuple(versions) for test, versions in entry.pop("tests").items()
         }
-        deviation = Deviation(tests=tests, **entry)
+        modes = tuple(entry.pop("modes", MODES))
+        deviation = Deviation(tests=tests, modes=modes, **entry)
         if not (deviation.what and deviation.reason and deviation.stock and deviation.options and tests):
             raise ValueError(f"incomplete: {deviation}")
-        for test, versions in tests.items():
-            for version in versions:
-                if version not in PYTHONS or not test.startswith("test."):
-                    raise ValueError(f"{test}: {version}")
-                if seen.setdefault((test, version), deviation.what) != deviation.what:
-                    raise ValueError(f"{test} is listed twice")
+        for test, version, mode in (
+            (test, version, mode) for test, versions in tests.items() for version in versions for mode in modes
+        ):
+            if version not in PYTHONS or mode not in MODES or not test.startswith("test."):
+                raise ValueError(f"{test}: {version}, {mode}")
+            if seen.setdefault((test, version, mode), deviation.what) != deviation.what:
+                raise ValueError(f"{test} is listed twice")
         deviations.append(deviation)
     return deviations
 
 
-def listed(deviations: list[Deviation], python: str, module: str) -> dict[str, Deviation]:
-    """Return the deviations of one module's tests, by test, for a Python version such as `3.11`."""
+def listed(deviations: list[Deviation], python: str, module: str, mode: str = "default") -> dict[str, Deviation]:
+    """Return the deviations of one module's tests, by test, for a Python version such as `3.11` and a mode."""
     return {
         test: deviation
         for deviation in deviations
         for test, versions in deviation.tests.items()
-        if python in versions and f"{test}.".startswith(f"test.{module}.")
+        if python in versions and mode in deviation.modes and f"{test}.".startswith(f"test.{module}.")
     }
 
 
 def table(deviations: list[Deviation]) -> str:
     """Return the table for the documentation page."""
-    lines = ["| what | why | to have it as CPython has it | tests of CPython's | Python |", "|---|---|---|---|---|"]
+    lines = [
+        "| what | why | to have it as CPython has it | tests of CPython's | Python | modes |",
+        "|---|---|---|---|---|---|",
+    ]
     lines += [
-        f"| {each.what} | {each.reason} | {each.stock} | {len(each.tests)} | {each.pythons} |" for each in deviations
+        f"| {each.what} | {each.reason} | {each.stock} | {len(each.tests)} | {each.pythons} "
+        f"| {'all' if each.modes == tuple(MODES) else ', '.join(each.modes)} |"
+        for each in deviations
     ]
     return "".join(f"{line}\n" for line in lines)
 

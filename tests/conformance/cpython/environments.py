@@ -1,6 +1,6 @@
 """The virtual environments of one interpreter in which the suite is run.
 
-    hook     activated by `pycachehook enable --cache-dir`, no other option
+    hook     activated by `pycachehook enable --cache-dir`, with the options of a mode, see `MODES`
     prefix   CPython alone, with `sys.pycache_prefix` set by a line in a `.pth` file
     plain    CPython alone, with its bytecode in the tree
 
@@ -15,7 +15,8 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,16 @@ DRIVER_NAME = "cpython_suite"
 QUIETLY = ("-qq", "--disable-pip-version-check")
 
 HOOK, PREFIX, PLAIN = SIDES = ("hook", "prefix", "plain")
+
+# Options of `enable` by the mode's name. `archive`: in front of the cache, an archive that does not check sources.
+MODES: dict[str, tuple[str, ...]] = {
+    "default": (),
+    "shared": ("--layout", "shared"),
+    "archive": ("--archives", "ARCHIVE", "--gc", "freeze"),
+    "ignore": ("--in-tree", "ignore"),
+    "lazy": (),  # on both sides every import is lazy (PEP 810)
+}
+LAZY = {"PYTHON_LAZY_IMPORTS": "all"}
 
 ABOUT = """
 import importlib.util, json, platform
@@ -42,10 +53,11 @@ print(json.dumps(answer))
 
 @dataclass(frozen=True)
 class Side:
-    """One environment below `root`."""
+    """One environment below `root`, whose runs get the variables of `environment`."""
 
     name: str
     root: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def python(self) -> Path:
@@ -91,9 +103,9 @@ def make_wheel(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def make_sides(python: Path, wheel: Path, root: Path) -> dict[str, Side]:
-    """Create the environments of the interpreter `python` below `root`, and return them by name."""
-    sides = {name: Side(name, root / name) for name in SIDES}
+def make_sides(python: Path, wheel: Path, root: Path, mode: str = "default") -> dict[str, Side]:
+    """Create the environments of the interpreter `python` for a mode below `root`, and return them by name."""
+    sides = {name: Side(name, root / name, LAZY if mode == "lazy" else {}) for name in SIDES}
     for name, side in sides.items():
         run(python, "-m", "venv", "--without-pip", side.root / "venv")
         pip = ("-m", "pip", "--python", side.python, "install", *QUIETLY)
@@ -102,10 +114,25 @@ def make_sides(python: Path, wheel: Path, root: Path) -> dict[str, Side]:
         (purelib / DRIVER_NAME).mkdir()
         shutil.copyfile(DRIVER, purelib / DRIVER_NAME / "__main__.py")
         if name == HOOK:
-            run(side.python, "-m", "pycachehook", "enable", "--cache-dir", side.bytecode)
+            options = [_archive(side) if option == "ARCHIVE" else option for option in MODES[mode]]
+            run(side.python, "-m", "pycachehook", "enable", "--cache-dir", side.bytecode, *options)
         elif name == PREFIX:
             set_prefix(purelib, side.bytecode)
     return sides
+
+
+def _archive(side: Side) -> Path:
+    """Build an archive of the side's environment and its standard library, tests included."""
+    out = side.root / "everything.pyca"
+    build = ("-m", "pycachehook", "archive", "build", "--invalidation-mode", "unchecked-hash", "--environment", out)
+    subprocess.run(  # exits with 1, because CPython's tests contain sources that do not compile
+        [side.python, *build],
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return out
 
 
 def run(python: Path, *arguments: str | Path) -> str:

@@ -29,7 +29,11 @@ def failures(figures: Figures) -> dict[str, int]:
 def summary(figures: Figures, deviations: Iterable[Deviation]) -> str:
     """Return the figures of one interpreter as lines of text."""
     modules = figures["modules"]
-    lines = ["", f"Python {figures['python']}", f"{'':<38}compared  skipped  listed  unlisted  fail in both"]
+    lines = [
+        "",
+        f"Python {figures['python']}, mode {figures['mode']}",
+        f"{'':<38}compared  skipped  listed  unlisted  fail in both",
+    ]
     rows = {name: _counts(each) for name, each in modules.items()}
     rows["all"] = [sum(column) for column in zip(*rows.values(), strict=True)] or [0] * 5
     lines += [f"{name:<38}{a:>8}{b:>9}{c:>8}{d:>10}{e:>14}" for name, (a, b, c, d, e) in rows.items()]
@@ -59,6 +63,19 @@ def summary(figures: Figures, deviations: Iterable[Deviation]) -> str:
     lines += _listing(modules, "unlisted", "DIFFER, AND ARE NOT LISTED:")
     failed = failures(figures)
     lines += ["", "failed: " + ", ".join(f"{count} {name}" for name, count in failed.items()) if failed else "passed"]
+    return "\n".join(lines)
+
+
+def table(reports: Iterable[Figures]) -> str:
+    """Return the Markdown table of the documentation: one line for each interpreter and mode."""
+    lines = ["| Python | mode | modules | compared | differ | listed | unlisted |", "|---|---|---|---|---|---|---|"]
+    for figures in reports:
+        modules = figures["modules"]
+        compared, _, listed, unlisted, _ = (sum(column) for column in zip(*map(_counts, modules.values()), strict=True))
+        lines.append(
+            f"| {figures['python']} | {figures['mode']} | {len(modules)} | {compared:,} | {listed + unlisted} | {listed} "
+            f"| {unlisted} |"
+        )
     return "\n".join(lines)
 
 

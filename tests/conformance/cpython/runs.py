@@ -60,9 +60,8 @@ Outcomes = dict[str, Outcome]
 class Runner:
     """Runs modules of the suite in an interpreter's environments, on several sides at once."""
 
-    def __init__(self, sides: Mapping[str, Side], variables: Mapping[str, str] = NO_OPTIONS) -> None:
+    def __init__(self, sides: Mapping[str, Side]) -> None:
         self._sides = sides
-        self._variables = variables  # of the environment, on all sides
 
     def __call__(
         self, module: str, sides: Collection[str], tests: Collection[str] = (), options: Mapping[str, str] = NO_OPTIONS
@@ -71,20 +70,13 @@ class Runner:
 
         `options` replace the options with which the hook was enabled.
         """
-        variables = {**self._variables, **{f"PYCACHEHOOK_{name.upper()}": value for name, value in options.items()}}
-        disabled = "disable" in options
         with ThreadPoolExecutor() as pool:
-            return list(
-                pool.map(lambda name: run_module(self._sides[name], module, tests, variables, disabled=disabled), sides)
-            )
+            return list(pool.map(lambda name: run_module(self._sides[name], module, tests, options), sides))
 
 
-def run_module(
-    side: Side, module: str, tests: Iterable[str], variables: Mapping[str, str], *, disabled: bool = False
-) -> Outcomes:
+def run_module(side: Side, module: str, tests: Iterable[str], options: Mapping[str, str]) -> Outcomes:
     """Run `test.MODULE`, or only its `tests`, in one environment; return the outcomes by test.
 
-    `variables` are added to the environment's; `disabled`: with the hook's kill switch among them.
     A test during which the interpreter ended, or the module's time ran out, has the outcome CRASH.
     """
     side.root.mkdir(exist_ok=True)
@@ -94,13 +86,14 @@ def run_module(
         temporary.mkdir()
         current.mkdir()
         ids = sorted({without_number(test) for test in tests})
+        variables = {f"PYCACHEHOOK_{name.upper()}": value for name, value in options.items()}
         command: list[str | Path] = [side.python, "-m", DRIVER_NAME, report, f"test.{module}", *ids]
         log = side.root / f"{module}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command,
                 cwd=current,
-                env={**clean_environment(TMPDIR=str(temporary)), **variables},
+                env={**clean_environment(TMPDIR=str(temporary)), **side.environment, **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -116,7 +109,7 @@ def run_module(
         )
     if not lines:
         raise RuntimeError(f"{module} did not start in {side.name}: {log}")
-    side.check(lines[0], disabled=disabled)
+    side.check(lines[0], disabled="disable" in options)
     return dict(read_report(lines[1:], module, side))
 
 
