@@ -38,8 +38,10 @@ class InstalledOnly:
         """Return the spec; raises ModuleNotFoundError for a missing module, so that no later finder is called."""
         if self.thread != system.get_ident():
             return None
-        for finder in (BuiltinImporter, FrozenImporter, PathFinder):
-            spec: Any = finder.find_spec(name, self.path if path is None else path, target)
+        folders = self.path if path is None else path
+        # Without a path, as in an import statement: with one, some releases of Python 3.11 find no built-in module.
+        for finder, where in ((BuiltinImporter, path), (FrozenImporter, path), (PathFinder, folders)):
+            spec: Any = finder.find_spec(name, where, target)
             if spec is not None:
                 return spec
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
