@@ -229,7 +229,10 @@ def filters_decide() -> bool:
     """
     if sys.warnoptions:
         return True
-    found = [getattr(sys.modules.get("warnings", _warnings), "filters", ())]
+    module = sys.modules.get("warnings", _warnings)
+    if "error" in (getattr(module, "defaultaction", None), getattr(module, "_defaultaction", None)):
+        return True  # what happens to a warning that no filter matches
+    found = [getattr(module, "filters", ())]
     context = getattr(_warnings, "_warnings_context", None)  # 3.14: filters of a context come before these
     found.append(getattr(context.get(None) if context is not None else None, "_filters", ()))
     for filters in found:

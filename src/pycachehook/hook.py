@@ -154,6 +154,16 @@ class Hook:
             else:
                 self._runtime.install(replaced)
 
+    def __copy__(self) -> "Hook":
+        """Return the hook itself: there is one installation in a process, and a copy of it could change `sys`."""
+        return self
+
+    def __deepcopy__(self, _memo: object) -> "Hook":
+        return self
+
+    def __reduce__(self) -> "Any":
+        raise TypeError("a Hook belongs to its process and cannot be pickled; pickle `hook.options` instead")
+
     def __repr__(self) -> str:
         return f"<pycachehook.Hook {self.status}{'' if self.reason is None else ': ' + self.reason}>"
 

@@ -183,13 +183,24 @@ def is_foreign(error: BaseException) -> bool:
     frames of the hook, one raised by an audit hook (PEP 578) that refuses an operation of this package.
     """
     frame = _first_foreign_frame(error)
-    return frame is not None and not _is_audit_hook(frame)
+    return _is_asynchronous(error) if frame is None else not _is_audit_hook(frame)
 
 
 def is_refusal(error: BaseException) -> bool:
     """Return whether an audit hook (PEP 578) raised `error` to refuse an operation of this package."""
     frame = _first_foreign_frame(error)
     return frame is not None and _is_audit_hook(frame)
+
+
+def _is_asynchronous(error: BaseException) -> bool:
+    """Return whether another thread raised `error`, without a foreign frame, by `PyThreadState_SetAsyncExc`.
+
+    Such an exception has no arguments, unlike an `OSError` of the system; or its class is neither Python's nor ours.
+    """
+    origin = str(type(error).__module__)
+    if origin not in ("builtins", "pycachehook") and not origin.startswith("pycachehook."):
+        return True
+    return isinstance(error, OSError) and not error.args
 
 
 def _first_foreign_frame(error: BaseException) -> "FrameType | None":

@@ -299,12 +299,47 @@ except SyntaxError:
     assert sides.all(strict, **options) == dict.fromkeys(("stock", "cold", "warm"), "SyntaxError")
     nested = program.format("caught = warnings.catch_warnings(); caught.__enter__(); warnings.simplefilter('error')")
     assert set(sides.all(nested, **options).values()) == {"SyntaxError"}
+    by_default = program.format("warnings.resetwarnings(); warnings.defaultaction = 'error'")
+    assert set(sides.all(by_default, **options).values()) == {"SyntaxError"}
     assert sides.run(plain, **options) == "fine"
 
 
-def test_an_exception_of_a_signal_handler_during_the_wait_for_a_lock(sides: Sides) -> None:
-    """A TimeoutError raised by a handler reaches the program, although it is an OSError."""
-    assert sides.run("import signal, lazy0; print(lazy0.value)") == "0"
+@pytest.mark.parametrize(
+    "write",
+    ["import py_compile as p; p.compile('lazy1.py')", "import compileall as p; p.compile_file('lazy1.py', quiet=1)"],
+)
+def test_a_program_that_writes_bytecode(write: str, sides: Sides) -> None:
+    """Setuptools uses `py_compile`, and pip `compileall`: their pycs have the paths that they would have without us."""
+    written = "import importlib.util; print(importlib.util.cache_from_source('lazy1.py'))"
+    said = sides.all(f"{write}\n{written}")
+    assert said["cold"] == said["warm"] == said["stock"]
+    assert said["stock"].startswith("__pycache__")
+    pyc = sides.tree / said["stock"]
+    pyc.unlink()
+    assert sides.run(f"{write}; print(1)") == "1"
+    assert pyc.exists()
+
+
+TIME_LIMITS = {
+    "signal handler": """
+import signal
+def out_of_time(*_):
+    raise TimeoutError("out of time")
+signal.signal(signal.SIGALRM, out_of_time)
+signal.setitimer(signal.ITIMER_REAL, 1)
+""",
+    "another thread": """
+import ctypes, threading
+raising = ctypes.c_ulong(threading.get_ident()), ctypes.py_object(TimeoutError)
+threading.Timer(1, ctypes.pythonapi.PyThreadState_SetAsyncExc, raising).start()
+""",
+}
+
+
+@pytest.mark.parametrize("limit", TIME_LIMITS)
+def test_an_exception_of_the_program_during_the_wait_for_a_lock(limit: str, sides: Sides) -> None:
+    """A TimeoutError of a handler or another thread reaches the program, although it is an OSError."""
+    assert sides.run("import ctypes, signal, threading, lazy0; print(lazy0.value)") == "0"
     holder = f"""
 import fcntl, os, sys
 locks = {str(sides.cache / ".pycachehook" / "locks")!r}
@@ -324,18 +359,13 @@ sys.stdin.read()
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         program = """
-import signal
-def out_of_time(*_):
-    raise TimeoutError("out of time")
-signal.signal(signal.SIGALRM, out_of_time)
-signal.setitimer(signal.ITIMER_REAL, 1)
 try:
     import lazy1
     print("imported")
-except TimeoutError as error:
-    print(error)
+except TimeoutError:
+    print("out of time")
 """
-        assert sides.run(program) == "out of time"
+        assert sides.run(TIME_LIMITS[limit] + program) == "out of time"
         assert process.stdin is not None
         process.stdin.close()
 

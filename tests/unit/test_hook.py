@@ -302,7 +302,7 @@ def test_dont_write_bytecode(force_write: bool, cache: Path, tree: Callable[[Map
     assert sys.dont_write_bytecode is True
 
 
-WRONG_OPTIONS = [{"layout": "nonesuch"}, {"nonesuch": 1}, {"lock_timeout": -1}, {"rules": 3}]
+WRONG_OPTIONS = [{"layout": "nonesuch"}, {"nonesuch": 1}, {"lock_timeout": -1}, {"rules": 3}, {"config": 5}]
 
 
 @pytest.mark.parametrize("options", WRONG_OPTIONS)
@@ -679,6 +679,18 @@ def test_options_can_be_copied(copied: Callable[[Any], Any], cache: Path) -> Non
         assert pickle.loads(pickle.dumps(hook.options, protocol)) == again
     assert not hasattr(again, "nonesuch")
     assert "layout" in dir(again)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_copy_of_a_hook(copied: Callable[[Any], Any], cache: Path) -> None:
+    """A program that copies its configuration, the hook included, has the same hook, and pickling it is refused."""
+    hook = pycachehook.install(cache)
+    before = interpreter()
+    assert copied([hook])[0] is hook
+    assert copied(hook) is hook
+    assert (interpreter(), pycachehook.active()) == (before, hook)
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(hook)
 
 
 def test_installation_without_a_default_directory(

@@ -155,3 +155,12 @@ def test_long_value() -> None:
     assert str(caught.value) == (
         f"layout = '{'x' * 199}... (100002 characters) (its origin) is not valid: it must be mirror or shared."
     )
+
+
+@pytest.mark.parametrize(("name", "what"), [("cache_dir", "a directory"), ("archives", "a file, or a list of them")])
+def test_path_that_cannot_be_encoded(name: str, what: str) -> None:
+    """A lone surrogate that stands for no byte cannot occur in a path."""
+    with pytest.raises(ConfigError, match=f"it must be the path of {what}"):
+        PARSERS[name](name, "/srv/\ud800", "keyword")
+    undecodable = os.fsdecode(b"/srv/\xe9")
+    assert PARSERS["cache_dir"]("cache_dir", undecodable, "keyword") == undecodable

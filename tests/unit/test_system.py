@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import builtins
+import ctypes
 import importlib
 import os
 import signal
+import threading
 import time
 from functools import partial
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -69,6 +71,30 @@ def test_error_of_a_signal_handler_is_foreign() -> None:
         os.close(reading)
         os.close(writing)
     assert isinstance(error, TimeoutError)
+    assert is_foreign(error)
+
+
+class OutOfTimeError(Exception):
+    """An exception that a program raises in another of its threads."""
+
+
+@pytest.mark.parametrize("kind", [TimeoutError, OutOfTimeError])
+def test_asynchronous_exception_is_foreign(kind: type[Exception]) -> None:
+    """An exception that another thread raises in a function of the package belongs to the program."""
+    namespace: dict[str, Any] = {"__name__": "pycachehook.store"}
+    loop = "try:\n        begun.set()\n        while True: pass\n    except Exception as error:\n        return error"
+    exec(f"def catch(begun):\n    {loop}", namespace)
+    begun, target = threading.Event(), threading.get_ident()
+
+    def interrupt() -> None:
+        begun.wait()
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(target), ctypes.py_object(kind))
+
+    other = threading.Thread(target=interrupt)
+    other.start()
+    error = namespace["catch"](begun)
+    other.join()
+    assert type(error) is kind
     assert is_foreign(error)
 
 

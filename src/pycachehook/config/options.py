@@ -8,6 +8,7 @@ import os
 from pycachehook.errors import ConfigError
 from pycachehook.paths import MIRROR, SHARED, absolute
 from pycachehook.pyc import CHECKED_HASH, TIMESTAMP, UNCHECKED_HASH
+from pycachehook.system import system
 
 DEFAULT = "default"
 PREFIX_ORIGIN = "PYTHONPYCACHEPREFIX"
@@ -146,7 +147,13 @@ def _files(name: str, value: object, origin: str) -> tuple[str, ...]:
 def _path(value: object) -> str | None:
     """Return `value` as an absolute path, or None if it is not a path."""
     value = os.fspath(value) if hasattr(value, "__fspath__") else value
-    return absolute(value) if isinstance(value, str) and value.strip() and "\0" not in value else None
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        return None
+    try:
+        system.fsencode(value)
+    except UnicodeEncodeError:  # a lone surrogate, or a letter that the file system's encoding does not have
+        return None
+    return absolute(value)
 
 
 def _seconds(name: str, value: object, origin: str) -> float:

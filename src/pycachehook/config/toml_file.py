@@ -24,7 +24,10 @@ def read_config_file(path: object, *, allow_shared: bool = False) -> tuple[str, 
     """
     with InstalledOnly():
         import tomllib
-    name = os.fsdecode(path)  # type: ignore[arg-type]
+    try:
+        name = os.fsdecode(path)  # type: ignore[arg-type]
+    except TypeError:
+        raise ConfigError(f"config = {path!r} is not valid: it must be the path of a file.") from None
     try:
         data = _read(name, () if allow_shared else trusted_owners())
     except ConfigError:
