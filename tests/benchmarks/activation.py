@@ -2,9 +2,10 @@
 
     bare       an environment without them
     checked    the same with them, and an empty cache directory
+    counted    the same, and each process appends its counters to a file at its exit (PYCACHEHOOK_STATS)
 
 The programs are `pass`, and the import of one small module of the standard library, because a hook may postpone its
-work until the first import. Both environments have the same bytecode of the standard library. Beside the time, the
+work until the first import. The environments have the same bytecode of the standard library. Beside the time, the
 table has the number of modules loaded beyond a bare start, and of system calls, if `strace` is available.
 """
 
@@ -15,6 +16,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from .applications import Application
@@ -31,11 +33,19 @@ _SHOW_MODULES = "import sys; print(*sys.modules)"
 
 def run(environment: Environment, _applications: Mapping[str, Application], rounds: int) -> Measurement:
     """Time starts without and with the activation files, in ten times as many rounds."""
-    trees = {"bare": environment.plain, "checked": environment.default}
-    cases = {code: [tree.variant(name, code, claim=WARM) for name, tree in trees.items()] for code in PROGRAMS}
+    cases = {code: _variants(environment, code) for code in PROGRAMS}
     timed = measure(cases, rounds * REPEATS, "bare")
-    costs = [_cost(code, bare, checked, timed.samples[code]) for code, (bare, checked) in cases.items()]
+    costs = [
+        _cost(code, bare, other, timed.samples[code]) for code, (bare, *others) in cases.items() for other in others
+    ]
     return Measurement({**timed.tables, "what activation adds": costs}, timed.samples)
+
+
+def _variants(environment: Environment, code: str) -> list[Variant]:
+    bare = environment.plain.variant("bare", code, claim=WARM)
+    checked = environment.default.variant("checked", code, claim=WARM)
+    counters = {"PYCACHEHOOK_STATS": str(environment.caches / "counters.jsonl")}
+    return [bare, checked, replace(checked, name="counted", environment={**checked.environment, **counters})]
 
 
 def _cost(code: str, bare: Variant, checked: Variant, samples: Series) -> Record:
@@ -48,6 +58,7 @@ def _cost(code: str, bare: Variant, checked: Variant, samples: Series) -> Record
         calls = "no strace"
     return {
         "case": code,
+        "variant": checked.name,
         "wall ms": added * MILLISECONDS,
         "modules": len(modules),
         "system calls": calls,
