@@ -176,6 +176,25 @@ def test_what_cannot_be_inspected(
     assert line.startswith(f"pycachehook: error: {sentence}")
 
 
+@pytest.mark.usefixtures("no_hook")
+def test_a_module_without_a_cache_directory(
+    inspect: Callable[..., dict[str, Any]],
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where there is no default cache directory, the pyc in the source's own `__pycache__` is shown, if there is one."""
+    monkeypatch.syspath_prepend(str(source.parent))
+    monkeypatch.setenv("HOME", "/nonexistent/home")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert main(["inspect", "some_module"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("pycachehook: error: some_module has no pyc: ")
+    assert "There is no default cache directory: the home directory /nonexistent/home does not exist" in line
+    shipped = py_compile.compile(str(source))
+    assert inspect("some_module")["path"] == shipped
+
+
 def test_for_people(no_hook: None, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without --json the same facts are printed as lines, the code as a tree, and disassembled on demand."""
     path = str(py_compile.compile(str(source)))

@@ -15,7 +15,7 @@ from pycachehook._compat import MAGIC_NUMBER, siphash
 from pycachehook.commands.source_file import SourceFile
 from pycachehook.content_store import Names
 from pycachehook.errors import PycacheHookError
-from pycachehook.paths import SHARED, Layout
+from pycachehook.paths import SHARED, Layout, why_no_default_cache_dir
 from pycachehook.patterns import matcher
 from pycachehook.pyc import HASH_BASED, HEADER_SIZE
 from pycachehook.system import READ_FLAGS, read_file
@@ -140,14 +140,16 @@ def first_pyc(name: str, config: object = None) -> tuple[str, str]:
         options = runtime.resolve({}, "flag", config)
         rule: dict[str, Any] = next((rule for rule in options.rules if matcher(rule["match"])(source)), {})
         values = {**options.values(), **rule}
-        if values["layout"] == SHARED:
-            path = Names(layout).entry(values["cache_dir"], read(source))
-        else:
-            path = layout.mirrored(values["cache_dir"], source)
-        paths = [path, layout.in_tree(source)]
+        if values["cache_dir"] is not None:
+            shared = values["layout"] == SHARED
+            root = values["cache_dir"]
+            paths.append(Names(layout).entry(root, read(source)) if shared else layout.mirrored(root, source))
+        paths.append(layout.in_tree(source))
     for path in paths:
         if os.path.lexists(path):
             return path, source
+    if len(paths) == 1:
+        raise PycacheHookError(f"{name} has no pyc: {paths[0]} does not exist, and {why_no_default_cache_dir()}")
     raise PycacheHookError(f"{name} has no pyc: neither {' nor '.join(paths)} exists.")
 
 
