@@ -300,13 +300,14 @@ def installed_predicate(*, windows: bool = system.windows) -> "Callable[[str], b
 def absolute(path: str, base: str | None = None) -> str | None:
     """Return `path` absolute and normalized, relative to `base` or the current directory, with `~` expanded.
 
-    Returns None for the `~` of a user without a known home directory, and for a relative path in a current directory
-    that has been removed. A directory whose name begins with `~` has to be written as `./~name`.
+    Returns None for the `~` of a user without a known home directory, for that of another user whose home directory does
+    not exist and must not be created, and for a relative path in a current directory that has been removed. A directory whose name begins with `~` has to be written as `./~name`.
     """
     if path.startswith("~"):
         length = next((at for at, letter in enumerate(path) if letter in _SEPARATORS), len(path))
-        home = _home(path[1:length])
-        if home is None:
+        user = path[1:length]
+        home = _home(user)
+        if home is None or (user and _owner_of_directory(home) is None):
             return None
         path = home.rstrip("/") + path[length:] or "/"
     if system.windows:

@@ -190,6 +190,15 @@ print(why_no_default_cache_dir())
     assert "the user database has no home directory of this user" in reason
 
 
+def test_home_of_another_user_that_does_not_exist() -> None:
+    """System users often have a home directory that does not exist, and none may be created for a cache."""
+    pwd = pytest.importorskip("pwd")
+    names = [user.pw_name for user in pwd.getpwall() if not os.path.exists(user.pw_dir)]
+    if not names:
+        pytest.skip("every user has a home directory here")
+    assert [absolute(f"~{name}/x") for name in names] == [None] * len(names)
+
+
 def test_home_from_the_user_database(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without HOME the user database is read, and `pwd` is not left in `sys.modules`."""
     pwd = pytest.importorskip("pwd")
