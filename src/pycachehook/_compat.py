@@ -123,6 +123,9 @@ _OTHER_STEPS = tuple(
     for step in (*_METHODS.values(), _CACHE_FROM_SOURCE, _COMPILE_BYTECODE, _CALL)
     if hasattr(step, "__code__")
 )
+_SPEC_FROM_FILE, _GET_SPEC = getattr(_external, "spec_from_file_location", None), getattr(FileFinder, "_get_spec", None)
+_GET_ATTRIBUTE: "Any" = object.__getattribute__  # of a loader: decides which of its steps run
+_DEFAULTS: "Any" = dict(getattr(_SOURCE_TO_CODE, "__kwdefaults__", None) or {})  # `_optimize` of `source_to_code`
 # A step that somebody had replaced before this module was loaded, or that this CPython does not have.
 _UNKNOWN_STEP = next(
     (
@@ -253,7 +256,7 @@ def stock_source_to_code(data: bytes, path: str, fullname: str) -> "CodeType":
     return _CALL(_compile, data, path, "exec", dont_inherit=True, optimize=-1)  # type: ignore[no-any-return]
 
 
-def replaced_step(loader: "Any") -> str | None:  # noqa: C901, PLR0911 -- one comparison for each step
+def replaced_step(loader: "Any") -> str | None:  # noqa: C901, PLR0911, PLR0912 -- one comparison for each step
     """Return the name of a step of CPython's `SourceFileLoader` that a tool has replaced in this process, or None.
 
     Macro expanders, instrumenting profilers and similar tools replace methods of the class, functions and modules that
@@ -271,6 +274,7 @@ def replaced_step(loader: "Any") -> str | None:  # noqa: C901, PLR0911 -- one co
         and SourceFileLoader.exec_module is _EXEC_MODULE
         and SourceFileLoader.create_module is _CREATE_MODULE
         and kind.get_filename is _GET_FILENAME
+        and kind.__getattribute__ is _GET_ATTRIBUTE
         and kind.set_data is _SET_DATA
         and kind._cache_bytecode is _CACHE_BYTECODE
         and _external.cache_from_source is _CACHE_FROM_SOURCE
@@ -304,9 +308,21 @@ def replaced_step(loader: "Any") -> str | None:  # noqa: C901, PLR0911 -- one co
     for name, function in _FUNCTIONS.items():
         if getattr(_external, name, None) is not function or getattr(function, "__code__", None) is not _CODES[name]:
             return name
+    if kind.__getattribute__ is not _GET_ATTRIBUTE:
+        return "__getattribute__"
     if builtins.compile is not _compile or "compile" in _GLOBALS:
         return "compile"
+    if (_SOURCE_TO_CODE.__kwdefaults__ or {}) != _DEFAULTS:
+        return "source_to_code"
     return "open_code" if _IO.open_code is not _OPEN_CODE else "_call_with_frames_removed"
+
+
+def replaced_search_step() -> bool:
+    """Return whether a tool has replaced a function by which CPython's `FileFinder` makes specs."""
+    return (
+        _external.spec_from_file_location is not _SPEC_FROM_FILE
+        or getattr(FileFinder, "_get_spec", None) is not _GET_SPEC
+    )
 
 
 def _same(steps: "tuple[tuple[Any, Any], ...]") -> bool:
@@ -314,7 +330,7 @@ def _same(steps: "tuple[tuple[Any, Any], ...]") -> bool:
     for function, code in steps:
         if function.__code__ is not code:
             return False
-    return "compile" not in _GLOBALS
+    return "compile" not in _GLOBALS and (_SOURCE_TO_CODE.__kwdefaults__ or {}) == _DEFAULTS
 
 
 def wrap_imports(wrappers: "Callable[[Any, Any], tuple[Any, Any]]") -> None:

@@ -67,7 +67,8 @@ class CachingFinder:
                 if fullname in WRITES_BYTECODE:
                     policies.restore_prefix()
                 loader: Any = spec.loader
-                if type(loader) is SourceFileLoader:
+                # A loader with more attributes than its name and path has been changed by a tool.
+                if type(loader) is SourceFileLoader and len(loader.__dict__) == 2:  # noqa: PLR2004
                     origin = loader.path
                     policy = policies.of(origin) if policies.rules else policies.default
                     if policy is not None and fullname.rpartition(".")[2] not in LEFT_TO_STOCK_LOADER:

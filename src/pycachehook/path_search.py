@@ -5,7 +5,14 @@ Start-up module: imports nothing at module level that the interpreter has not al
 
 import sys
 
-from ._compat import ExtensionFileLoader, FileFinder, ModuleSpec, PathFinder, SourceFileLoader
+from ._compat import (
+    ExtensionFileLoader,
+    FileFinder,
+    ModuleSpec,
+    PathFinder,
+    SourceFileLoader,
+    replaced_search_step,
+)
 from .loader import LEFT_TO_STOCK_LOADER
 from .system import BUILTINS, S_IFDIR, S_IFMT, S_IFREG, is_foreign, system
 
@@ -62,7 +69,7 @@ def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see the docstr
     """
     if not _APPLICABLE or PathFinder.find_spec.__func__ is not _path_search:  # type: ignore[attr-defined]
         return None
-    if _directory_finder.find_spec is not _directory_search:
+    if _directory_finder.find_spec is not _directory_search or replaced_search_step():
         return None
     # With other path hooks, a tool may have its own finders for directories.
     if archived is not None and sys.path_hooks != _PLAIN_PATH_HOOKS:

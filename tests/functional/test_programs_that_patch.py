@@ -257,6 +257,63 @@ def test_replaced_steps(step: str, options: dict[str, Any], sides: Sides) -> Non
     assert [sides.run(program, **options) for program in order] == ["9", "1", "9", "1", "9"]
 
 
+CHANGED_SPECS = {
+    "attribute of a loader": """
+import sys
+class Finder:
+    @staticmethod
+    def find_spec(*of, finder=sys.meta_path[-1]):
+        spec = finder.find_spec(*of)
+        if of[0] == "lazy1":
+            execute = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: (execute(module), setattr(module, "value", 9))
+        return spec
+sys.meta_path[-1] = Finder
+""",
+    "spec_from_file_location": """
+make = B.spec_from_file_location
+def change(name, *more, **named):
+    spec = make(name, *more, **named)
+    if name == "lazy1":
+        spec.loader.path = spec.origin = spec.origin.replace("lazy1", "nine")
+    return spec
+B.spec_from_file_location = change
+""",
+    "__getattribute__": """
+def get(self, name):
+    if name == "source_to_code" and self.name == "lazy1":
+        return lambda data, path, *more: compile("value = 9", path, "exec")
+    return object.__getattribute__(self, name)
+B.FileLoader.__getattribute__ = get
+""",
+}
+
+
+@pytest.mark.parametrize("layout", ["mirror", "shared"])
+@pytest.mark.parametrize("way", CHANGED_SPECS)
+def test_tools_that_change_specs_and_loaders(way: str, layout: str, sides: Sides) -> None:
+    """A finder behind ours may change the loader that it returns, and a tool the functions that make specs."""
+    (sides.tree / "nine.py").write_text("value = 9\n")
+    plain = "import lazy1; print(lazy1.value)"
+    with_tool = f"import importlib._bootstrap_external as B\n{CHANGED_SPECS[way]}\n{plain}"
+    assert sides.run(with_tool, stock=True) == "9"
+    order = [plain, with_tool, with_tool, plain]
+    assert [sides.run(program, layout=layout) for program in order] == ["1", "9", "9", "1"]
+
+
+@pytest.mark.parametrize("layout", ["mirror", "shared"])
+def test_replaced_default_of_a_step(layout: str, sides: Sides) -> None:
+    """A tool that changes the default optimization of `source_to_code` has its effect, and no effect on others."""
+    (sides.tree / "documented.py").write_text('"""Text."""\n')
+    tool = (
+        "import importlib._bootstrap_external as B; B.SourceLoader.source_to_code.__kwdefaults__ = {'_optimize': 2}\n"
+    )
+    plain = "import documented; print(documented.__doc__)"
+    order = [tool + plain, plain, tool + plain, plain]
+    assert [sides.run(program, layout=layout) for program in order] == ["None", "Text.", "None", "Text."]
+    assert sides.run(tool + plain, stock=True) == "None"
+
+
 @pytest.mark.parametrize("layout", ["mirror", "shared"])
 def test_warnings_of_a_compilation(layout: str, sides: Sides) -> None:
     """`-W error` has the same effect whatever is stored, also for warnings that default filters ignore."""
