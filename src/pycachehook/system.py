@@ -182,14 +182,18 @@ def is_foreign(error: BaseException) -> bool:
     of the operating system has a traceback that ends in the frame that called the function. So does, apart from the
     frames of the hook, one raised by an audit hook (PEP 578) that refuses an operation of this package.
     """
-    frame = _first_foreign_frame(error)
-    return _is_asynchronous(error) if frame is None else not _is_audit_hook(frame)
+    return _is_asynchronous(error) if not _foreign_frames(error) else not is_refusal(error)
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Return whether an audit hook (PEP 578) raised `error` to refuse an operation of this package."""
-    frame = _first_foreign_frame(error)
-    return frame is not None and _is_audit_hook(frame)
+    """Return whether an audit hook (PEP 578) raised `error` to refuse an operation of this package.
+
+    A signal handler or a trace function that runs within such a hook refuses nothing, nor does Ctrl-C.
+    """
+    frames = _foreign_frames(error)
+    if not frames or isinstance(error, KeyboardInterrupt) or not _is_audit_hook(frames[0]):
+        return False
+    return not any(type(frame) in _kinds_of_arguments(frame) for frame in frames[1:])
 
 
 def _is_asynchronous(error: BaseException) -> bool:
@@ -203,14 +207,16 @@ def _is_asynchronous(error: BaseException) -> bool:
     return isinstance(error, OSError) and not error.args
 
 
-def _first_foreign_frame(error: BaseException) -> "FrameType | None":
+def _foreign_frames(error: BaseException) -> "list[FrameType]":
+    """Return the frames of the traceback from the first on that does not belong to this package."""
+    frames: "list[FrameType]" = []
     traceback = error.__traceback__
     while traceback is not None:
         name = traceback.tb_frame.f_globals.get("__name__")
-        if name != "pycachehook" and not str(name).startswith("pycachehook."):
-            return traceback.tb_frame
+        if frames or (name != "pycachehook" and not str(name).startswith("pycachehook.")):
+            frames.append(traceback.tb_frame)
         traceback = traceback.tb_next
-    return None
+    return frames
 
 
 def _is_audit_hook(frame: "FrameType") -> bool:
@@ -218,12 +224,17 @@ def _is_audit_hook(frame: "FrameType") -> bool:
 
     Signal handlers are called with a number and a frame, trace functions with a frame, an event's name and a value.
     """
+    kinds = _kinds_of_arguments(frame)
+    return kinds[:2] == [str, tuple] or (kinds[1:] == [str, tuple] and kinds[0] is not type(frame))
+
+
+def _kinds_of_arguments(frame: "FrameType") -> "list[type]":
+    """Return the types of the first three positional arguments, unless the function has bound these names again."""
     code, values = frame.f_code, frame.f_locals
     arguments = [values.get(name) for name in code.co_varnames[: code.co_argcount]]
     if code.co_flags & _VARARGS:
         arguments += values.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) or ()
-    kinds = [type(value) for value in arguments[:3]]
-    return kinds[:2] == [str, tuple] or (kinds[1:] == [str, tuple] and kinds[0] is not type(frame))
+    return [type(value) for value in arguments[:3]]
 
 
 def read_file(path: str, flags: int, limit: int | None = None) -> "tuple[bytes, stat_result]":

@@ -138,3 +138,27 @@ except TimeoutError as error:
 """
     assert sides.run(text, stock=True) == "out of time"
     assert sides.run(text) == "out of time"
+
+
+@LAYOUTS
+@pytest.mark.parametrize(
+    ("number", "raised"), [("SIGALRM", "TimeoutError('out of time')"), ("SIGINT", "KeyboardInterrupt()")]
+)
+def test_signal_in_an_audit_hook(number: str, raised: str, options: dict[str, Any], sides: Sides) -> None:
+    """An exception of a signal handler is the program's, also if the signal arrives while an audit hook runs."""
+    text = f"""
+import signal
+def out_of_time(*_):
+    raise TimeoutError("out of time")
+signal.signal(signal.SIGALRM, out_of_time)
+pending = True
+def hook(event, details):
+    global pending
+    if pending and event == "open" and "cache" in str(details[0]):
+        pending = False
+        signal.raise_signal(signal.{number})
+sys.addaudithook(hook)
+{IMPORT}"""
+    for _ in ("cold", "warm"):
+        assert sides.run(text, **options) == raised
+        assert sides.run(IMPORT, **options) == "3"
