@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
-# Imported by programs that write pycs into source trees: pip, installer, uv's compiler, setuptools. From then on
+# Imported by programs that write pycs into source trees: pip, installer, uv's compiler. From then on
 # `sys.pycache_prefix` has the value that it would have without the hook, so that they write, record and remove the same
 # pycs.
-WRITES_BYTECODE = ("compileall", "py_compile")
+WRITES_BYTECODE = "compileall"
 
 
 class CachingFinder:
@@ -64,7 +64,7 @@ class CachingFinder:
                     spec = None if find_spec is None else find_spec(fullname, path, target)
                 if spec is None:
                     continue
-                if fullname in WRITES_BYTECODE:
+                if fullname == WRITES_BYTECODE:
                     policies.restore_prefix()
                 loader: Any = spec.loader
                 # A loader with more attributes than its name and path has been changed by a tool.
