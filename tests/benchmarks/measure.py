@@ -106,7 +106,7 @@ def count(variant: Variant) -> Counts:
             for number in range(variant.processes)
         ]
         extra = {"PYCACHEHOOK_STATS": str(stats), "PYCACHEHOOK_LOG": "stderr"} if variant.hooked else {}
-        environment = clean_environment(**variant.environment, **extra)
+        environment = clean_environment(**{**variant.environment, **extra})  # in place of a file of its own
         options = () if variant.hooked else ("-v",)
         with variant.condition():
             _wait([_start(variant, environment, *options, stderr=output) for output in outputs])
