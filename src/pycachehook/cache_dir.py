@@ -141,7 +141,8 @@ class CacheDir:
             else:
                 status = system.lstat(self.path) if owners else system.stat(self.path)
                 fault = fault_of(status, owners)
-            if fault is None and (status.st_dev, status.st_ino) == self._identity:
+            is_directory = status.st_mode & S_IFMT == S_IFDIR  # a file that replaces it may get its inode number
+            if fault is None and is_directory and (status.st_dev, status.st_ino) == self._identity:
                 return owners
         except FileNotFoundError as error:
             if is_foreign(error):
