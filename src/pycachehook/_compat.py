@@ -185,6 +185,11 @@ def hidden_from_tracebacks(function: "Function") -> "Function":
     return function
 
 
+# Actions of warning filters that do not raise, and the functions of `warnings` that show a warning.
+_QUIET_ACTIONS = ("default", "always", "all", "ignore", "module", "once")
+_SHOWING_STEPS = ("showwarning", "_showwarnmsg", "_showwarnmsg_impl", "formatwarning", "_formatwarnmsg")
+
+
 class _Probe:
     """A substitute for a warning filter's message pattern that matches no warning but records that there was one."""
 
@@ -226,9 +231,10 @@ def note_warnings(compilation: "Callable[..., CodeType]", *arguments: "Any") -> 
 
 
 def filters_decide() -> bool:
-    """Return whether warning filters make a difference to an import: some were given, or a warning may be an exception.
+    """Return whether warning filters make a difference to an import: some were given, or a warning may raise.
 
-    `python -W`, PYTHONWARNINGS and `-b` give some; a program that calls `warnings.filterwarnings("error")` adds one.
+    `python -W`, PYTHONWARNINGS and `-b` give some; a program that calls `warnings.filterwarnings("error")` adds one. A
+    malformed filter raises, too, and so may a function that the program has put in place of `warnings.showwarning`.
     """
     if sys.warnoptions:
         return True
@@ -238,11 +244,34 @@ def filters_decide() -> bool:
     found = [getattr(module, "filters", ())]
     context = getattr(_warnings, "_warnings_context", None)  # 3.14: filters of a context come before these
     found.append(getattr(context.get(None) if context is not None else None, "_filters", ()))
-    for filters in found:
-        for each in filters or ():
-            if type(each) is tuple and each[:1] == ("error",):
-                return True
-    return False
+    return any(_may_raise(each) for filters in found for each in filters or ()) or any(
+        _is_replaced(getattr(module, name, None)) for name in _SHOWING_STEPS
+    )
+
+
+def _may_raise(entry: "Any") -> bool:
+    """Return whether this entry of `warnings.filters` raises for a warning, or may do so."""
+    if type(entry) is not tuple or len(entry) != 5:  # noqa: PLR2004 -- CPython raises ValueError for others
+        return True
+    action, message, category, module, line = entry
+    for pattern in (message, module):
+        kind = type(pattern)
+        if pattern is not None and kind is not str and kind is not _Probe and kind.__module__ != "re":
+            return True
+    return (
+        type(action) is not str or action not in _QUIET_ACTIONS or type(category) is not type or type(line) is not int
+    )
+
+
+def _is_replaced(function: "Any") -> bool:
+    """Return whether a step that shows warnings has been replaced by a function that may raise.
+
+    The functions that `catch_warnings(record=True)` and `logging.captureWarnings` put there do not.
+    """
+    kind = type(function)
+    if kind is type(_may_raise):
+        return function.__module__ not in ("warnings", "_py_warnings", "logging")
+    return function is not None and (kind is not type(len) or type(function.__self__) is not list)
 
 
 @hidden_from_tracebacks

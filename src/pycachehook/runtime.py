@@ -445,8 +445,8 @@ def _matcher(patterns: tuple[str, ...]) -> "Callable[[str], bool]":
 
 
 def _position() -> int:
-    """Return the index in `sys.meta_path` for the finder: before `PathFinder`, or at the end if that is missing."""
+    """Return the index in `sys.meta_path` for the finder: before `PathFinder`, or before all if a tool has wrapped it."""
     for index, finder in enumerate(sys.meta_path):
         if finder is PathFinder:
             return index
-    return len(sys.meta_path)
+    return 0

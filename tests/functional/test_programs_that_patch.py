@@ -347,8 +347,8 @@ import warnings
 try:
     import warns
     print("fine")
-except SyntaxError:
-    print("SyntaxError")
+except (SyntaxError, ValueError) as error:
+    print(type(error).__name__)
 """
     plain = program.format("")
     assert sides.run(plain, **options) == "fine"
@@ -358,6 +358,10 @@ except SyntaxError:
     assert set(sides.all(nested, **options).values()) == {"SyntaxError"}
     by_default = program.format("warnings.resetwarnings(); warnings.defaultaction = 'error'")
     assert set(sides.all(by_default, **options).values()) == {"SyntaxError"}
+    malformed = program.format("warnings.filters.insert(0, ('ignore', None, SyntaxWarning, None))")
+    assert set(sides.all(malformed, **options).values()) == {"ValueError"}
+    shown = program.format("def show(*a, **k): raise ValueError\nwarnings.showwarning = show")
+    assert set(sides.all(shown, **options).values()) == {"ValueError"}
     assert sides.run(plain, **options) == "fine"
 
 

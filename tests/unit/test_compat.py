@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib.machinery
 import importlib.util
+import logging
+import re
 import sys
 import types
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +55,46 @@ def test_note_warnings(source: str, warned: bool) -> None:
         before = list(warnings.filters)
         _, noted = _compat.note_warnings(compile, source, "m.py", "exec")
         assert (noted, list(warnings.filters)) == (warned, before)
+
+
+@pytest.mark.parametrize(
+    ("entry", "decides"),
+    [
+        (("default", None, SyntaxWarning, None, 0), False),
+        (("ignore", re.compile("text"), SyntaxWarning, "module", 3), False),
+        (("error", None, SyntaxWarning, None, 0), True),
+        (("ignore", None, SyntaxWarning, None), True),
+        (["ignore", None, SyntaxWarning, None, 0], True),
+        (("unknown", None, SyntaxWarning, None, 0), True),
+        (("ignore", types.SimpleNamespace(match=print), SyntaxWarning, None, 0), True),
+        (("ignore", None, SyntaxWarning, types.SimpleNamespace(match=print), 0), True),
+        (("ignore", None, "SyntaxWarning", None, 0), True),
+        (("ignore", None, SyntaxWarning, None, "0"), True),
+    ],
+)
+def test_filters_that_may_raise(entry: Any, decides: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters decide about an import if one of them makes a warning an exception, or if CPython does not accept it."""
+    monkeypatch.setattr(sys, "warnoptions", [])
+    with warnings.catch_warnings():
+        warnings.filters[:] = [entry]  # type: ignore[index]
+        assert _compat.filters_decide() is decides
+
+
+def test_functions_that_show_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function of the program that shows warnings may raise; those of `warnings` and `logging` do not."""
+    monkeypatch.setattr(sys, "warnoptions", [])
+    with warnings.catch_warnings(record=True):
+        warnings.filters[:] = []  # type: ignore[index]
+        assert not _compat.filters_decide()
+        logging.captureWarnings(True)
+        try:
+            assert not _compat.filters_decide()
+        finally:
+            logging.captureWarnings(False)
+        for replacement in (lambda *_, **__: None, print, types.SimpleNamespace()):
+            with monkeypatch.context() as patch:
+                patch.setattr(warnings, "showwarning", replacement)
+                assert _compat.filters_decide()
 
 
 def test_new_digest() -> None:

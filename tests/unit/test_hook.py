@@ -92,11 +92,25 @@ def test_modules_load_through_the_cache(cache: Path, tree: Callable[[Mapping[str
     assert [path.name.partition(".")[0] for path in cache.rglob("*_one.*.pyc")] == ["first_one"]
 
 
-def test_position_without_a_path_finder(cache: Path) -> None:
-    """Without PathFinder the finder is added at the end."""
-    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder]
+class Wrapper:
+    """A finder that a tool has put in place of another one."""
+
+    def __init__(self, finder: Any) -> None:
+        self._finder = finder
+
+    def find_spec(self, *arguments: Any) -> Any:
+        """Return the finder's own result."""
+        return self._finder.find_spec(*arguments)
+
+
+def test_position_with_wrapped_finders(cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
+    """If a tool has wrapped PathFinder, the finder precedes it, and so has an effect."""
+    sys.path.insert(0, str(tree({"behind_wrapper.py": "", "after_wrapping.py": ""})))
+    sys.meta_path[:] = [Wrapper(finder) for finder in sys.meta_path]
     pycachehook.install(cache)
-    assert type(sys.meta_path[-1]) is CachingFinder
+    assert type(importlib.import_module("behind_wrapper").__loader__) is CachingLoader
+    sys.meta_path[:] = [Wrapper(finder) for finder in sys.meta_path]
+    assert type(importlib.import_module("after_wrapping").__loader__) is CachingLoader
 
 
 def test_install_again_replaces_in_place(cache: Path, tmp_path: Path) -> None:

@@ -223,6 +223,28 @@ print(names.count("FirstImport"), [type(finder).__name__ for finder in sys.meta_
     assert start(program) == "1 1\n"
 
 
+@pytest.mark.alone
+@pytest.mark.parametrize("which", ["FirstImport", ""])
+def test_wrapped_finders(which: str, start: Callable[..., str]) -> None:
+    """The hook is installed at the first import even if a tool has wrapped the finder that does so, or all finders."""
+    program = f"""
+class Wrapper:
+    def __init__(self, finder):
+        self.find_spec = finder.find_spec
+sys.meta_path[:] = [
+    Wrapper(finder) if type(finder).__name__.endswith("{which}") else finder for finder in sys.meta_path
+]
+before = sys.pycache_prefix
+import probe, other
+print(probe.LOADER, other.LOADER, sys.modules["pycachehook"].active().stats.compiled, sys.pycache_prefix == before)
+try:
+    import no_such_module
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert start(program) == "CachingLoader CachingLoader 2 True\nNo module named 'no_such_module'\n"
+
+
 @pytest.mark.parametrize("killed", ["", "1"])
 def test_kill_switch_at_a_start(killed: str, start: Callable[..., str]) -> None:
     """Under PYCACHEHOOK_DISABLE a start changes nothing."""

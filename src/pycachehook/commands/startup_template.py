@@ -34,7 +34,8 @@ get_recursion_limit, set_recursion_limit = sys.getrecursionlimit, sys.setrecursi
 open_code = _io.open_code
 environ = os.environ
 ModuleSpec, Module = type(sys.__spec__), type(sys)
-SourceFileLoader = sys.modules["_frozen_importlib_external"].SourceFileLoader
+importlib = sys.modules["_frozen_importlib_external"]
+SourceFileLoader, PathFinder = importlib.SourceFileLoader, importlib.PathFinder
 get_code, source_to_code = SourceFileLoader.get_code, SourceFileLoader.source_to_code
 
 FOLDER = __file__.rpartition(os.sep)[0]
@@ -62,6 +63,7 @@ class FirstImport:
         self.lock = _thread.allocate_lock()
         self.thread = None  # the thread that loads the hook
         self.done = False
+        self.wrapped = False  # by a tool, which calls this finder although it is not in `sys.meta_path`
 
     def find_spec(self, name, path=None, target=None):
         """Find as the finders behind this one do, but load the hook for the first plain source module."""
@@ -80,12 +82,11 @@ class FirstImport:
             set_recursion_limit(limit)
 
     def find(self, name, path, target):
-        if self.done:  # called by a thread that was already iterating over `sys.meta_path`
-            return find_spec(sys.meta_path, name, path, target)
         index = position(self)
-        if index is None:  # a tool has wrapped this finder; the hook is not loaded then
-            return None
-        spec = find_spec(sys.meta_path[index + 1 :], name, path, target)
+        if self.done:  # called by a tool's wrapper, or by a thread that was already iterating over `sys.meta_path`
+            return None if self.wrapped else find_spec(sys.meta_path, name, path, target)
+        later = [PathFinder] if index is None else sys.meta_path[index + 1 :]
+        spec = find_spec(later, name, path, target)
         if type(getattr(spec, "loader", None)) is not SourceFileLoader:
             return spec
         if not self.lock.acquire(timeout=WAIT):  # two threads import in a circle, or the owner was lost in a fork
@@ -93,13 +94,15 @@ class FirstImport:
         try:
             self.thread = get_ident()
             if not self.done:  # otherwise another thread has loaded the hook
+                self.wrapped = index is None
                 self.replace_by_hook()
         except (RecursionError, MemoryError):  # the C stack has a separate limit: try again at the next import
             pass
         finally:
             self.thread = None
             self.lock.release()
-        return find_spec(sys.meta_path[index:], name, path, target)
+        later = hook_finders() if index is None else sys.meta_path[index:]
+        return find_spec(later, name, path, target)
 
     def replace_by_hook(self):
         """Install the hook, then leave `sys.meta_path`; in this order, because other threads iterate over it."""
@@ -132,7 +135,7 @@ def activate():
             return
         lstat(path_of("__init__.py"))
         names = [getattr(finder, "__name__", None) for finder in sys.meta_path]
-        index = names.index("PathFinder") if "PathFinder" in names else len(names)
+        index = names.index("PathFinder") if "PathFinder" in names else 0  # wrapped by a tool
         sys.meta_path.insert(index, FirstImport(sys.pycache_prefix))
         prefix = OPTIONS["cache_dir"]
         if prefix is not None and (OPTIONS.get("allow_shared") or is_private(prefix)):
@@ -191,6 +194,11 @@ def position(finder):
         if candidate is finder:
             return index
     return None
+
+
+def hook_finders():
+    """Return the hook's own finder in a list, which is empty if it is not installed."""
+    return [finder for finder in sys.meta_path if "pycachehook_runtime" in vars(type(finder))]
 
 
 def find_spec(finders, name, path, target):
