@@ -332,9 +332,38 @@ def test_modules_of_a_start(patient: Patient, tmp_path: Path) -> None:
     process = patient.python(*doctor, "main", cwd=tmp_path / "app")
     assert process.stdout.endswith(" modules are not in the cache\n")
     assert "main: 0 of " in process.stdout
-    process = patient.python(*doctor, "nonesuch", cwd=tmp_path / "app", check=False)
-    assert process.returncode == 1
-    assert "nonesuch could not be imported" in process.stderr
+    (tmp_path / "app" / "leaves.py").write_text("raise SystemExit('left')", encoding="utf-8")
+    (tmp_path / "app" / "dies.py").write_text("import os; os._exit(7)", encoding="utf-8")
+    errors = {
+        "nonesuch": "ModuleNotFoundError: No module named 'nonesuch'",
+        "": "ValueError: Empty module name",
+        "leaves": "SystemExit: left",
+        "dies": "exit code 7",
+    }
+    for name, error in errors.items():
+        process = patient.python(*doctor, name, cwd=tmp_path / "app", check=False)
+        sentence = f"pycachehook: error: {name!r} could not be imported, so nothing is known about it: {error}.\n"
+        assert (process.returncode, process.stderr) == (1, sentence)
+
+
+def test_prefix_of_no_environment(patient: Patient, tmp_path: Path) -> None:
+    """For a directory without a working Python, `--prefix` is refused in one sentence."""
+    (tmp_path / "bin").mkdir()
+    interpreter = tmp_path / "bin" / "python"
+    texts = {
+        None: f"--prefix {tmp_path} is not a Python environment: there is no {interpreter}.",
+        "exit 3": f"{interpreter} is no Python, or it does not start: exit code 3.",
+        "echo broken >&2; exit 1": f"{interpreter} is no Python, or it does not start: broken.",
+        "echo False": f"{interpreter} is no Python that pycachehook supports: 3.11 or later is needed.",
+    }
+    for script, text in texts.items():
+        if script is not None:
+            interpreter.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+            interpreter.chmod(0o755)
+        for command in ("doctor", "status", "enable"):
+            process = patient.python("-m", "pycachehook", command, "--prefix", tmp_path, check=False)
+            assert process.stderr == f"pycachehook: error: {text}\n"
+            assert process.returncode in (1, 2)
 
 
 def test_prefix(patient: Patient, python: Python, tmp_path: Path) -> None:

@@ -39,6 +39,25 @@ def how_to_install(interpreter: str) -> str:
     return f"{interpreter} -m pip install pycachehook"
 
 
+def has_the_package(interpreter: str, flag: str) -> bool:
+    """Return whether `import pycachehook` succeeds in an environment; `flag` is an option of its Python.
+
+    Raises PycacheHookError if that is no Python, does not start, or is too old.
+    """
+    import subprocess
+
+    probe = f"import sys; print(sys.version_info >= ({_OLDEST.replace('.', ', ')}))"
+    tried = subprocess.run([interpreter, "-I", "-c", probe], capture_output=True, text=True, check=False)
+    if tried.stdout == "False\n":
+        raise PycacheHookError(f"{interpreter} is no Python that pycachehook supports: {_OLDEST} or later is needed.")
+    if tried.stdout != "True\n":
+        said = tried.stderr.strip().rpartition("\n")[2] or f"exit code {tried.returncode}"
+        raise PycacheHookError(f"{interpreter} is no Python, or it does not start: {said}.")
+    return not subprocess.run(
+        [interpreter, flag, "-c", "import pycachehook"], capture_output=True, check=False
+    ).returncode
+
+
 def report_on(prefix: str, arguments: Sequence[str]) -> int:
     """Run a reporting command with the Python of the environment at `prefix`, and return its exit code.
 
@@ -48,11 +67,8 @@ def report_on(prefix: str, arguments: Sequence[str]) -> int:
     import subprocess
 
     interpreter = interpreter_of(prefix)
-    probe = f"import sys; print(sys.version_info >= ({_OLDEST.replace('.', ', ')}))\nimport pycachehook"
-    tried = subprocess.run([interpreter, "-I", "-c", probe], capture_output=True, text=True, check=False)
-    if not tried.stdout.startswith("True"):
-        raise PycacheHookError(f"{interpreter} is no Python that pycachehook supports: {_OLDEST} or later is needed.")
-    command = ["-m", "pycachehook"] if tried.returncode == 0 else ["-c", _LENT, json.dumps(_own_directories())]
+    own = has_the_package(interpreter, "-I")
+    command = ["-m", "pycachehook"] if own else ["-c", _LENT, json.dumps(_own_directories())]
     # Not -I, which ignores the environment's options: the report is about ordinary starts.
     return subprocess.run([interpreter, "-P", *command, *without_prefix(arguments)], check=False).returncode
 
@@ -80,8 +96,7 @@ def in_environment(parsed: argparse.Namespace) -> int:
     import subprocess
 
     interpreter = interpreter_of(parsed.prefix)
-    probe = subprocess.run([interpreter, "-P", "-c", "import pycachehook"], capture_output=True, check=False)
-    if probe.returncode:
+    if not has_the_package(interpreter, "-P"):
         mend = how_to_install(interpreter)
         raise PycacheHookError(f"pycachehook cannot be imported in {parsed.prefix}: install it there with `{mend}`.")
     command = [interpreter, "-P", "-m", "pycachehook", *without_prefix(parsed.arguments)]

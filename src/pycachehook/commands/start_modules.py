@@ -27,19 +27,22 @@ import pycachehook.hook
 events = []
 pycachehook.on_event(events.append)
 pycachehook.hook.install_from({**options["given"], "read_only": True}, "flag", options["config"])
-def write_events():
+def write_events(failure):
     rows = [(event.event, event.module, event.path, event.reason) for event in events if event.event in ("hit", "miss")]
     with open(out, "w", encoding="utf-8") as file:
-        json.dump(rows, file)
+        json.dump({"rows": rows, "failure": failure}, file)
 lazy_imports.restore()
 if first is not None:
     sys.path.insert(0, first)
 sys.argv[:] = [""]
+failure = None
 try:
     for name in names:
         __import__(name)
+except BaseException as error:
+    failure = [name, type(error).__name__ + (f": {error}" if str(error) else "")]
 finally:
-    write_events()
+    write_events(failure)
 """
 
 
@@ -67,14 +70,13 @@ def modules_of_a_start(
         )
         try:
             with open(out, encoding="utf-8") as file:
-                rows = json.load(file)
-        except OSError:
-            rows = None
-    if process.returncode or rows is None:
-        code = process.returncode
-        raise PycacheHookError(
-            f"{' '.join(names)} could not be imported (exit code {code}), so nothing is known about it."
-        )
+                found = json.load(file)
+        except (OSError, ValueError):
+            found = {"failure": [" ".join(names), f"exit code {process.returncode}"]}
+    if found["failure"] is not None:
+        name, error = found["failure"]
+        raise PycacheHookError(f"{name!r} could not be imported, so nothing is known about it: {error}.")
+    rows = found["rows"]
     missing = [
         {"module": module, "path": path, "reason": reason} for event, module, path, reason in rows if event == "miss"
     ]
