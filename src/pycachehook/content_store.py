@@ -11,8 +11,6 @@ detected by the seal, which every entry in this store has, and `pycachehook veri
 Start-up module: imports nothing at module level that the interpreter has not already loaded.
 """
 
-import sys
-
 from . import pyc
 from ._compat import (
     MAGIC_NUMBER,
@@ -90,16 +88,6 @@ class SharedStore(Store):
         """Return the path of the entry for a source with these bytes."""
         return self._names.entry(self._root, source)
 
-    def refusal(self, source: bytes) -> str | None:
-        """Return in a few words why the code compiled from these bytes must not be stored, or None.
-
-        A source may declare a codec that a third-party package provides; its bytes then do not determine the code.
-        """
-        for name in declared_encodings(source):
-            if not is_standard_codec(name):
-                return f"its encoding {name!r} is not one of Python's own"
-        return None
-
     def find(
         self, path: str, _location: str | None = None, source: bytes | None = None, watch: "Stopwatch | None" = None
     ) -> "CodeType":
@@ -147,23 +135,3 @@ class SharedStore(Store):
         if self._stats is not None:
             self._stats.shared_bytes += len(data)
         return code
-
-
-def declared_encodings(source: bytes) -> list[str]:
-    """Return each encoding that a source may declare in its first two lines (PEP 263), possibly one too many."""
-    names = []
-    for line in b"\n".join(source.split(b"\n", 2)[:2]).splitlines():
-        for after in line.split(b"coding")[1:]:
-            if after[:1] in (b":", b"="):
-                rest = after[1:].lstrip(b" \t").decode("latin-1")
-                length = 0
-                while length < len(rest) and (rest[length].isalnum() or rest[length] in "-_."):
-                    length += 1
-                names.append(rest[:length])
-    return names
-
-
-def is_standard_codec(name: str) -> bool:
-    """Return whether the codec `name` is part of Python; other tools can register any other codec."""
-    search = getattr(sys.modules.get("encodings"), "search_function", None)
-    return search is not None and search(name.lower()) is not None

@@ -158,10 +158,6 @@ class Store:
         """Return the path of the entry for a source with these bytes."""
         return self.path(source_path)
 
-    def refusal(self, _source: bytes) -> str | None:
-        """Return in a few words why the code compiled from these bytes must not be stored, or None."""
-        return None
-
     def holds(self, path: str) -> bool:
         """Return whether the source at `path` has an entry; the entry is read and kept for the following `find`."""
         if self.directory.status == DISABLED:

@@ -365,6 +365,42 @@ except (SyntaxError, ValueError) as error:
     assert sides.run(plain, **options) == "fine"
 
 
+CODEC = """
+import codecs
+utf_8 = codecs.lookup("utf-8")
+def search(name):
+    if name == "shouting":
+        decode = lambda data, _="": (bytes(data).decode().replace("quiet", "LOUD"), len(data))
+        return codecs.CodecInfo(utf_8.encode, decode, utf_8.streamreader, utf_8.streamwriter)
+codecs.register(search)
+"""
+
+
+@pytest.mark.parametrize("way", ["mirror", "shared", "checked-hash", "unchecked-hash"])
+def test_codec_of_a_package(way: str, sides: Sides, python: Python, tmp_path: Path) -> None:
+    """A source with a package's codec is compiled each time, because a process without the codec cannot compile it."""
+    (sides.tree / "encoded.py").write_text("# coding: shouting\nvalue = 'quiet'\n")
+    options: dict[str, Any] = {"layout": way}
+    skipped = "encoded.py: skipped: its encoding 'shouting' is not one of Python's own"
+    if way.endswith("hash"):
+        out = tmp_path / "tree.pyca"
+        build = ("-m", "pycachehook", "archive", "build", "--invalidation-mode", way, "--path", sides.tree, out)
+        process = python(*build)
+        options = {"archives": [str(out)]}
+    else:
+        process = python("-m", "pycachehook", "precompile", "--layout", way, "--cache-dir", tmp_path / "c", sides.tree)
+    assert skipped in process.stdout + process.stderr
+    plain = """
+try:
+    import encoded
+    print(encoded.value)
+except SyntaxError:
+    print("SyntaxError")
+"""
+    said = [sides.run(program, **options) for program in (plain, CODEC + plain, plain, CODEC + plain)]
+    assert said == ["SyntaxError", "LOUD", "SyntaxError", "LOUD"]
+
+
 def test_a_program_that_writes_bytecode(sides: Sides) -> None:
     """Pip uses `compileall`: its pycs have the paths that they would have without the hook."""
     write = "import compileall as p; p.compile_file('lazy1.py', quiet=1)"

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from conftest import examples
 from pycachehook import pyc
 from pycachehook.cache_dir import CacheDir
-from pycachehook.content_store import Names, SharedStore, declared_encodings
+from pycachehook.content_store import Names, SharedStore
 from pycachehook.events import ABSENT, Miss, Stats
+from pycachehook.on_miss.compiling import declared_encodings
 from pycachehook.on_miss.writer import encode, read_source, write_entry
 from pycachehook.paths import Layout
 

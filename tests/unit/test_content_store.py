@@ -28,10 +28,11 @@ from pycachehook import pyc, runtime
 from pycachehook._compat import source_hash, stock_source_to_code
 from pycachehook.cli.main import main
 from pycachehook.commands import explain
-from pycachehook.content_store import Names, declared_encodings
+from pycachehook.content_store import Names
 from pycachehook.hook import loader as loader_for
 from pycachehook.loader import CachingLoader
 from pycachehook.on_miss import compiling, single_flight
+from pycachehook.on_miss.compiling import declared_encodings
 from pycachehook.paths import Layout
 from pycachehook.store import DAY
 from pycachehook.system import system

@@ -9,11 +9,12 @@ from typing import Any
 from pycachehook import pyc
 from pycachehook._compat import note_warnings, source_hash
 from pycachehook.loader import source_to_code
+from pycachehook.on_miss.compiling import refusal_of
 from pycachehook.system import READ_FLAGS, read_file
 
 from .cached_code import CachedCode, composed, normalized
 from .composed import Composed
-from .precompile import FAILED, NOT_COMPILED, describe, no_source, outcome_of_error, warnings_as_text
+from .precompile import FAILED, NOT_COMPILED, SKIPPED, describe, no_source, outcome_of_error, warnings_as_text
 from .workers import in_processes
 
 # A source's path, its entry, why there is none (an outcome of `precompile`, and details), and the compiler's warnings.
@@ -46,13 +47,16 @@ class _Compiler:
             return path, b"", *wrong, []
         with warnings_as_text() as warned:
             try:
-                return path, self._entry(path), "", "", warned
+                path.encode()  # raises for a name that cannot be a member's name
+                data, _ = read_file(path, READ_FLAGS)
+                refusal = refusal_of(data)
+                if refusal is not None:
+                    return path, b"", SKIPPED, refusal, warned
+                return path, self._entry(path, data), "", "", warned
             except NOT_COMPILED as error:
                 return path, b"", outcome_of_error(path, error), describe(error), warned
 
-    def _entry(self, path: str) -> bytes:
-        path.encode()  # raises for a name that cannot be a member's name
-        data, _ = read_file(path, READ_FLAGS)
+    def _entry(self, path: str, data: bytes) -> bytes:
         code_and_warned = None if self._cached is None else self._cached.of(path, data)
         if code_and_warned is None:
             name = os.path.basename(path).removesuffix(".py")

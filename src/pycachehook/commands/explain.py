@@ -13,6 +13,7 @@ from pycachehook.errors import PycacheHookError
 from pycachehook.events import ABSENT, ARCHIVE, IO_ERROR, LOCK_TIMEOUT, OTHER_MODE, STORE, UNTRUSTED, Miss, Stats
 from pycachehook.finder import is_left_to_stock_loader
 from pycachehook.loader import CachingLoader, Policy
+from pycachehook.on_miss.compiling import refusal_of
 from pycachehook.on_miss.single_flight import being_compiled
 from pycachehook.paths import SHARED, Layout, why_no_default_cache_dir
 from pycachehook.store import Store
@@ -201,7 +202,7 @@ def _outcome_of_a_miss(  # noqa: PLR0911 -- one per case
         return "compiled, not stored: Python was told to write no bytecode"
     path = str(loader.path)
     try:
-        refusal = store.refusal(read_file(path, READ_FLAGS)[0])
+        refusal = refusal_of(read_file(path, READ_FLAGS)[0])
     except OSError:
         refusal = None
     if refusal is not None:

@@ -17,8 +17,9 @@ from pycachehook.cache_dir import WRITABLE
 from pycachehook.errors import PycacheHookError
 from pycachehook.events import Stats
 from pycachehook.loader import CachingLoader
-from pycachehook.on_miss.compiling import compile_and_store
+from pycachehook.on_miss.compiling import compile_and_store, refusal_of
 from pycachehook.runtime import compose
+from pycachehook.system import READ_FLAGS, read_file
 
 from .composed import Composed
 from .inspect import find_module
@@ -297,10 +298,18 @@ class _Worker:
             if code is None:
                 code, outcome = compile_and_store(loader, name, policy.store, policy.stats, outcome)
         except NOT_COMPILED as error:  # also MemoryError, for a source too large to be read
-            return outcome_of_error(path, error), describe(error)
+            return self._without_entry(path, outcome_of_error(path, error), describe(error))
         if outcome.place:  # a valid entry exists, perhaps stored by another process meanwhile
             return VALID, ""
-        return (COMPILED, "") if outcome.stored else (FAILED, outcome.detail)
+        return (COMPILED, "") if outcome.stored else self._without_entry(path, FAILED, outcome.detail)
+
+    def _without_entry(self, path: str, kind: str, why: str) -> tuple[str, str]:
+        """Return `SKIPPED` with the reason if a source is never stored because of its encoding; else `kind` and `why`."""
+        try:
+            refusal = refusal_of(read_file(path, READ_FLAGS)[0])
+        except (OSError, MemoryError):
+            refusal = None
+        return (kind, why) if refusal is None else (SKIPPED, refusal)
 
 
 _worker: "_Worker | None" = None

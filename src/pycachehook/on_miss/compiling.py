@@ -3,6 +3,8 @@
 Loaded by `own_modules` at the first miss, not at start-up; imports modules of this package only.
 """
 
+import sys
+
 from pycachehook._compat import hidden_from_tracebacks, note_warnings, replaced_step
 from pycachehook._compat import stock_source_to_code as source_to_code
 from pycachehook.events import COMPILE, LOCK_TIMEOUT, OTHER_MODE, READ, WAIT, WRITE, Outcome
@@ -51,7 +53,7 @@ def compile_and_store(  # noqa: C901 -- a chain of steps
             watch(WAIT)
         if stored is not None:
             return stored, store.hit_outcome
-        refusal = f"a tool has replaced {step} in this process" if step is not None else store.refusal(source.data)
+        refusal = f"a tool has replaced {step} in this process" if step is not None else refusal_of(source.data)
         if step is not None:
             code, warned = source_to_code_of(loader, loader.get_data(path), path, fullname), True
         else:
@@ -85,3 +87,35 @@ def _source(path: str, store: "Store", outcome: Outcome) -> Source | None:
             return None
     source.location = outcome.location or store.location(path, source.data)
     return source
+
+
+def refusal_of(source: bytes) -> str | None:
+    """Return in a few words why the code compiled from these bytes must not be stored, or None.
+
+    A source may declare a codec that a third-party package provides; its bytes then do not determine the code, and a
+    process without that package could not compile it.
+    """
+    for name in declared_encodings(source):
+        if not is_standard_codec(name):
+            return f"its encoding {name!r} is not one of Python's own"
+    return None
+
+
+def declared_encodings(source: bytes) -> list[str]:
+    """Return each encoding that a source may declare in its first two lines (PEP 263), possibly one too many."""
+    names = []
+    for line in b"\n".join(source.split(b"\n", 2)[:2]).splitlines():
+        for after in line.split(b"coding")[1:]:
+            if after[:1] in (b":", b"="):
+                rest = after[1:].lstrip(b" \t").decode("latin-1")
+                length = 0
+                while length < len(rest) and (rest[length].isalnum() or rest[length] in "-_."):
+                    length += 1
+                names.append(rest[:length])
+    return names
+
+
+def is_standard_codec(name: str) -> bool:
+    """Return whether the codec `name` is part of Python; other tools can register any other codec."""
+    search = getattr(sys.modules.get("encodings"), "search_function", None)
+    return search is not None and search(name.lower()) is not None
