@@ -44,6 +44,8 @@ class CachingFinder:
         self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
         """Return the spec of the first later finder that has one, with the caching loader if the hook applies to it."""
+        if sys.implementation.cache_tag is None:  # the program has turned caching off (PEP 421)
+            return None
         finders: list[Any] = sys.meta_path
         try:
             later = finders[finders.index(self) + 1 :]

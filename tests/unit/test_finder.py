@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.abc
+import importlib.util
 import inspect
 import sys
 import zipfile
@@ -88,6 +89,19 @@ def test_asks_those_behind_in_order(policies: Policies) -> None:
     question = ("m", ["/somewhere"], target)
     assert [each.asked for each in (front, first, second, third)] == [[], [question], [question], []]
     assert finder.find_spec("other") is None
+
+
+@pytest.mark.usefixtures("finder")
+def test_without_a_cache_tag(tree: Callable[[Mapping[str, str]], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that sets `sys.implementation.cache_tag` to None turns caching off: modules have no `cached` path."""
+    sys.path[:] = [str(tree({"before.py": "", "after.py": ""}))]
+    before = importlib.util.find_spec("before")
+    monkeypatch.setattr(sys.implementation, "cache_tag", None)
+    after = importlib.util.find_spec("after")
+    assert before is not None
+    assert after is not None
+    assert (type(before.loader), before.cached is None) == (CachingLoader, False)
+    assert (type(after.loader), after.cached) == (SourceFileLoader, None)
 
 
 @pytest.mark.usefixtures("import_state")
