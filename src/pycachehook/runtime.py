@@ -406,7 +406,9 @@ def _listen(stats: Stats) -> None:
             stats_log.write_at_exit(stats, file)
     trace = _output_target("TRACE")
     if trace:
-        require("tracing").start(trace)
+        problem = require("tracing").start(trace)
+        if problem:
+            stats.fault(f"PYCACHEHOOK_TRACE: {problem}")
     if not _resets_after_fork and system.register_at_fork is not None:
         system.register_at_fork(after_in_child=_reset_after_fork)
         _resets_after_fork = True

@@ -9,7 +9,7 @@ import sys
 
 from .events import FAULT, HIT, MISS, Event, Stats
 from .system import BUILTINS, S_IFMT, S_IFREG, is_foreign, system
-from .terminal import visible
+from .terminal import to_json, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,31 +90,6 @@ def line(stats: Stats) -> str:
     name = arguments[0] if isinstance(arguments, list) and arguments else ""
     record = {"pid": system.getpid(), "python": _VERSION, "argv0": name if isinstance(name, str) else ""}
     return to_json({**record, **stats.as_dict()}) + "\n"
-
-
-def to_json(value: object) -> str:
-    """Return numbers, strings and dicts of them as ASCII JSON.
-
-    The `json` package is avoided: it would be loaded from the program's `sys.path`, and only with statistics on.
-    """
-    if isinstance(value, dict):
-        return "{" + ", ".join([f"{to_json(str(name))}: {to_json(item)}" for name, item in value.items()]) + "}"
-    if isinstance(value, int):
-        return str(int(value))
-    text = str(value)
-    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
-        return f'"{text}"'
-    return '"' + "".join([_json_character(character) for character in text]) + '"'
-
-
-def _json_character(character: str) -> str:
-    if " " <= character <= "~":
-        return f"\\{character}" if character in '"\\' else character
-    number = ord(character)
-    if number > 0xFFFF:  # noqa: PLR2004 -- encoded as two UTF-16 surrogates
-        number -= 0x10000
-        return f"\\u{0xD800 | number >> 10:04x}\\u{0xDC00 | number & 0x3FF:04x}"
-    return f"\\u{number:04x}"
 
 
 def absolute_target(target: str) -> str:

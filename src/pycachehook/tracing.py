@@ -14,29 +14,29 @@ import sys
 from . import own_modules
 from ._compat import wrap_imports
 from .events import HIT, MISS, Event, process_listeners
-from .stats_log import FLAGS, MODE, absolute_target, append, to_json
-from .system import BUILTINS, is_foreign, system
+from .system import BUILTINS, ENTRY_FLAGS, S_IFDIR, S_IFMT, is_foreign, system
+from .terminal import is_plain, to_json
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    Started = list[Any]  # an import whose module is being executed: its name, and the hit or miss of the cache
+
 _now = system.perf_counter_ns
+_MANY = 100  # records that are kept if they belong to no import of a module that exists
 _SHORT = 200_000  # nanoseconds: shorter collections, of which there are hundreds, are summed up
 
-
-class _Import:
-    """An import whose module is being executed: the times at which its phases began, in nanoseconds."""
-
-    __slots__ = ("began", "event", "found", "name")
-
-    def __init__(self, name: str, began: int, found: int) -> None:
-        self.name = name
-        self.began = began
-        self.found = found  # time at which its spec was known
-        self.event: Event | None = None  # the hit or miss of the cache
+# A new file for each process, private because lines contain paths and arguments. It is opened anew for each write,
+# because programs close descriptors that they do not know; a link or another file in its place is not written to.
+_constants = system.os_module
+_APPEND = ENTRY_FLAGS | _constants.O_WRONLY | _constants.O_APPEND | getattr(_constants, "O_NOCTTY", 0)
+_CREATE = _APPEND | _constants.O_CREAT | _constants.O_EXCL
+_MODE = 0o600
+_DIRECTORY: int = getattr(_constants, "O_DIRECTORY", 0)  # 0 where directories cannot be opened
 
 
 class Recorder:
@@ -48,9 +48,10 @@ class Recorder:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+        self._identity_of_folder = _identity(system.lstat(folder))
         self._epoch = system.time_ns() - _now()  # so that times of several processes can be compared
-        self._stacks: dict[int, list[_Import]] = {}  # imports in progress, by thread
-        self._records: list[tuple[Any, ...]] = []  # see `_line`
+        self._stacks: dict[int, list[Started]] = {}  # imports in progress, by thread
+        self._records: list[tuple[Any, ...]] = []  # see `_line` and `_line_of_import`
         self._collection = 0
         self._collections = [0, 0]  # number and duration of the short ones since the last record of them
         self._begin()
@@ -67,7 +68,7 @@ class Recorder:
 
     def wrappers(self, find: "Any", load: "Any") -> "tuple[Any, Any]":
         """Return functions that record calls of importlib's functions that find a spec, and that load its module."""
-        stacks, ident, now, ended, not_found = self._stacks, system.get_ident, _now, self._ended, self._not_found
+        stacks, records, ident, now, flush = self._stacks, self._records, system.get_ident, _now, self._flush
         found: dict[int, tuple[object, int, int]] = {}  # the last spec of each thread, and the times of the search
 
         def recorded_find(name: str, *arguments: object) -> object:
@@ -76,9 +77,12 @@ class Recorder:
             try:
                 spec = find(name, *arguments)
             finally:
+                ended = now()
                 if spec is None:
-                    not_found(name, began)
-            found[ident()] = spec, began, now()
+                    records.append((name, began, ended, ended, None, ident()))
+                    if len(records) > _MANY and not stacks.get(ident()):
+                        flush()
+            found[ident()] = spec, began, ended
             return spec
 
         def recorded_load(spec: "Any") -> object:
@@ -86,7 +90,7 @@ class Recorder:
             last, began, at = found.pop(thread, (None, 0, 0))
             if last is not spec:  # `importlib.util.find_spec` and `importlib.reload` only find
                 began = at = now()
-            one = _Import(spec.name, began, at)
+            one = [spec.name, None]
             stack = stacks.get(thread)
             if stack is None:
                 stack = stacks[thread] = []
@@ -94,7 +98,12 @@ class Recorder:
             try:
                 return load(spec)
             finally:
-                ended(stack, one, spec, thread)
+                ended = now()
+                if stack and stack[-1] is one:  # not in the forked child of a process in which the import began
+                    del stack[-1]
+                    records.append((one[0], began, at, ended, one[1] or _words_of(spec), thread))
+                    if not stack:
+                        flush()
 
         return recorded_find, recorded_load
 
@@ -102,8 +111,8 @@ class Recorder:
         """Keep a hit or miss for the record of its import."""
         if event.event in (HIT, MISS):
             for one in reversed(self._stacks.get(system.get_ident(), ())):
-                if one.name == event.module:
-                    one.event = event
+                if one[0] == event.module:
+                    one[1] = event
                     break
 
     def collected(self, phase: str, information: "dict[str, Any]") -> None:
@@ -130,73 +139,62 @@ class Recorder:
         self._records.append(("exit", "process", now, now, {"frozen": 1} if frozen else {}))
         self._flush()
 
-    def last_line(self, now: int) -> "tuple[str, bytes]":
-        """Return the path of this process's file, and a line with the time at which its modules were gone.
+    def last_line(self, now: int) -> "tuple[str, tuple[int, int] | None, bytes]":
+        """Return path and identity of this process's file, and a line with the time at which its modules were gone.
 
         Uses no globals, which no longer exist at that time.
         """
         count, spent = self._collections
-        at = self._epoch + now
-        line = f'{{"ph": "X", "name": "torn down", "cat": "process", "ts": {at // 1000}.{at % 1000:03}, "dur": 0.0, '
+        line = f'{{"ph": "X", "name": "torn down", "cat": "process", "ts": {self._epoch + now}e-3, "dur": 0.0, '
         arguments = f'{{"count": {count}, "spent": {spent}}}'
-        return self._path, f'{line}"pid": {self._pid}, "tid": 0, "args": {arguments}}},\n'.encode()
+        data = f'{line}"pid": {self._pid}, "tid": 0, "args": {arguments}}},\n'.encode()
+        return self._path, None if self._full else self._identity, data
 
     def _begin(self) -> None:
         """Begin a separate file for this process."""
         self._pid = system.getpid()
-        self._path = f"{self._folder}/{self._pid}-{system.time_ns():x}.json"
+        self._name = f"{self._pid}-{system.time_ns():x}.json"
+        self._path = f"{self._folder}/{self._name}"
+        self._identity: tuple[int, int] | None = None  # of the file, once it exists
+        self._full = False  # whether the disk took only a part of a write
         self._ending = False
         for stack in self._stacks.values():
             stack.clear()  # imports that began in the parent are in its recording
-        self._first = "[\n"
         self._collections[:] = 0, 0
         argv = [str(each) for each in getattr(sys, "orig_argv", ())]
         now = _now()
         begin = {"argv": " ".join(argv), "python": sys.version.split()[0]}
         self._records[:] = [("begin", "process", now, now, begin)]
 
-    def _not_found(self, name: str, began: int) -> None:
-        now, thread = _now(), system.get_ident()
-        self._records.append((name, "import", began, now, {"find": now - began, "found": 0}, thread))
-        if not self._stacks.get(thread):
-            self._flush()
+    def _line(self, name: str, kind: str, began: int, ended: int, arguments: "dict[str, Any]") -> str:
+        """Return a record of anything but an import as a line of text."""
+        return (  # nanoseconds as integers with an exponent, which is faster than microseconds as floats
+            f'{{"ph": "X", "name": "{name}", "cat": "{kind}", "ts": {self._epoch + began}e-3, '
+            f'"dur": {ended - began}e-3, "pid": {self._pid}, "tid": 0, "args": {to_json(arguments)}}},\n'
+        )
 
-    def _ended(self, stack: "list[_Import]", one: _Import, spec: "Any", thread: int) -> None:
-        now = _now()
-        if stack and stack[-1] is one:  # not in the forked child of a process in which the import began
-            del stack[-1]
-            event: Any = one.event
-            if event is None:
-                loader = getattr(spec, "loader", None)
-                event = getattr(loader, "__name__", type(loader).__name__), getattr(spec, "origin", None)
-            self._records.append((one.name, one.began, one.found, now, event, thread))
-            if not stack:
-                self._flush()
+    def _line_of_import(self, record: "tuple[Any, ...]", quoted: "Callable[[str], str]") -> str:
+        """Return a record of an import as a line of text, with strings as `quoted` returns them.
 
-    def _line(self, record: "tuple[Any, ...]") -> str:
-        """Return a record as a line of text.
-
-        It is a tuple (name, began, found, ended, event or pair of loader and file, thread) for an import, and
-        (name, kind, began, ended, arguments[, thread]) for anything else.
+        It is a tuple (name, began, found, ended, outcome, thread). The outcome is the hit or miss of the cache, or the
+        pair of `_words_of`, or None if there is no such module.
         """
-        name, began, found, ended, event, *thread = record
-        kind = "import"
-        if type(began) is str:
-            kind, began = began, found
-            arguments = to_json(event)
-        elif type(event) is Event:
-            phases = "".join([f', "{phase}": {time}' for phase, time in event.nanoseconds.items()])
-            words = f'"verdict": "{event.event}", "place": "{event.place}", "reason": "{event.reason}"'
-            arguments = f'{{"find": {found - began}{phases}, {words}, "path": {to_json(event.path)}}}'
+        name, began, found, ended, outcome, thread = record
+        if type(outcome) is Event:
+            # The text of a dict of plain strings and numbers is JSON but for the quotation marks.
+            phases = f"{outcome.nanoseconds}"[1:-1].replace("'", '"')
+            phases += ", " if phases else ""
+            words = f'"verdict": "{outcome.event}", "place": "{outcome.place}", "reason": "{outcome.reason}", '
+            arguments = f'{phases}{words}"path": {quoted(outcome.path)}'
+        elif outcome is None:
+            arguments = '"found": 0'
         else:
-            loader, origin = event
-            origin = to_json(origin if isinstance(origin, str) else "")
-            arguments = f'{{"find": {found - began}, "loader": {to_json(str(loader))}, "path": {origin}}}'
-        since, spent = self._epoch + began, ended - began  # written as decimals, which is faster than by float
+            loader, path = outcome
+            arguments = f'"loader": {quoted(loader)}, "path": {quoted(path)}'
         return (
-            f'{{"ph": "X", "name": {to_json(name)}, "cat": "{kind}", "ts": {since // 1000}.{since % 1000:03}, '
-            f'"dur": {spent // 1000}.{spent % 1000:03}, "pid": {self._pid}, "tid": {thread[0] if thread else 0}, '
-            f'"args": {arguments}}},\n'
+            f'{{"ph": "X", "name": {quoted(name)}, "cat": "import", "ts": {self._epoch + began}e-3, '
+            f'"dur": {ended - began}e-3, "pid": {self._pid}, "tid": {thread}, '
+            f'"args": {{"find": {found - began}, {arguments}}}}},\n'
         )
 
     def _flush(self) -> None:
@@ -208,9 +206,44 @@ class Recorder:
         records = self._records[:]
         del self._records[: len(records)]  # another thread may have added more
         if records:
-            text = self._first + "".join([self._line(record) for record in records])
-            self._first = ""
-            append(self._path, text)
+            # To check all strings at once is faster than each for itself.
+            plain = is_plain("".join([text for each in records for text in _strings(each)]))
+            quoted = '"{}"'.format if plain else to_json
+            lines = [
+                self._line(*each) if type(each[1]) is str else self._line_of_import(each, quoted) for each in records
+            ]
+            self._append("".join(lines).encode("ascii"))
+
+    def _append(self, data: bytes) -> None:
+        """Append to the file of this process in one call. What cannot be written is dropped."""
+        descriptor = -1
+        try:
+            if self._identity is None:
+                descriptor = self._create()
+                data = b"[\n" + data
+                self._identity = _identity(system.fstat(descriptor))
+            elif not self._full:
+                descriptor = system.open(self._path, _APPEND)
+            if descriptor >= 0 and _identity(system.fstat(descriptor)) == self._identity:
+                self._full = system.write(descriptor, data) != len(data)
+        except (OSError, ValueError) as error:  # ValueError: a null character in the path
+            if is_foreign(error):
+                raise
+        finally:
+            if descriptor >= 0:
+                system.close(descriptor)
+
+    def _create(self) -> int:
+        """Return a descriptor of a new file; raises OSError if something else has replaced the directory."""
+        if not _DIRECTORY:
+            return system.open(self._path, _CREATE, _MODE)  # type: ignore[no-any-return]
+        folder = system.open(self._folder, ENTRY_FLAGS | _DIRECTORY)
+        try:
+            if _identity(system.fstat(folder)) != self._identity_of_folder:
+                raise OSError(None, "the directory has been replaced", self._folder)
+            return system.open(self._name, _CREATE, _MODE, dir_fd=folder)  # type: ignore[no-any-return]
+        finally:
+            system.close(folder)
 
 
 class _Last:
@@ -218,28 +251,65 @@ class _Last:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._how = FLAGS, MODE
-        self._functions = _now, system.open, system.write, system.close, OSError
+        self._flags = _APPEND
+        self._functions = _now, system.open, system.fstat, system.write, system.close, OSError
 
     def __del__(self) -> None:
-        now, open_, write, close, failure = self._functions
-        path, line = self._recorder.last_line(now())
+        now, open_, fstat, write, close, failure = self._functions
+        path, identity, line = self._recorder.last_line(now())
+        if identity is None:
+            return
         try:
-            descriptor = open_(path, *self._how)
-            write(descriptor, line)
+            descriptor = open_(path, self._flags)
+            status = fstat(descriptor)
+            if (status.st_dev, status.st_ino) == identity:
+                write(descriptor, line)
             close(descriptor)
         except failure:
             pass
 
 
-def start(folder: str) -> None:
-    """Record this process in the directory `folder`, which is created if necessary."""
-    folder = absolute_target(folder)  # the program may change its current directory
+def _strings(record: "tuple[Any, ...]") -> "tuple[str, ...]":
+    """Return the strings in a record of an import that may need escaping."""
+    outcome = record[4]
+    if type(outcome) is Event:
+        return record[0], outcome.path
+    return record[:1] if outcome is None or type(outcome) is dict else (record[0], *outcome)
+
+
+def _words_of(spec: "Any") -> "tuple[str, str]":
+    """Return the name of the spec's loader, and its origin."""
+    loader, origin = getattr(spec, "loader", None), getattr(spec, "origin", None)
+    return str(getattr(loader, "__name__", type(loader).__name__)), origin if isinstance(origin, str) else ""
+
+
+def _identity(status: "Any") -> "tuple[int, int]":
+    return status.st_dev, status.st_ino
+
+
+def start(folder: str) -> str:
+    """Record this process in the directory `folder`, which is created if necessary.
+
+    Return why nothing is recorded, or "".
+    """
+    if folder[:1] != "/":
+        folder = own_modules.require("stats_log").absolute_target(
+            folder
+        )  # the program may change its current directory
     if not folder:
-        return
+        return "nothing is recorded: the current directory has been removed"
+    folder = folder.rstrip("/") or "/"  # `lstat` follows a link that ends in a slash
     try:
-        system.mkdir(folder, 0o700)
-    except OSError as error:  # it exists already, or nothing will be written
+        try:
+            system.mkdir(folder, 0o700)
+        except OSError as error:  # it exists already, or cannot be created
+            if is_foreign(error):
+                raise
+        if system.lstat(folder).st_mode & S_IFMT != S_IFDIR:
+            return f"nothing is recorded: {folder} is no directory; a link is not followed"
+        Recorder(folder).start()
+    except (OSError, ValueError) as error:  # ValueError: a null character
         if is_foreign(error):
             raise
-    Recorder(folder).start()
+        return f"nothing is recorded in {folder}: {getattr(error, 'strerror', error)}"
+    return ""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pycachehook.errors import ConfigError
+from pycachehook.errors import ConfigError, PycacheHookError
 
 from .printing import EXIT_DONE, EXIT_FAILED, complain, say, say_json
 
@@ -24,8 +24,12 @@ _HIDDEN = 100.0  # microseconds; smaller differences are not shown
 
 
 def record(parsed: argparse.Namespace) -> int:
-    """Run the program in separate processes, write the recording, print a summary, and return the exit code."""
-    from pycachehook.commands import lazy_policy, trace, trace_output, trace_summary
+    """Run the program in separate processes, write the recording, print a summary, and return the program's exit code.
+
+    A signal that ends the program then ends this process, too, as if it had run the program itself. That the recording
+    cannot be written is reported, and does not change the exit code.
+    """
+    from pycachehook.commands import lazy_policy, trace_output
 
     if parsed.trace is None:
         option = "--runs" if parsed.lazy is None else "--lazy"
@@ -35,16 +39,41 @@ def record(parsed: argparse.Namespace) -> int:
     trace_output.writer_of(parsed.trace)
     if parsed.lazy is not None:
         lazy_policy.check_target(parsed.lazy)
-    with tempfile.TemporaryDirectory(prefix="pycachehook-trace-") as folder:
+    codes: list[int] = []
+    last = None
+    try:
+        last = _recorded_runs(parsed, codes)
+    except (OSError, PycacheHookError) as error:
+        why = f"The recording cannot be written: {error.strerror}." if isinstance(error, OSError) else error
+        complain(f"pycachehook: error: {why}")
+    code = codes[-1] if codes else EXIT_FAILED
+    if code < 0:
+        with suppress(OSError):  # SIGKILL has no handler
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    if last is None or parsed.lazy is None:
+        return code
+    return EXIT_FAILED if _propose_lazy(parsed, last, code) else code
+
+
+def _recorded_runs(parsed: argparse.Namespace, codes: list[int]) -> "Process":
+    """Run the program, append its exit codes to `codes`, write the recording and a summary; return the last process."""
+    from pycachehook.commands import trace, trace_output, trace_summary
+
+    with tempfile.TemporaryDirectory(prefix="pycachehook-trace-", ignore_cleanup_errors=True) as folder:
         for _ in range(parsed.runs):
-            code = _recorded_run(_command(parsed), folder)
+            codes.append(_recorded_run(_command(parsed), folder))
+            if codes[-1] < 0:
+                break
         processes = trace.read(folder)
-    trace_output.write(processes, parsed.trace)
     last = trace.runs(processes)[-1]
+    if not last.python:
+        raise PycacheHookError("Nothing was recorded: the hook is not active in the program (PYCACHEHOOK_DISABLE).")
+    trace_output.write(processes, parsed.trace)
     for line in trace_summary.lines(last):
         complain(line)
     complain(f"wrote {parsed.trace}")
-    return code if parsed.lazy is None or not _propose_lazy(parsed, last, code) else EXIT_FAILED
+    return last
 
 
 def _propose_lazy(parsed: argparse.Namespace, process: "Process", expected: int) -> int:
@@ -90,7 +119,7 @@ def _command(parsed: argparse.Namespace, *more: str) -> list[str]:
 
 
 def _recorded_run(command: Sequence[str], folder: str) -> int:
-    """Run the command to its end. A signal that ends it also ends this process, as if it had run the program itself."""
+    """Run the command to its end, and return its exit code, or the negative number of the signal that ended it."""
     environment = {**os.environ, "PYCACHEHOOK_TRACE": folder}
     began = time.time_ns()
     process = subprocess.Popen(command, env=environment)
@@ -104,9 +133,6 @@ def _recorded_run(command: Sequence[str], folder: str) -> int:
     event = f'{{"ph": "X", "name": "process", "cat": "process", "ts": {began / 1000}, "dur": {(ended - began) / 1000}, '
     with open(f"{folder}/{process.pid}-whole.json", "w", encoding="ascii") as file:
         file.write(f'[{event}"pid": {process.pid}, "tid": 0, "args": {{}}}}]\n')
-    if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
     return code
 
 

@@ -21,10 +21,7 @@ def events_of(path: str) -> list[dict[str, Any]]:
     """
     data = read_file(path, READ_FLAGS)[0]
     try:
-        text = data.decode().rstrip()
-        if text.endswith(","):  # the file of a process has no closing bracket
-            text = f"{text[:-1]}]"
-        found = json.loads(text)
+        found = _loaded(data.decode().rstrip())
         every = found["traceEvents"] if isinstance(found, dict) else found
         events = [event for event in every if event["ph"] == "X" and event["cat"] in _KINDS]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -32,6 +29,22 @@ def events_of(path: str) -> list[dict[str, Any]]:
     if not all(map(_is_valid, events)):
         raise ConfigError(f"{path} is damaged, or was not written by pycachehook: an event has wrong values.")
     return events
+
+
+def _loaded(text: str) -> Any:
+    """Return the value of JSON text, or of an array that has no closing bracket, as in the file of a process.
+
+    Such an array may end within an element, if the disk was full.
+    """
+    if text.endswith(","):
+        text = f"{text[:-1]}]"
+    try:
+        return json.loads(text)
+    except ValueError:
+        whole, comma, _ = text.rpartition("},\n")
+        if not comma:
+            raise
+        return json.loads(f"{whole}}}]")
 
 
 def _is_valid(event: dict[str, Any]) -> bool:
