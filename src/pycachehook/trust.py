@@ -210,12 +210,15 @@ def _may_be_above(status: "os.stat_result", owners: tuple[int, ...]) -> bool:
     return not status.st_mode & (S_IWGRP | S_IWOTH) or bool(status.st_mode & S_ISVTX)
 
 
+def access_list(path: str) -> bytes:
+    """Return the POSIX access control list of a file, in the kernel's format; raises OSError if there is none."""
+    return b"" if _getxattr is None else _getxattr(path, "system.posix_acl_access")
+
+
 def _has_acl(path: str) -> bool:
     """Return whether a directory has a POSIX access control list, whose mask the mode's group bits then are."""
-    if _getxattr is None:
-        return False
     try:
-        return bool(_getxattr(path, "system.posix_acl_access"))
+        return bool(access_list(path))
     except OSError as error:
         if is_foreign(error):
             raise

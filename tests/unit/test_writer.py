@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -14,7 +15,9 @@ import pytest
 
 from pycachehook.cache_dir import CacheDir
 from pycachehook.events import Stats
-from pycachehook.on_miss.writer import IGNORE, TAG, write_entry
+from pycachehook.on_miss.writer import IGNORE, TAG, put, read_source, readers_of, write_entry
+from pycachehook.paths import Layout
+from pycachehook.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -271,6 +274,40 @@ def test_who_may_read_an_entry(
     status = (cache / "m.pyc").stat()
     assert (stat.S_IMODE(status.st_mode), status.st_gid) == expected
     assert [path.name for path in cache.iterdir() if path.name.endswith(".tmp")] == []
+
+
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="there are no extended attributes here")
+@pytest.mark.parametrize(
+    ("mode", "rows", "expected"),
+    [
+        # Tag, permissions, id (linux/posix_acl_xattr.h): 1 owner, 2 user, 4 group, 8 another group, 16 mask, 32 others.
+        (0o600, [(1, 6, -1), (2, 4, 4243), (4, 0, -1), (16, 4, -1), (32, 0, -1)], 0),
+        (0o600, [(1, 6, -1), (4, 4, -1), (8, 4, 4243), (16, 4, -1), (32, 0, -1)], 0o040),
+        (0o600, [(1, 6, -1), (2, 4, 4243), (4, 4, -1), (16, 0, -1), (32, 4, -1)], 0o004),
+        (0o600, [(1, 6, -1), (2, 0, 4243), (4, 4, -1), (16, 4, -1), (32, 4, -1)], 0),
+        (0o600, [(1, 6, -1), (4, 4, -1), (8, 0, 4243), (16, 4, -1), (32, 4, -1)], 0),
+        (0o644, [], 0o044),
+        (0o640, [], 0o040),
+        (0o604, [], 0o004),
+    ],
+)
+def test_access_control_list_of_a_source(
+    mode: int, rows: list[tuple[int, int, int]], expected: int, source: Path, cache: Path
+) -> None:
+    """The group's bits in the mode of a source with an ACL are a mask, and give nobody access to the entry."""
+    source.chmod(mode)
+    if rows:
+        value = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *row) for row in rows)
+        try:
+            os.setxattr(source, "system.posix_acl_access", value)
+        except OSError:
+            pytest.skip("the file system has no access control lists")
+    assert readers_of(str(source), source.stat()) == expected
+    layout = Layout.current()
+    assert layout is not None
+    store = Store(CacheDir(str(cache)), layout, "checked-hash")
+    assert put(store, read_source(str(source)), compile("", str(source), "exec"), Stats(), warned=False)
+    assert stat.S_IMODE(os.stat(store.path(str(source))).st_mode) == 0o600 | expected
 
 
 @root

@@ -3,6 +3,7 @@
 import os
 import stat
 
+from pycachehook.on_miss.writer import readers_of
 from pycachehook.trust import unmapped
 
 _PUBLIC, _GROUP, _PRIVATE = 0o644, 0o640, 0o600
@@ -18,9 +19,10 @@ class Access:
     def add(self, path: str) -> None:
         """Take the source at `path` into account."""
         status = os.stat(path)
-        if not status.st_mode & stat.S_IROTH:
+        readers = readers_of(path, status)
+        if not readers & stat.S_IROTH:
             self._first = self._first or path
-            self._groups.add(status.st_gid if status.st_mode & stat.S_IRGRP else None)
+            self._groups.add(status.st_gid if readers & stat.S_IRGRP else None)
 
     def apply(self, path: str) -> None:
         """Set mode and group of the archive at `path`, which is private. Raises OSError."""

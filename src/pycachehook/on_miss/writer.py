@@ -25,7 +25,7 @@ from pycachehook.system import (
     read_file,
     system,
 )
-from pycachehook.trust import fault_of, unmapped
+from pycachehook.trust import access_list, fault_of, unmapped
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
@@ -47,6 +47,7 @@ OWNER_MODE = 0o600
 _READABLE = 0o044  # the read bits of group and others
 _LINKS_FOLLOWED = 40  # Linux follows as many before it reports ELOOP
 _GROUP, _OTHERS = 0o040, 0o004
+_ACL_USER, _ACL_OWNING_GROUP, _ACL_GROUP, _ACL_MASK = 0x02, 0x04, 0x08, 0x10  # as in linux/posix_acl.h
 
 _flag = vars(system.os_module).get
 _OWN_FILE: int = _flag("O_NOFOLLOW", 0) | _flag("O_NONBLOCK", 0) | _flag("O_BINARY", 0)
@@ -104,27 +105,33 @@ def put(store: "Store", source: Source, code: "CodeType", stats: Stats, *, warne
             raise
         return False
     location = source.location or store.location(source.path, source.data)
-    return write_entry(store.directory, location, data, source.status, stats)
+    readers = readers_of(source.path, source.status)
+    return write_entry(store.directory, location, data, source.status, stats, readers=readers)
 
 
-def write_entry(directory: CacheDir, entry: str, data: bytes, source: "os.stat_result", stats: Stats) -> bool:
+def write_entry(
+    directory: CacheDir, entry: str, data: bytes, source: "os.stat_result", stats: Stats, *, readers: int | None = None
+) -> bool:
     """Write an entry and return whether that succeeded; a failure is counted and raises nothing.
 
     Those who may read the source, whose status is `source`, may read the entry; nobody but the owner may write it.
+    `readers` is the result of `readers_of`, if the source may have an access control list.
     """
+    if readers is None:
+        readers = source.st_mode & _READABLE
     folder = entry.rpartition("/" if not system.windows else "\\")[0]
     try:
         prepare(directory)
         check_inside(directory, folder)
         try:
-            _write_atomic(entry, data, source)
+            _write_atomic(entry, data, source, readers)
         except FileNotFoundError as error:  # a new directory, or the whole cache has been removed
             if is_foreign(error):
                 raise
             directory.is_marked = False
             prepare(directory)
             make_directories(folder, SHARED_MODE)
-            _write_atomic(entry, data, source)
+            _write_atomic(entry, data, source, readers)
     except OSError as error:
         if is_foreign(error):
             raise
@@ -139,12 +146,12 @@ def fault(directory: CacheDir, stats: Stats, error: OSError, doing: str) -> None
     stats.fault(directory.reason or "")
 
 
-def _write_atomic(path: str, data: bytes, source: "os.stat_result | None" = None) -> None:
+def _write_atomic(path: str, data: bytes, source: "os.stat_result | None" = None, readers: int = _READABLE) -> None:
     """Write a file through a temporary one; without `source`, everybody may read it as far as the umask allows."""
     folder = path.rpartition("/" if not system.windows else "\\")[0]
     temporary = f"{folder}/{TEMPORARY_PREFIX}{system.getpid()}-{system.time_ns():x}{TEMPORARY_SUFFIX}"
     try:
-        with _create(temporary, source) as file:
+        with _create(temporary, source, readers) as file:
             rest = memoryview(data)
             while rest:
                 written = file.write(rest)
@@ -162,13 +169,13 @@ def _write_atomic(path: str, data: bytes, source: "os.stat_result | None" = None
         raise
 
 
-def _create(path: str, source: "os.stat_result | None") -> "FileIO":
-    """Create a file that nobody can read who cannot read the source.
+def _create(path: str, source: "os.stat_result | None", readers: int) -> "FileIO":
+    """Create a file that nobody can read who cannot read the source; `readers` are the read bits of group and others.
 
-    If the mode of the source gives its group other permissions than others, the new file must have the same group. If
-    that is impossible, neither the group nor others may read it.
+    If the group may read the source and others may not, or the reverse, the new file must have the same group. If that
+    is impossible, neither the group nor others may read it.
     """
-    mode = 0o644 if source is None else OWNER_MODE | (source.st_mode & _READABLE)
+    mode = OWNER_MODE | readers
     file = open_own(path, "xb", mode)
     if source is None or system.fchown is None or bool(mode & _GROUP) == bool(mode & _OTHERS):
         return file
@@ -186,6 +193,27 @@ def _create(path: str, source: "os.stat_result | None") -> "FileIO":
         file.close()
         raise
     return file
+
+
+def readers_of(path: str, status: "os.stat_result") -> int:
+    """Return the read bits of group and others in the mode of the source at `path`, as far as its ACL grants them.
+
+    In the mode of a file with a POSIX access control list, the group's bits are the list's mask, and not what the group
+    may do. A user or group that the list excludes must not be among the others who may read the entry.
+    """
+    readers = status.st_mode & _READABLE
+    try:
+        entries = access_list(path) if readers & _GROUP else b""
+    except OSError as error:  # no list, or a file system without lists
+        if is_foreign(error):
+            raise
+        entries = b""
+    granted = [(entries[at], entries[at + 2]) for at in range(4, len(entries), 8)]  # tag and permissions
+    mask = next((permissions for tag, permissions in granted if tag == _ACL_MASK), 7)
+    for tag, permissions in granted:
+        if tag in (_ACL_USER, _ACL_GROUP, _ACL_OWNING_GROUP) and not permissions & mask & 4:
+            readers &= ~(_GROUP if tag == _ACL_OWNING_GROUP else _READABLE)
+    return readers
 
 
 def _is_group_of(source: "os.stat_result", other: "os.stat_result") -> bool:
