@@ -7,16 +7,16 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import deviations
 from .comparison import AGAIN, Differences, Result, compare
-from .environments import MODES, about, make_sides, make_wheel
+from .environments import MODES, Side, about, make_sides, make_wheel
 from .report import failures, summary, table
 from .runs import Runner
-from .suite import MODULES, QUICK
+from .suite import MEDIUM, MODULES, QUICK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,39 +26,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table([each for file in parsed.read for each in json.loads(file.read_text(encoding="utf-8"))]))
         return 0
     known = deviations.load()
-    modules = tuple(parsed.modules or (QUICK if parsed.quick else MODULES))
+    modules = tuple(parsed.modules or (QUICK if parsed.quick else MEDIUM if parsed.medium else MODULES))
     directory = Path(tempfile.mkdtemp(prefix="cpython-", dir=parsed.directory))
-    figures = []
+    figures: list[dict[str, Any]] = []
+
+    def save() -> None:
+        if parsed.json is not None:
+            parsed.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
     try:
         wheel = make_wheel(directory)
         for number, (python, mode) in enumerate((python, mode) for python in parsed.python for mode in parsed.mode):
-            figures.append(_compare_all(python, modules, known, wheel, directory / str(number), mode=mode))
+            suite = about(python, modules)
+            figures.append(
+                {"python": suite["version"], "mode": mode, "no suite": suite["missing"], "modules": {}}
+                | {"not there": [name for name in modules if name not in suite["modules"]]}
+            )
+            if suite["modules"]:
+                sides = make_sides(python, wheel, directory / str(number), mode)
+                for name in suite["modules"]:
+                    figures[-1]["modules"][name] = _compare(sides, suite["version"], name, known, mode)
+                    save()  # after each module, so that a run that is stopped has its results
             print(summary(figures[-1], known), flush=True)
-            if parsed.json is not None:
-                parsed.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+            save()
     finally:
         if not parsed.keep:
             shutil.rmtree(directory, ignore_errors=True)
     return int(any(failures(each) for each in figures))
 
 
-def _compare_all(
-    python: Path, modules: tuple[str, ...], known: list[deviations.Deviation], wheel: Path, root: Path, *, mode: str
+def _compare(
+    sides: Mapping[str, Side], python: str, name: str, known: list[deviations.Deviation], mode: str
 ) -> dict[str, Any]:
-    """Return the results of all modules with one interpreter in one mode as JSON values."""
-    suite = about(python, modules)
-    figures: dict[str, Any] = {"python": suite["version"], "mode": mode, "no suite": suite["missing"], "modules": {}}
-    figures["not there"] = [name for name in modules if name not in suite["modules"]]
-    version = ".".join(suite["version"].split(".")[:2])
-    if suite["modules"]:
-        sides = make_sides(python, wheel, root, mode)
-        for name in suite["modules"]:
-            listed = deviations.listed(known, version, name, mode)
-            result = compare(
-                Runner(sides), name, listed, lambda text: print(f"{version}, {mode}: {text}", file=sys.stderr)
-            )
-            figures["modules"][name] = _as_json(result, listed)
-    return figures
+    """Return the result of one module with one interpreter in one mode as JSON values."""
+    version = ".".join(python.split(".")[:2])
+    listed = deviations.listed(known, version, name, mode)
+    result = compare(Runner(sides), name, listed, lambda text: print(f"{version}, {mode}: {text}", file=sys.stderr))
+    return _as_json(result, listed)
 
 
 def _as_json(result: Result, listed: dict[str, deviations.Deviation]) -> dict[str, Any]:
@@ -110,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--modules", nargs="+", metavar="NAME", help="modules of the suite, such as test_import")
     what.add_argument("--quick", action="store_true", help=f"these alone: {', '.join(QUICK)}")
+    what.add_argument("--medium", action="store_true", help="all but process pools, subinterpreters and venv")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there too, with all tracebacks")
     parser.add_argument(
         "--read", nargs="+", type=Path, metavar="FILE", help="print the table of these JSON files alone"
