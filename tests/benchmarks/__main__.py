@@ -29,6 +29,7 @@ from . import (
     mtimes,
     precompile,
     read_only,
+    scale,
     shared,
     slow_disk,
     sums,
@@ -66,6 +67,7 @@ MEASUREMENTS: dict[str, Any] = {
     "advice": advice,
     "sums": sums,
     "million": million,
+    "scale": scale,
 }
 
 

@@ -21,7 +21,7 @@ from .counts import ONCE, WARM, Claim, ClaimError, Counts, our_counts, stock_cou
 from .measure import Sample, Variant, check, clean_environment, interleave, means, median_ms, ratios, sample, spread
 
 PROJECT = Path(__file__).resolve().parents[2]
-QUICK = set(MEASUREMENTS) - {"slow_disk", "million"}
+QUICK = set(MEASUREMENTS) - {"slow_disk", "million", "scale"}
 
 SERIES = {
     "base": [Sample(1.0, 2.0), Sample(2.0, 2.0), Sample(10.0, 2.0)],
@@ -237,7 +237,7 @@ except Skipped as reason:
 def test_the_command_measures_a_tiny_application(names: set[str], tmp_path: Path, wheel: Path) -> None:
     """One round on one small package prints every table and writes every sample.
 
-    The slow disk and the million entries are left out, because they take long.
+    The slow disk, the million entries and the large trees are left out, because they take long.
     """
     report = tmp_path / "report.json"
     options: list[str | Path] = [
@@ -259,6 +259,27 @@ def test_the_command_measures_a_tiny_application(names: set[str], tmp_path: Path
         assert "Skipped" in measurement or measurement["tables"]
     assert set(measurements["warm"]["samples"]["tiny"]) == {"cpython", "prefix", "checked", "unchecked", "default"}
     assert all(len(samples) == 1 for samples in measurements["warm"]["samples"]["tiny"].values())
+
+
+@pytest.mark.full
+def test_scale_counts_what_a_start_compiles(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On small trees the measurement of scale has a line for each command, and its processes compile nothing."""
+    monkeypatch.setenv("SCALE", "200 400")
+    monkeypatch.setenv("SCALE_PROCESSES", "4")
+    report = tmp_path / "report.json"
+    options: list[str | Path] = ["--only", "scale", "--rounds", "1", "--environment", tmp_path / "environment"]
+    done = run_tests_module("benchmarks", *options, "--json", report, timeout=600, wheel=wheel)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tables = json.loads(report.read_text())["measurements"]["scale"]["tables"]
+    assert {row["what"].partition(" ")[0] for row in tables["commands"]} == {
+        "precompile",
+        "status",
+        "doctor",
+        "prune",
+        "archive",
+        "start",
+    }
+    assert [row["compiled"] for row in tables["at once"]] == [0] * 4
 
 
 REPORT = {

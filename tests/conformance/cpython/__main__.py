@@ -14,7 +14,7 @@ from typing import Any
 from . import deviations
 from .comparison import AGAIN, Differences, Result, compare
 from .environments import MODES, Side, about, make_sides, make_wheel
-from .report import failures, summary, table
+from .report import failures, summary
 from .runs import Runner
 from .suite import MEDIUM, MODULES, QUICK
 
@@ -22,9 +22,6 @@ from .suite import MEDIUM, MODULES, QUICK
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare; return 1 if an unlisted test differs, or a listed one does not, else 0."""
     parsed = _parser().parse_args(arguments)
-    if parsed.read:
-        print(table([each for file in parsed.read for each in json.loads(file.read_text(encoding="utf-8"))]))
-        return 0
     known = deviations.load()
     modules = tuple(parsed.modules or (QUICK if parsed.quick else MEDIUM if parsed.medium else MODULES))
     directory = Path(tempfile.mkdtemp(prefix="cpython-", dir=parsed.directory))
@@ -116,9 +113,6 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--quick", action="store_true", help=f"these alone: {', '.join(QUICK)}")
     what.add_argument("--medium", action="store_true", help="all but process pools, subinterpreters and venv")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there too, with all tracebacks")
-    parser.add_argument(
-        "--read", nargs="+", type=Path, metavar="FILE", help="print the table of these JSON files alone"
-    )
     parser.add_argument("--directory", metavar="DIR", help="where to make the environments (default: TMPDIR)")
     parser.add_argument("--keep", action="store_true", help="leave the environments and the logs there")
     return parser

@@ -66,19 +66,6 @@ def summary(figures: Figures, deviations: Iterable[Deviation]) -> str:
     return "\n".join(lines)
 
 
-def table(reports: Iterable[Figures]) -> str:
-    """Return the Markdown table of the documentation: one line for each interpreter and mode."""
-    lines = ["| Python | mode | modules | compared | differ | listed | unlisted |", "|---|---|---|---|---|---|---|"]
-    for figures in reports:
-        modules = figures["modules"]
-        compared, _, listed, unlisted, _ = (sum(column) for column in zip(*map(_counts, modules.values()), strict=True))
-        lines.append(
-            f"| {figures['python']} | {figures['mode']} | {len(modules)} | {compared:,} | {listed + unlisted} | {listed} "
-            f"| {unlisted} |"
-        )
-    return "\n".join(lines)
-
-
 def _counts(module: Figures) -> list[int]:
     both = len(module["fail in both, pass without a prefix"]) + len(module["fail in any case"])
     return [module["compared"], module["skipped"], len(module["listed"]), len(module["unlisted"]), both]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import sys
 import tempfile
 import tomllib
@@ -28,7 +29,8 @@ def main() -> int:
     for name in arguments.names or SUITES:
         with tempfile.TemporaryDirectory() as folder:
             comparison = compare(SUITES[name], Path(folder))
-        found[name] = asdict(comparison)
+        listed_here = [test for test in comparison.differences if (name, test) in known]
+        found[name] = asdict(comparison) | {"python": platform.python_version(), "listed": listed_here}
         new = {test: pair for test, pair in comparison.differences.items() if (name, test) not in known}
         print(
             f"{name}: {comparison.counts}, {len(comparison.differences)} different, {len(new)} not listed", flush=True

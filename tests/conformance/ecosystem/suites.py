@@ -159,11 +159,12 @@ def download(suite: Suite, folder: Path) -> Path:
 class Comparison:
     """The result of a suite.
 
-    It has the number of tests with each outcome without the hook; the tests that differ, with both outcomes, the one
+    It has the version of the package; the number of tests with each outcome without the hook; the tests that differ, with both outcomes, the one
     without the hook first; the tests that differed only in the first run; the hook's counters; and bytecode in the
     tree. `last_words` is the end of pytest's output without the hook, if no test passed there.
     """
 
+    version: str
     counts: dict[str, int]
     differences: dict[str, tuple[str, str]]
     unsteady: list[str]
@@ -191,7 +192,8 @@ def compare(suite: Suite, folder: Path) -> Comparison:
             differences[test] = pair
     counts = {word: list(left.values()).count(word) for word in sorted(set(left.values()))}
     last_words = "" if "passed" in counts else stock.last_words()
-    return Comparison(counts, differences, unsteady, hooked.lookups(), hooked.bytecode(), last_words)
+    version = source.name.rpartition("-")[2]
+    return Comparison(version, counts, differences, unsteady, hooked.lookups(), hooked.bytecode(), last_words)
 
 
 def outcomes(stock: Side, hooked: Side, *tests: str) -> tuple[dict[str, str], dict[str, str]]:
