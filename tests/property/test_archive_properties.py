@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import zipfile
 from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,3 +73,33 @@ def test_resolution(directories: list[set[str]], covered: int) -> None:
                     expected.submodule_search_locations,
                 )
                 assert (type(found.loader), found.has_location) == (type(expected.loader), expected.has_location)
+
+
+names = st.sampled_from(["one.py", "two.py", "pack/__init__.py", "pack/three.py", "absent.py"])
+
+
+@given(st.lists(names.map(str.encode) | st.binary(max_size=20), max_size=8), st.sampled_from([b"\n", b"\r\n", b"\0"]))
+@examples(60)
+def test_any_profile(lines: list[bytes], separator: bytes) -> None:
+    """Whatever is in a profile, the archive has every source; those that it names come first, in its order."""
+    with TemporaryDirectory() as folder:
+        root = Path(folder).resolve()
+        sources = [root / name for name in ("one.py", "pack/__init__.py", "pack/three.py", "two.py")]
+        (root / "pack").mkdir()
+        for path in sources:
+            path.write_text(f"VALUE = {path.name!r}\n", encoding="utf-8")
+        profile = root / "profile.txt"
+        profile.write_bytes(
+            separator.join(bytes(root / os.fsdecode(each)) if each[-3:] == b".py" else each for each in lines)
+        )
+        wanted = archive_build.read_profile(str(profile))
+        out = str(root / "out.pyca")
+        files = [str(path) for path in sources]
+        archive_build.build(out, files, paths=[str(root)], profile=wanted)
+        archive = Archive(out, trusted_owners())
+        assert [archive.find(path).co_consts[0] for path in files] == [path.name for path in sources]
+        with zipfile.ZipFile(out) as members:
+            offsets = {f"{out}/{each.filename}": each.header_offset for each in members.infolist()}
+        named = [each for each in dict.fromkeys(wanted) if each in files]
+        ordered = sorted(files, key=lambda path: offsets[archive.path(path)])
+        assert ordered == [*named, *(path for path in files if path not in named)]

@@ -38,11 +38,15 @@ OPTIONS = {
 
 @dataclass
 class Bench:
-    """A tree of programs, and two environments at paths of the same length: without the hook and with it."""
+    """A tree of programs, and two environments at paths of the same length: without the hook and with it.
+
+    `loaded`: built-in modules that the hook's options load, and a program sees.
+    """
 
     tree: Path
     stock: Path
     hooked: Path
+    loaded: tuple[str, ...]
 
     def run(self, python: Path, command: Command) -> tuple[int, str, str]:
         """Run a command line; return its exit code, output and errors, with what differs by design made equal."""
@@ -70,6 +74,8 @@ class Bench:
             text = text.replace(str(root), "<root>").replace(CachingLoader.__name__, "SourceFileLoader")
             text = re.sub(r"<pycachehook\.loader\.", "<_frozen_importlib_external.", text)
             text = re.sub(r"<class 'pycachehook\.loader\.", "<class '_frozen_importlib_external.", text)
+            for name in self.loaded:
+                text = text.replace(f"{name!r}, ", "")
             return re.sub(r"0x[0-9a-f]+", "0x", text)
 
         return done.returncode, command.stdout(equal(done.stdout)), command.stderr(equal(done.stderr))
@@ -110,7 +116,7 @@ def bench(
     sides.set_prefix(library, stock.parents[2] / "cache")
     enable = ("-m", "pycachehook", "enable", "--cache-dir", str(hooked.parents[2] / "cache"), *OPTIONS[request.param])
     subprocess.run([str(hooked), *enable], env=clean_environment(), check=True, capture_output=True)
-    return Bench(tree, stock, hooked)
+    return Bench(tree, stock, hooked, ("atexit", "gc", "itertools") if request.param == "freeze" else ())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -80,6 +80,7 @@ def _as_json(result: Result, listed: dict[str, deviations.Deviation]) -> dict[st
         "no longer": [test for test in listed if test in there and test not in result.differ],
         "no way back": shown(result.no_way_back),
         "unsteady": shown(result.unsteady),
+        "as without a prefix": result.as_plain,
         "fail in both, pass without a prefix": [test for test, passes in result.fail_in_both.items() if passes],
         "fail in any case": [test for test, passes in result.fail_in_both.items() if not passes],
     }

@@ -46,7 +46,8 @@ class Result:
 
     `compared` tests ran on both sides, and `skipped` ones on neither. `differ` differed in every run; `unsteady`
     differed once, and had the same outcome when they were run alone. `fail_in_both` says whether CPython passes them
-    without a prefix.
+    without a prefix. `as_plain` fail under a prefix alone: with the hook they end as with CPython without one, because
+    the hook restores the prefix for programs that write bytecode into source trees.
     """
 
     compared: list[str] = field(default_factory=list)
@@ -54,6 +55,7 @@ class Result:
     differ: Differences = field(default_factory=dict)
     unsteady: Differences = field(default_factory=dict)
     fail_in_both: dict[str, bool] = field(default_factory=dict)
+    as_plain: list[str] = field(default_factory=list)
     no_way_back: Differences = field(default_factory=dict)
 
 
@@ -71,6 +73,14 @@ def compare(run: Run, module: str, listed: Mapping[str, Deviation], say: Say) ->
         kept = result.skipped if outcome.word == SKIPPED and test not in found else result.compared
         kept.append(test)
     result.compared += [test for test in prefix if test not in hook]
+    better = [
+        test for test, pair in found.items() if test not in listed and not pair.prefix.is_good and pair.hook.is_good
+    ]
+    if better:
+        say(f"{module}: {len(better)} that fail under a prefix alone, without one")
+        (plain,) = run(module, (PLAIN,), better)
+        result.as_plain = [test for test in better if plain.get(test, ABSENT) == found[test].hook]
+        found = {test: pair for test, pair in found.items() if test not in result.as_plain}
     surprising = [test for test in result.compared if (test in found) != (test in listed)]
     result.differ = {test: each for test, each in found.items() if test not in surprising}
     for test in surprising:

@@ -57,6 +57,7 @@ def summary(figures: Figures, deviations: Iterable[Deviation]) -> str:
             lines += [f"  {test}" for test in found[deviation.what]]
     lines += _listing(modules, "fail in both, pass without a prefix", "fail under any prefix, the hook's or CPython's:")
     lines += _listing(modules, "fail in any case", "fail on this machine with CPython alone, too:")
+    lines += _listing(modules, "as without a prefix", "fail under a prefix, and end with the hook as without one:")
     lines += _listing(modules, "unsteady", f"differed once, and agreed when run alone {AGAIN} times, so do not count:")
     lines += _listing(modules, "no longer", "LISTED, BUT DO NOT DIFFER:")
     lines += _listing(modules, "no way back", "LISTED, AND DIFFER UNDER THE OPTIONS GIVEN FOR IT, TOO:")

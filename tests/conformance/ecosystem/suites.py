@@ -38,6 +38,18 @@ class Suite:
 # The parts of coverage's tests that measure programs, in the same process and in others.
 COVERAGE = ("api", "arcs", "concurrency", "context", "coverage", "execfile", "oddball", "plugins", "process", "python")
 
+# The parts of setuptools' tests that build in this process, and need no network.
+SETUPTOOLS = (
+    "archive_util",
+    "build_py",
+    "config_discovery",
+    "dist",
+    "find_packages",
+    "find_py_modules",
+    "glob",
+    "sdist",
+)
+
 PYTEST_REQUIREMENTS = ("argcomplete", "attrs", "hypothesis", "mock", "pexpect", "pygments", "pytest-xdist", "xmlschema")
 
 SUITES = {
@@ -54,12 +66,32 @@ SUITES = {
             unused=("coverage", "coverage.egg-info"),
             prepare=("tools/igor.py", "zip_mods"),
         ),
+        Suite("dill", ("dill/tests",), arguments=("--continue-on-collection-errors",)),  # some are scripts
         Suite("flask", requirements=("asgiref", "greenlet", "python-dotenv", "pytest<9")),
+        Suite("freezegun"),
+        Suite("hy"),
         Suite("importlib-metadata", requirements=("packaging", "pyfakefs", "setuptools")),
+        Suite("importlib-resources", ("importlib_resources/tests",), requirements=("jaraco.test", "zipp")),
         Suite("jinja2", requirements=("trio",)),
+        Suite("lazy-loader"),
         Suite("packaging", requirements=("hypothesis", "pretend", "tomli_w")),
         Suite("pluggy", ("testing",), requirements=("pytest-benchmark",)),
         Suite("pytest", ("testing",), requirements=(*PYTEST_REQUIREMENTS, "requests", "setuptools")),
+        Suite("pyfakefs", ("pyfakefs/tests",)),
+        Suite(
+            "setuptools",
+            tuple(f"setuptools/tests/test_{name}.py" for name in SETUPTOOLS),
+            requirements=(
+                "build",
+                "ini2toml[lite]",
+                "jaraco.envs",
+                "jaraco.path",
+                "jaraco.test",
+                "pytest-home",
+                "wheel",
+            ),
+            arguments=("-o", "addopts="),
+        ),
         Suite("typeguard", requirements=("mypy", "typing_extensions")),
     )
 }
