@@ -10,7 +10,7 @@ import sys
 from ._compat import ModuleSpec, PathFinder, SourceFileLoader, hidden_from_tracebacks
 from .loader import LEFT_TO_STOCK_LOADER, CachingLoader, Policies
 from .path_search import NOT_FOUND, find_in_listings, forget_current_directory
-from .system import BUILTINS
+from .system import BUILTINS, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this
 # pycs.
 WRITES_BYTECODE = "compileall"
 
+_LEGACY_FINDERS = system.version < (3, 12)
+
 
 class CachingFinder:
     """A meta-path finder that changes the loader of specs from the finders after it.
@@ -33,24 +35,26 @@ class CachingFinder:
     anything. `pycachehook_runtime` is the installed `Runtime`; see `runtime.installed`.
     """
 
-    __slots__ = ("_policies", "pycachehook_runtime")
+    __slots__ = ("_policies", "_position", "pycachehook_runtime")
 
     def __init__(self, policies: Policies, runtime: object = None) -> None:
         self._policies = policies
+        self._position = 0  # in `sys.meta_path`, when it was last looked for
         self.pycachehook_runtime = runtime
 
     @hidden_from_tracebacks
-    def find_spec(  # noqa: C901 -- a chain of conditions
+    def find_spec(  # noqa: C901, PLR0912 -- a chain of conditions
         self, fullname: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
         """Return the spec of the first later finder that has one, with the caching loader if the hook applies to it."""
         if sys.implementation.cache_tag is None:  # the program has turned caching off (PEP 421)
             return None
         finders: list[Any] = sys.meta_path
-        try:
-            later = finders[finders.index(self) + 1 :]
-        except ValueError:  # a tool has wrapped this finder
-            later = [PathFinder]
+        position = self._position
+        if not 0 <= position < len(finders) or finders[position] is not self:
+            # Not `index`, which calls `__eq__` of other finders.
+            position = self._position = next((at for at, finder in enumerate(finders) if finder is self), -1)
+        later = finders[position + 1 :] if position >= 0 else [PathFinder]  # a tool has wrapped this finder
         policies = self._policies
         try:
             for finder in later:
@@ -63,7 +67,11 @@ class CachingFinder:
                         continue
                 if spec is None:
                     find_spec = getattr(finder, "find_spec", None)
-                    spec = None if find_spec is None else find_spec(fullname, path, target)
+                    if find_spec is None:
+                        if _LEGACY_FINDERS and hasattr(finder, "find_module"):  # which the interpreter calls
+                            return None
+                        continue
+                    spec = find_spec(fullname, path, target)
                 if spec is None:
                     continue
                 if fullname == WRITES_BYTECODE:

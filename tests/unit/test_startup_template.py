@@ -224,6 +224,34 @@ print(names.count("FirstImport"), [type(finder).__name__ for finder in sys.meta_
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize("before", ["", "import other"])
+def test_odd_finders(before: str, start: Callable[..., str]) -> None:
+    """A finder whose `__eq__` raises, or that has only `find_module` (before Python 3.12), is called as by CPython."""
+    program = f"""
+import importlib.machinery, warnings
+warnings.simplefilter("ignore")
+{before}
+class Odd:
+    def __eq__(self, other):
+        raise ValueError
+    def find_spec(self, *_):
+        return None
+class Legacy:
+    def find_module(self, name, path=None):
+        return self if name == "probe" else None
+    def load_module(self, name):
+        sys.modules[name] = module = type(sys)(name)
+        module.LOADER = "legacy"
+        return module
+sys.meta_path.insert(0, Odd())
+sys.meta_path.insert(sys.meta_path.index(importlib.machinery.PathFinder, 1), Legacy())
+import probe
+print(probe.LOADER)
+"""
+    assert start(program) == ("legacy\n" if sys.version_info < (3, 12) else "CachingLoader\n")
+
+
+@pytest.mark.alone
 @pytest.mark.parametrize("which", ["FirstImport", ""])
 def test_wrapped_finders(which: str, start: Callable[..., str]) -> None:
     """The hook is installed at the first import even if a tool has wrapped the finder that does so, or all finders."""

@@ -49,6 +49,7 @@ LARGEST_IMAGE = 1 << 25  # bytes
 S_IFMT, S_IFDIR, S_IFREG, S_ISVTX, OTHERS_WRITE = 0o170000, 0o040000, 0o100000, 0o1000, 0o022
 OVERFLOW_USER = 65534  # the id that represents all unmapped users in a user namespace
 LAZY_IMPORTS = hasattr(sys, "set_lazy_imports")  # PEP 810
+LEGACY_FINDERS = sys.version_info < (3, 12)
 FRAMES = 120  # an upper bound for the frames that loading the hook needs
 WAIT = 1.0  # seconds
 
@@ -205,6 +206,8 @@ def find_spec(finders, name, path, target):
     """Return the spec of the first finder in `finders` that has one, or None."""
     for finder in finders:
         find = getattr(finder, "find_spec", None)
+        if find is None and LEGACY_FINDERS and hasattr(finder, "find_module"):  # which the interpreter calls
+            return None
         spec = None if find is None else find(name, path, target)
         if spec is not None:
             return spec
