@@ -104,9 +104,6 @@ _FUNCTIONS: "dict[str, Any]" = {
     )
 }
 _GLOBALS: "dict[str, Any]" = vars(_external)
-_CODES: "dict[str, Any]" = {
-    name: getattr(step, "__code__", None) for name, step in (*_METHODS.items(), *_FUNCTIONS.items())
-}
 _GET_CODE, _SOURCE_TO_CODE, _GET_DATA = (_METHODS[name] for name in ("get_code", "source_to_code", "get_data"))
 _PATH_STATS, _EXEC_MODULE = _METHODS["path_stats"], _METHODS["exec_module"]
 _SET_DATA, _CACHE_BYTECODE = _METHODS["set_data"], _METHODS["_cache_bytecode"]
@@ -328,14 +325,19 @@ def replaced_step(loader: "Any") -> str | None:  # noqa: C901, PLR0911, PLR0912 
     for name in (*_METHODS, "compile"):
         if name in loader.__dict__:
             return name
+    codes = dict(_OTHER_STEPS)
     for name, method in _METHODS.items():
-        if getattr(SourceFileLoader, name, None) is not method or getattr(method, "__code__", None) is not _CODES[name]:
+        if getattr(SourceFileLoader, name, None) is not method or getattr(method, "__code__", None) is not codes.get(
+            method
+        ):
             return name
     for name in ("source_to_code", "get_data", "set_data", "_cache_bytecode", "get_filename"):
         if getattr(kind, name) is not _METHODS[name]:
             return name
     for name, function in _FUNCTIONS.items():
-        if getattr(_external, name, None) is not function or getattr(function, "__code__", None) is not _CODES[name]:
+        if getattr(_external, name, None) is not function:
+            return name
+        if function in codes and getattr(function, "__code__", None) is not codes[function]:
             return name
     if kind.__getattribute__ is not _GET_ATTRIBUTE:
         return "__getattribute__"

@@ -72,26 +72,6 @@ class System:
     numbers. `os.environ` is not copied, because changes that the program makes to its environment must be seen.
     """
 
-    __slots__ = (
-        *_OS_NAMES,
-        *_TIME_NAMES,
-        "_errors",
-        "create_dynamic",
-        "dumps",
-        "exec_dynamic",
-        "file_io",
-        "fs_encoding",
-        "fs_errors",
-        "get_ident",
-        "loads",
-        "open_code",
-        "os_module",
-        "platform",
-        "ref",
-        "version",
-        "windows",
-    )
-
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
@@ -104,12 +84,11 @@ class System:
             setattr(self, name, getattr(self.os_module, name, None))
         for name in _TIME_NAMES:
             setattr(self, name, getattr(clock, name))
-        self.get_ident = builtin_module("_thread").get_ident
+        self.get_ident = unpatched("_thread", ("get_ident",)).get_ident
         marshal = unpatched("marshal", ("loads", "dumps"))
         self.loads, self.dumps = marshal.loads, marshal.dumps
         self.open_code = _of_importlib("_io").open_code
         self.file_io = _of_importlib("_io").FileIO
-        self.ref = builtin_module("_weakref").ref
         self.create_dynamic: Any = getattr(_imp, "create_dynamic", None)  # missing in a build without extension modules
         self.exec_dynamic: Any = getattr(_imp, "exec_dynamic", None)
         self.platform = sys.platform

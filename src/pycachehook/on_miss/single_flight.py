@@ -11,9 +11,11 @@ from pycachehook.cache_dir import SHARED_MODE, CacheDir, make_directories
 from pycachehook.events import Stats
 from pycachehook.on_miss.writer import check_inside, fault, open_own, prepare
 from pycachehook.paths import OWN_DIR
-from pycachehook.system import BUILTINS, is_foreign, system
+from pycachehook.system import BUILTINS, builtin_module, is_foreign, system
 
 __builtins__ = BUILTINS  # so that patches of `builtins` do not reach this module
+
+_ref = builtin_module("_weakref").ref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ class SingleFlight:
         if self.may_write:
             self._file = file
             self._path = path
-            _held[path] = system.get_ident(), system.ref(file)
+            _held[path] = system.get_ident(), _ref(file)
         else:
             self.timed_out = not nested
             self._close(file)
