@@ -200,7 +200,14 @@ def _code_of(name: str) -> "tuple[str, CodeType]":
     if part is not None:
         return part[0], set_filename(system.loads(part[1]), part[0])  # the environment may have been moved since
     path = f"{FOLDER}/{name.replace('.', '/')}.py"
-    source = read_file(path, READ_FLAGS)[0]
+    try:
+        source = read_file(path, READ_FLAGS)[0]
+    except OSError as error:
+        importer: Any = type(_loaded[PACKAGE].__loader__)
+        if importer.__module__ != "zipimport" or is_foreign(error):
+            raise
+        # This package is in a zip file, such as a zipapp.
+        return path, importer(path.rpartition("/")[0]).get_code(f"{PACKAGE}.{name}")
     try:
         return path, _bytecode_of(path, source)
     except (Miss, OSError) as error:

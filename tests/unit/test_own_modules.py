@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from conftest import Python
 from pycachehook import own_modules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 pytestmark = pytest.mark.alone
 
@@ -89,3 +93,23 @@ module = own_modules.load("on_miss.compiling")
 print(json.dumps(module.Outcome is store.Outcome))
 """
     assert run(python, program, cache) is True
+
+
+def test_package_in_a_zip_file(python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]) -> None:
+    """The hook works in a program that contains this package in a zip file, as a zipapp does."""
+    root = tree({"first.py": "1\n", "second.py": "2\n"})
+    package = Path(own_modules.__file__ or "").parent
+    with zipfile.ZipFile(root / "app.zip", "w") as archive:
+        for path in package.rglob("*.py"):
+            archive.write(path, path.relative_to(package.parent))
+    program = """
+import json, sys
+sys.path[:0] = sys.argv[2:]
+import pycachehook
+hook = pycachehook.install(sys.argv[1], force_write=True, in_tree="ignore", layout="shared", gc="pause")
+import first, second
+print(json.dumps([pycachehook.__file__, hook.stats.compiled, hook.stats.stored, hook.stats.hits]))
+"""
+    found = [json.loads(python("-c", program, cache, root / "app.zip", root).stdout) for _ in range(2)]
+    inside = str(root / "app.zip" / "pycachehook" / "__init__.py")
+    assert found == [[inside, 2, 2, 0], [inside, 0, 0, 2]]
