@@ -1,10 +1,11 @@
 """One tree of 100,000 modules against one of 10,000: what each command and a start take; and 200 processes at once.
 
 The modules are generated, a hundred to a package. Each command runs once on each tree, in a process of its own, with
-one job for each processor; `MiB` is the larger of the peaks of the command and of its workers (`ru_maxrss`). A start
-imports one module of each of a hundred packages; the time is the median of the rounds. The 200 processes do the same at
-once, from the first spawn to the last exit. Every start must compile nothing, and compute the right sum from all its
-modules. The trees, caches and archives take 2 GiB and a million files.
+one job for each processor; `cpu s` is the processor time of the command and its workers, which other load changes
+little, and `MiB` the larger of their peaks (`ru_maxrss`). A start imports one module of each of a hundred packages; its
+time is that of the imports, the median of the rounds. The 200 processes do the same at once: `seconds` are from the
+first spawn to the last exit. Every start must compile nothing, and compute the right sum from all its modules. The
+trees, caches and archives take 1 GiB and 300,000 files.
 """
 
 from __future__ import annotations
@@ -30,20 +31,18 @@ IMPORTED = 100  # packages of which a start imports one module
 PROCESSES = 200
 
 _TOOL = """
-import resource, sys, time
+import resource, sys
 from pycachehook.cli.main import main
-began = time.perf_counter()
 code = main(sys.argv[1:])
-seconds = time.perf_counter() - began
-peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-print(seconds, peak / 1024, file=sys.stderr)
+used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(sum(each.ru_utime + each.ru_stime for each in used), max(each.ru_maxrss for each in used) / 1024, file=sys.stderr)
 sys.exit(code)
 """
 _START = """
 import importlib, resource, sys, time
-began = time.perf_counter()
+began = time.process_time()
 found = [importlib.import_module(f"p{number}.m{number %% %d}").function(1) for number in range(%d)]
-print(sum(found), time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(sum(found), time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
@@ -67,7 +66,7 @@ class Scene:
         return clean_environment(PYTHONPATH=str(self.tree), PYCACHEHOOK_CACHE_DIR=str(self.cache), **extra)
 
     def command(self, *arguments: str | Path, codes: Sequence[int] = (0,)) -> tuple[float, float]:
-        """Run a command; return its seconds and its peak in MiB. Raises ClaimError for another exit code."""
+        """Run a command; return its processor time and its peak in MiB. Raises ClaimError for another exit code."""
         done = subprocess.run(
             [self._python, "-c", _TOOL, *arguments], env=self.variables(), capture_output=True, text=True, check=False
         )
@@ -77,7 +76,7 @@ class Scene:
         return float(seconds), float(memory)
 
     def starts(self, extra: Mapping[str, str], processes: int = 1) -> tuple[float, float, float]:
-        """Start so many processes at once; return all their seconds, the median of the imports', the greatest peak.
+        """Start so many processes at once; return the time until all have ended, the imports' median, the greatest peak.
 
         Raises ClaimError if one of them compiles anything, or computes a wrong sum.
         """
@@ -136,10 +135,10 @@ def run(environment: Environment, _applications: Mapping[str, Application], roun
 
 
 def _row(name: str, figures: Mapping[int, tuple[float, float]]) -> Record:
-    """Return one line: seconds and MiB of each size, and the ratio of the last to the first."""
+    """Return one line: processor time and MiB of each size, and the ratio of the last to the first."""
     first, last = next(iter(figures.values())), list(figures.values())[-1]
     row: Record = {"what": name}
-    for position, unit in enumerate(("s", "MiB")):
+    for position, unit in enumerate(("cpu s", "MiB")):
         row |= {f"{count}: {unit}": each[position] for count, each in figures.items()}
         row[f"{unit}, ratio"] = last[position] / first[position]
     return row

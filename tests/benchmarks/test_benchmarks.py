@@ -261,7 +261,7 @@ def test_the_command_measures_a_tiny_application(names: set[str], tmp_path: Path
     assert all(len(samples) == 1 for samples in measurements["warm"]["samples"]["tiny"].values())
 
 
-@pytest.mark.full
+@pytest.mark.slow
 def test_scale_counts_what_a_start_compiles(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On small trees the measurement of scale has a line for each command, and its processes compile nothing."""
     monkeypatch.setenv("SCALE", "200 400")

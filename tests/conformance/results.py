@@ -66,7 +66,8 @@ def of_packages(report: dict[str, dict[str, Any]]) -> Iterator[Row]:
     """Yield the rows of a report about the suites of packages."""
     for name, each in report.items():
         listed = len(each["listed"])
-        counts = [sum(each["counts"].values()), listed, len(each["differences"]) - listed]
+        compared = sum(count for outcome, count in each["counts"].items() if outcome != "skipped")
+        counts = [compared, listed, len(each["differences"]) - listed]
         yield Row(PACKAGES, each["python"], "default", {f"{name} {each['version']}": counts})
 
 

@@ -55,7 +55,7 @@ def test_reports_of_all_kinds(tmp_path: Path) -> None:
     """Counts come from reports about CPython's suite, about packages, and about the command lines."""
     module = {"compared": 5, "listed": {"a": "why"}, "unlisted": {}, "no longer": ["b"], "no way back": {}}
     cpython = [{"python": "3.15.0", "mode": "lazy", "modules": {"test_import": module}, "not there": ["test_gc"]}]
-    counted = {"counts": {"passed": 3, "failed": 1}, "differences": {"x": 1, "y": 2}, "listed": ["x"]}
+    counted = {"counts": {"passed": 3, "failed": 1, "skipped": 7}, "differences": {"x": 1, "y": 2}, "listed": ["x"]}
     packages = {"attrs": {"python": "3.11.7", "version": "25.1", **counted}}
     lines = (
         '<testsuites><testsuite><testcase name="test_command_line[shared-plain]"/>'

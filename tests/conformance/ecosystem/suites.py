@@ -50,6 +50,15 @@ SETUPTOOLS = (
     "sdist",
 )
 
+# Django's tests of its imports: the registry of applications, and the reloader.
+DJANGO = ("apps/tests.py", "utils_tests/test_autoreload.py", "utils_tests/test_module_loading.py")
+
+# IPython's tests of its own imports, reloads, and programs that it runs.
+IPYTHON = (
+    *("compilerop", "completerlib", "deepreload", "extension", "imports", "importstring", "module_paths", "oinspect"),
+    *("run", "syspathcontext", "ultratb", "zzz_autoreload"),
+)
+
 PYTEST_REQUIREMENTS = ("argcomplete", "attrs", "hypothesis", "mock", "pexpect", "pygments", "pytest-xdist", "xmlschema")
 
 SUITES = {
@@ -67,11 +76,25 @@ SUITES = {
             prepare=("tools/igor.py", "zip_mods"),
         ),
         Suite("dill", ("dill/tests",), arguments=("--continue-on-collection-errors",)),  # some are scripts
+        Suite(
+            "django",
+            tuple(f"tests/{name}" for name in DJANGO),
+            requirements=("pytest-django",),
+            arguments=("--ds=test_sqlite", "-o", "pythonpath=tests"),
+        ),
+        Suite(
+            "eventlet", ("tests/patcher_test.py", "tests/greenio_test.py"), arguments=("-o", "python_files=*_test.py")
+        ),
         Suite("flask", requirements=("asgiref", "greenlet", "python-dotenv", "pytest<9")),
         Suite("freezegun"),
         Suite("hy"),
         Suite("importlib-metadata", requirements=("packaging", "pyfakefs", "setuptools")),
         Suite("importlib-resources", ("importlib_resources/tests",), requirements=("jaraco.test", "zipp")),
+        Suite(
+            "ipython",
+            tuple(f"tests/test_{name}.py" for name in IPYTHON),
+            requirements=("pytest-asyncio", "setuptools", "testpath"),
+        ),
         Suite("jinja2", requirements=("trio",)),
         Suite("lazy-loader"),
         Suite("packaging", requirements=("hypothesis", "pretend", "tomli_w")),
@@ -92,6 +115,7 @@ SUITES = {
             ),
             arguments=("-o", "addopts="),
         ),
+        Suite("wrapt", ("tests/core",)),
         Suite("typeguard", requirements=("mypy", "typing_extensions")),
     )
 }
@@ -110,10 +134,20 @@ class Side:
         for place in self._own.values():
             place.mkdir(parents=True)
         shutil.copytree(source, self.tree)
+        shutil.copytree(source, folder / "source")  # a build may leave files there
         venv.EnvBuilder(symlinks=True).create(folder / "environment")
         own = (os.environ.get("TESTS_WHEEL", str(sides.PROJECT)),) if hooked else ()
         pip = (sys.executable, "-m", "pip", "--python", self._python)
-        run(*pip, "install", "--quiet", "--disable-pip-version-check", "pytest", *suite.requirements, *own, str(source))
+        run(
+            *pip,
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "pytest",
+            *suite.requirements,
+            *own,
+            str(folder / "source"),
+        )
         purelib = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder / "environment")}))
         shutil.copy(PLUGIN, purelib)
         if hooked:
