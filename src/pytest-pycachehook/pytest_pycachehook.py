@@ -5,19 +5,29 @@ It prints nothing if the hook is not active. It is a separate distribution, inst
 are loaded already.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pycachehook import hook
+if TYPE_CHECKING:
+    from pycachehook import Hook
 
 _COUNTERS = ("hits", "compiled")
 _totals = dict.fromkeys(_COUNTERS, 0)  # of all pytest-xdist workers
 
 
+def _active() -> "Hook | None":
+    """Return the active hook; None also if pycachehook has been uninstalled and this plugin has not."""
+    try:
+        from pycachehook.hook import active
+    except ImportError:
+        return None
+    return active()
+
+
 def pytest_report_header(config: pytest.Config) -> str | None:  # noqa: ARG001 -- pytest passes arguments by name
     """Return one line with the hook's status and its cache directory."""
-    active = hook.active()
+    active = _active()
     if active is None or active.options is None:
         return None
     reason = "" if active.reason is None else f" ({active.reason})"
@@ -26,7 +36,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:  # noqa: ARG001 -
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In a worker of pytest-xdist, send the counters to the controller."""
-    active, output = hook.active(), getattr(session.config, "workeroutput", None)
+    active, output = _active(), getattr(session.config, "workeroutput", None)
     if active is not None and output is not None:
         output["pycachehook"] = {name: getattr(active.stats, name) for name in _COUNTERS}
 
@@ -41,7 +51,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ARG001
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the hit rate of this process and its workers under `-v`."""
-    active = hook.active()
+    active = _active()
     if active is None or config.get_verbosity() < 1:
         return
     hits, compiled = (_totals[name] + getattr(active.stats, name) for name in _COUNTERS)

@@ -116,3 +116,5 @@ def test_pytest_plugin(tmp_path: Path, environment: dict[str, str]) -> None:
     assert "modules from the cache" not in shell("python -m pytest test_it.py", work, environment)
     assert re.search(r"pycachehook: [1-9]\d* modules", shell("python -m pytest -v -n 2 test_it.py", work, environment))
     assert "pycachehook: " not in shell("PYCACHEHOOK_DISABLE=1 python -m pytest -v test_it.py", work, environment)
+    shell("pycachehook disable && pip uninstall --quiet --yes pycachehook", work, environment)
+    assert "pycachehook: " not in shell("python -m pytest -v test_it.py", work, environment)  # with the plugin alone
