@@ -58,6 +58,17 @@ def test_below_a_prefix(place: Path, dest: Path, keys: Keys, serve: Serve) -> No
     assert b"secret" not in Path(f"{dest}.bundle.json").read_bytes()
 
 
+def test_nothing_there(place: Path, dest: Path, keys: Keys, serve: Serve) -> None:
+    """A server that answers 404 has no bundle, or no signature; its page is not a part of the message."""
+    server = serve(place)
+    with pytest.raises(BundleError, match=r"/gone has no bundle for this interpreter, .*[.]$"):
+        pull.pull(f"{server.url}/gone", str(dest), keys.policy())
+    only(place, "*.minisig").unlink()
+    with pytest.raises(BundleError, match=r"^The bundle is not signed[.]$"):
+        pull.pull(server.url, str(dest), keys.policy())
+    assert not dest.exists()
+
+
 def test_cut_connections_are_resumed(place: Path, archive: Path, dest: Path, keys: Keys, serve: Serve) -> None:
     """Each transfer continues at the byte at which it was cut off."""
     server = serve(place)

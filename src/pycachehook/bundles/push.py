@@ -76,6 +76,8 @@ def _open(path: str) -> Archive:
         raise BundleError(str(error) if isinstance(error, PycacheHookError) else f"{path}: {error.strerror}.") from None
     if bad:
         name, verdict, detail = bad[0]
+        if verdict == archive_verify.MISPLACED:
+            raise BundleError(f"{path} is not pushed: {detail}; build it again with `pycachehook archive build`.")
         raise BundleError(f"{path} is not pushed: {name} is {verdict}{detail and f' ({detail})'}.")
     return archive
 

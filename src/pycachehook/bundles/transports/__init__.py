@@ -4,6 +4,7 @@ One place can have bundles for several interpreters, each with the name of its v
 A transport takes credentials from where its library looks for them; options, messages and records contain none.
 """
 
+import os
 from abc import ABC, abstractmethod
 
 from pycachehook.bundles.errors import BundleError, printable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 BLOCK_SIZE = 1 << 20  # approximate number of bytes per read
 MANIFEST_LIMIT = 4 << 20  # bytes; OCI registries accept manifests of at least this size
 SIGNATURE_LIMIT = 4096  # bytes; every signature and key is smaller
+_SCHEMES = ("http", "https", "s3", "gs", "az", "oci")
 
 
 class Transport(ABC):
@@ -51,15 +53,18 @@ def open_transport(url: str, timeout: float) -> Transport:
     scheme, separator, _ = url.partition("://")
     if not url:
         raise BundleError("The place of the bundle is empty.")
+    if scheme == "file" or url[:5].lower() == "file:":  # RFC 8089 also allows file:/path
+        from .files import FileTransport, path_of
+
+        return FileTransport(path_of(url))
+    begun = url.partition(":")[0].lower()
+    if not separator and begun in _SCHEMES and not os.path.exists(url):
+        raise BundleError(f"{printable(url, 1000)} is not a place for bundles: {begun}: must be followed by //.")
     if not separator or len(scheme) == 1:  # a path, possibly with a Windows drive
         from .files import FileTransport
 
         return FileTransport(url)
-    if scheme == "file":
-        from .files import FileTransport, path_of
-
-        return FileTransport(path_of(url))
-    if scheme in ("http", "https", "s3", "gs", "az"):
+    if scheme in _SCHEMES and scheme != "oci":
         from .object_store import ObjectStoreTransport
 
         return ObjectStoreTransport(url, timeout)
@@ -85,8 +90,6 @@ def public(url: str) -> str:
 
 def proxy_hint() -> str:
     """Return a remark for the end of a message about a failed connection if the environment names a proxy, or ""."""
-    import os
-
     names = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
     found = next((name for name in names if os.environ.get(name) or os.environ.get(name.lower())), None)
     return f" ({found} is set)" if found else ""

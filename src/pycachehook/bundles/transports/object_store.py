@@ -66,7 +66,7 @@ class ObjectStoreTransport(NamedFiles):
             yield from map(
                 bytes, response.stream(min_chunk_size=1)
             )  # larger chunks would be lost if the connection breaks
-        except self._exceptions.BaseError as error:
+        except (self._exceptions.BaseError, OSError) as error:
             if start and isinstance(error, self._exceptions.NotSupportedError):
                 raise RangeIgnoredError(f"{self._public} does not send parts of an object.") from None
             raise self._failure(name, error) from None
@@ -89,7 +89,7 @@ class ObjectStoreTransport(NamedFiles):
                         break
                 else:
                     return data
-        except self._exceptions.BaseError as error:
+        except (self._exceptions.BaseError, OSError) as error:  # FileNotFoundError: the server's answer is 404
             raise self._failure(name, error) from None
         raise BundleError(f"{self._public}/{name} is larger than {limit} bytes, so it is not a part of a bundle.")
 
@@ -103,7 +103,9 @@ class ObjectStoreTransport(NamedFiles):
         where = f"{self._public}/{name}"
         if isinstance(error, (self._exceptions.NotFoundError, FileNotFoundError)):
             return NotFoundAtSourceError(f"{where} does not exist.")
-        if isinstance(error, (self._exceptions.PermissionDeniedError, self._exceptions.UnauthenticatedError)):
+        if isinstance(
+            error, (self._exceptions.PermissionDeniedError, self._exceptions.UnauthenticatedError, PermissionError)
+        ):
             return BundleError(f"{where} refuses access: its credentials are missing or wrong.")
         return TransferError(f"{where} cannot be read or written: {_reason(error)}.")
 
