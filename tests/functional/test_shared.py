@@ -88,6 +88,8 @@ def test_second_environment(
     compiled = []
     for python, site in environments(2):
         python("-m", "pycachehook", "enable", "--layout", "shared", "--cache-dir", cache, "--in-tree", "ignore")
+        python("-c", "import pycachehook")  # a first import that also loads the hook
+        assert [path for path in cache.rglob("*.pyc") if ".pycachehook" not in path.parts] == []
         stats = measure(python, "-c", SHOW)
         compiled.append((stats["compiled"], stats["stored"]))
         trace, file, text, name = json.loads(measure.output)

@@ -103,7 +103,10 @@ class FirstImport:
             self.thread = None
             self.lock.release()
         later = hook_finders() if index is None else sys.meta_path[index:]
-        return find_spec(later, name, path, target)
+        spec = find_spec(later, name, path, target)
+        if name == "pycachehook" and name in sys.modules:  # importlib takes this spec instead of the returned one
+            sys.modules[name].__spec__ = spec
+        return spec
 
     def replace_by_hook(self):
         """Install the hook, then leave `sys.meta_path`; in this order, because other threads iterate over it."""
