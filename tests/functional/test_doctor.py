@@ -346,6 +346,23 @@ def test_modules_of_a_start(patient: Patient, tmp_path: Path) -> None:
         assert (process.returncode, process.stderr) == (1, sentence)
 
 
+def test_no_writable_directory(patient: Patient, private_mounts: PrivateMounts) -> None:
+    """`doctor MODULE` needs no temporary file; a command that does says that there is no directory for it."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        trees = [Path("/tmp"), Path("/var/tmp"), Path.cwd()]
+        command = ("-m", "pycachehook", *arguments)
+        return private_mounts(patient.python, *command, read_only=trees, check=False, TMPDIR="")
+
+    process = run("doctor", "wave")
+    assert (process.returncode, process.stderr) == (1, "")
+    assert "wave: 1 of " in process.stdout
+    process = run("run", "--trace", "x.json", "-c", "0")
+    assert (process.returncode, len(process.stderr.splitlines())) == (1, 1)
+    assert "No usable temporary directory found" in process.stderr
+    assert "set TMPDIR" in process.stderr
+
+
 def test_prefix_of_no_environment(patient: Patient, tmp_path: Path) -> None:
     """For a directory without a working Python, `--prefix` is refused in one sentence."""
     (tmp_path / "bin").mkdir()
@@ -376,6 +393,9 @@ def test_prefix(patient: Patient, python: Python, tmp_path: Path) -> None:
     state = json.loads(command("status", "--json", "--prefix", prefix, cwd=tmp_path / "hostile").stdout)
     assert (state["active"], state["cache_dir"]) == (True, str(patient.cache))
     assert command("doctor", f"--prefix={prefix}", cwd=tmp_path / "hostile").stdout == "nothing is wrong here\n"
+    command("disable", f"--prefix={prefix}")
+    found = json.loads(command("doctor", "--json", "--prefix", prefix, check=False).stdout)["findings"]
+    assert [each["mend"] for each in found] == [f"{patient.python.executable} -m pycachehook enable"]
     empty = tmp_path / "empty"
     venv.EnvBuilder(symlinks=True).create(empty)
     process = command("doctor", "--json", "--prefix", empty, cwd=tmp_path / "hostile", check=False)
@@ -383,6 +403,11 @@ def test_prefix(patient: Patient, python: Python, tmp_path: Path) -> None:
     assert (process.returncode, found[0]["what"]) == (1, f"pycachehook is not installed in {empty}.")
     assert found[0]["mend"] == f"uv pip install --python {empty}/bin/python pycachehook"  # there is no pip
     assert found[1]["mend"] == f"{empty}/bin/python -m pycachehook enable"
+    purelib = next(empty.glob("lib/python*/site-packages"))
+    (purelib / "_pycachehook_startup.py").write_text("", encoding="utf-8")  # left by an installer that removed the rest
+    found = json.loads(command("doctor", "--json", "--prefix", empty, check=False).stdout)["findings"]
+    assert not [each["what"] for each in found if "not active" in each["what"]]
+    (purelib / "_pycachehook_startup.py").unlink()
     state = json.loads(command("status", "--json", "--prefix", empty).stdout)
     assert (state["active"], state["enabled"]) == (False, None)
     assert command("status", "--prefix", tmp_path, check=False).returncode == 2

@@ -9,12 +9,14 @@ from pycachehook.errors import ConfigError, PycacheHookError
 _OLDEST = "3.11"
 _NEEDED = ("pycachehook", "filelock", "importlib_metadata", "zipp")
 
-# Runs where this package is not installed, with this copy of it last on `sys.path`.
-_LENT = """
+# Runs with that environment's copy of this package or, where there is none, with this copy last on `sys.path`.
+_BOOTSTRAP = """
 import json, sys
-sys.path += json.loads(sys.argv.pop(1))
+lent = json.loads(sys.argv.pop(1))
+sys.path += lent
 import pycachehook.commands.doctor
-pycachehook.commands.doctor.lent = True
+pycachehook.commands.doctor.for_other = True
+pycachehook.commands.doctor.lent = bool(lent)
 from pycachehook.__main__ import start
 sys.exit(start())
 """
@@ -67,10 +69,10 @@ def report_on(prefix: str, arguments: Sequence[str]) -> int:
     import subprocess
 
     interpreter = interpreter_of(prefix)
-    own = has_the_package(interpreter, "-I")
-    command = ["-m", "pycachehook"] if own else ["-c", _LENT, json.dumps(_own_directories())]
+    lent = [] if has_the_package(interpreter, "-I") else _own_directories()
     # Not -I, which ignores the environment's options: the report is about ordinary starts.
-    return subprocess.run([interpreter, "-P", *command, *without_prefix(arguments)], check=False).returncode
+    command = [interpreter, "-P", "-c", _BOOTSTRAP, json.dumps(lent), *without_prefix(arguments)]
+    return subprocess.run(command, check=False).returncode
 
 
 def without_prefix(arguments: Sequence[str]) -> list[str]:

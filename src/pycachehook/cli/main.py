@@ -1,5 +1,6 @@
 """The command line: each command calls a function of `commands` and prints the result."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -55,8 +56,10 @@ def _outcome(arguments: Sequence[str]) -> int | Callable[[], None]:
 def _failed(error: OSError) -> int:
     if error.filename is not None:
         return _complain(f"{error.filename}: {error.strerror}.", EXIT_FAILED)
-    if isinstance(error, FileNotFoundError):  # raised by os.getcwd()
-        return _complain("The current directory does not exist any more.", EXIT_FAILED)
+    if isinstance(error, FileNotFoundError):  # raised by os.getcwd() or, with a text of its own, by tempfile
+        if error.strerror == os.strerror(errno.ENOENT):
+            return _complain("The current directory does not exist any more.", EXIT_FAILED)
+        return _complain(f"{error.strerror}: set TMPDIR to a directory that this user may write to.", EXIT_FAILED)
     with suppress(OSError, ValueError):  # buffered output must not fail again when the process exits
         descriptor = os.open(os.devnull, os.O_WRONLY)
         os.dup2(descriptor, sys.stdout.fileno())
@@ -174,7 +177,7 @@ def _write_wheel(parsed: "argparse.Namespace", options: "Options", refused: Sequ
             activation_wheel.write_wheel(folder, options)
         except OSError as error:
             return _complain(f"The wheel cannot be written to {folder}: {error.strerror}.", EXIT_FAILED)
-    own = "" if "cache_dir" in options.chosen() else " (the default of whoever starts Python)"
+    own = "" if "cache_dir" in options.chosen() else " (the default of the user who starts Python)"
     lines = [f"{'would write' if parsed.dry_run else 'wrote'} {path}", f"cache directory: {options.cache_dir}{own}"]
     for line in [] if parsed.quiet else lines:
         say(line)

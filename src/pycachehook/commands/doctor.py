@@ -1,12 +1,13 @@
 """Problems of the set-up, what they cost, and the commands that fix them: `pycachehook doctor`."""
 
+import functools
 import os
 import re
 import shlex
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.machinery import BuiltinImporter, FrozenImporter
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ LEAST_SPACE = 1 << 16  # bytes: too few for the entries of most programs
 VARIABLES = "PYCACHEHOOK_"  # prefix of pycachehook's variables
 OTHER_VARIABLES = ("disable", "stats", "log", "trace", "config", "frames")  # in addition to the options
 
-lent = False  # whether the command line has made another environment's copy of this package importable here
+# Set by the command line if it runs `doctor` for another environment (`--prefix`), and if that has no copy of this package.
+for_other = False
+lent = False
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,25 @@ def examine(config: object = None, given: Mapping[str, object] | None = None) ->
 
     Raises `ConfigError` for a wrong option.
     """
+    examination = _examine(config, given)
+    if for_other or lent:  # the command `pycachehook` of that environment is not on PATH
+        for items in (examination.findings, examination.notes):
+            items[:] = [replace(item, mend=_with_path_of_python(item.mend)) for item in items]
+    return examination
+
+
+def _with_path_of_python(mend: str) -> str:
+    """Return a command with `pycachehook` replaced by the path of this Python and `-m pycachehook`."""
+    command = f"{shlex.quote(sys.executable)} -m pycachehook "
+    return re.sub(r"(?<!\S)pycachehook (?=(?:enable|precompile|prune|verify|archive)\b)", lambda _: command, mend)
+
+
+def _examine(config: object, given: Mapping[str, object] | None) -> Examination:
     examination = Examination()
     state = status.state(config, given)
     examination.archives += [archive["path"] for archive in state["archives"]]
     values = {name: option["value"] for name, option in state["options"].items()}
-    coverage = _made_once(lambda: Coverage(values))
+    coverage = functools.cache(lambda: Coverage(values))  # which reads thousands of files
     examination.findings += _lent()
     if runtime.disabled_by_environment():
         examination.findings.append(
@@ -90,18 +107,6 @@ def examine(config: object = None, given: Mapping[str, object] | None = None) ->
             _entries(state, examination)
     examination.findings += _in_tree(coverage)
     return examination
-
-
-def _made_once(make: Callable[[], Coverage]) -> Callable[[], Coverage]:
-    """Return a function that makes the value at its first call, because making it reads thousands of files."""
-    made: list[Coverage] = []
-
-    def value() -> Coverage:
-        if not made:
-            made.append(make())
-        return made[0]
-
-    return value
 
 
 def _lent() -> Iterator[Finding]:
@@ -158,12 +163,12 @@ def _activation(state: dict[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 "The hook is not enabled in this environment.",
                 "Programs are not cached unless they call pycachehook.install() themselves.",
-                f"{sys.executable} -m pycachehook enable" if lent else "pycachehook enable",
+                "pycachehook enable",
             )
         return
     for problem in activation_problems(Path(purelib)):
         yield Finding(problem, "The hook may not start, or starts are slower.", "pycachehook enable")
-    if not state["active"]:
+    if not state["active"] and not lent:
         why = "`python -S` or `-I -S`" if sys.flags.no_site else "something at start-up"
         yield Finding(
             f"The hook is enabled, but not active: {why} has prevented it.",
@@ -293,7 +298,7 @@ def _entries(state: dict[str, Any], examination: Examination) -> None:
             cost = "Each of these modules is compiled at every start."
             examination.findings.append(Finding(what, cost, f"{precompile}, as a user who may write there"))
     if orphaned:
-        what = f"{orphaned} of {total} entries can be pruned: their sources no longer exist."
+        what = f"Entries whose source no longer exists, which can be pruned: {orphaned} of {total}."
         examination.notes.append(
             Finding(what, "They occupy space.", f"pycachehook prune --orphans --cache-dir {quoted}")
         )
@@ -325,12 +330,14 @@ def _in_tree(coverage: Callable[[], Coverage]) -> Iterator[Finding]:
             continue
         for name in names:
             if name.endswith(f".{tag}.pyc"):
-                total += 1
                 source = os.path.join(os.path.dirname(folder), name.removesuffix(f"{tag}.pyc") + "py")
+                if not os.path.lexists(source):  # no import looks at the pyc
+                    continue
+                total += 1
                 stale += is_stale(os.path.join(folder, name), source) and not coverage().covers(source)
     if stale * 10 > total:
         yield Finding(
-            f"{stale} of {total} pycs that the packages here ship are stale.",
+            f"{stale} of {total} pycs beside the installed sources are stale.",
             "There is no entry in the cache for any of these modules: each is compiled.",
             "pycachehook precompile",
         )

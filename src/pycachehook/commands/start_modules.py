@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,10 @@ from pycachehook.errors import PycacheHookError
 
 # Runs with -P, so that pycachehook itself is not imported from the current directory.
 _CHILD = """
-import json, sys
-options, names, lent, first, out = map(json.loads, sys.argv[1:])
+import json, os, sys
+results = os.dup(1)  # not inherited by other processes
+os.dup2(2, 1)
+options, names, lent, first = map(json.loads, sys.argv[1:])
 sys.path += lent
 from pycachehook.commands import lazy_imports
 lazy_imports.disable()
@@ -29,8 +30,8 @@ pycachehook.on_event(events.append)
 pycachehook.hook.install_from({**options["given"], "read_only": True}, "flag", options["config"])
 def write_events(failure):
     rows = [(event.event, event.module, event.path, event.reason) for event in events if event.event in ("hit", "miss")]
-    with open(out, "w", encoding="utf-8") as file:
-        json.dump({"rows": rows, "failure": failure}, file)
+    with open(results, "w", encoding="utf-8") as file:
+        print(json.dumps({"rows": rows, "failure": failure}), file=file)
 lazy_imports.restore()
 if first is not None:
     sys.path.insert(0, first)
@@ -61,18 +62,15 @@ def modules_of_a_start(
         first: str | None = None if sys.flags.safe_path else os.getcwd()
     except OSError:
         first = None
-    with tempfile.TemporaryDirectory() as folder:
-        out = os.path.join(folder, "found.json")
-        arguments = [json.dumps(argument) for argument in (options, list(names), lent, first, out)]
-        flags = interpreter_flags()
-        process = subprocess.run(
-            [sys.executable, *flags, "-P", "-c", _CHILD, *arguments], stdout=2, stdin=subprocess.DEVNULL, check=False
-        )
-        try:
-            with open(out, encoding="utf-8") as file:
-                found = json.load(file)
-        except (OSError, ValueError):
-            found = {"failure": [" ".join(names), f"exit code {process.returncode}"]}
+    arguments = [json.dumps(argument) for argument in (options, list(names), lent, first)]
+    command = [sys.executable, *interpreter_flags(), "-P", "-c", _CHILD, *arguments]
+    # A pipe, because there may be no directory for a temporary file.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
+        line = process.stdout.readline() if process.stdout is not None else b""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = {"failure": [" ".join(names), f"exit code {process.returncode}"]}
     if found["failure"] is not None:
         name, error = found["failure"]
         raise PycacheHookError(f"{name!r} could not be imported, so nothing is known about it: {error}.")
