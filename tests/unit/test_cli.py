@@ -257,7 +257,7 @@ def test_status_says_what_gc_does(value: Any, words: str, cache: Path, capsys: p
     """`status` says in words what the option `gc` does to garbage collection."""
     with pycachehook.install(cache, gc=value):
         assert main(["status"]) == 0
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("garbage collection"))
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("collector "))
     assert words in line
 
 
@@ -297,6 +297,9 @@ def test_status_shows_the_last_runs(
     assert state["last_runs"][0] == {"argv0": "app19", "hits": 19, "compiled": 1, "hit_rate": 0.95}
     assert main(["status"]) == 0
     assert "app19        19         1     95.0%" in capsys.readouterr().out.splitlines()
+    file.write_text('{"argv0": "worker", "hits": 0, "compiled": 0}\n')
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["worker", "0", "0", "-"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish", "powershell"])

@@ -66,10 +66,11 @@ def say(text: object = "") -> None:
     _print(text, sys.stdout)
 
 
-def say_wrapped(text: str, indent: str = "") -> None:
+def say_wrapped(text: str, indent: str = "", stream: "TextIO | None" = None) -> None:
     """Print a paragraph as one line, or on a terminal wrapped to its width without breaking words."""
-    if not sys.stdout.isatty():
-        say(indent + text)
+    stream = stream or sys.stdout
+    if not stream.isatty():
+        _print(indent + text, stream)
         return
     import textwrap
 
@@ -83,7 +84,7 @@ def say_wrapped(text: str, indent: str = "") -> None:
         break_long_words=False,
         break_on_hyphens=False,
     ):
-        say(line)
+        _print(line, stream)
 
 
 def say_json(value: object) -> None:

@@ -12,7 +12,7 @@ from .printing import EXIT_DONE, EXIT_FAILED, say, say_json
 
 _SHOWN = 12  # distributions, without --verbose
 _GC = {
-    "default": "garbage is collected as without pycachehook",
+    "default": "as without pycachehook",
     "pause": "no cyclic collection while a module is executed",
     "freeze": "no cyclic collection while a module is executed, and later ones do not visit what a long start imported",
 }
@@ -47,7 +47,9 @@ def show_status(parsed: argparse.Namespace) -> int:
         shown[f"archive {archive['path']}"] = "; ".join(
             [archive["reason"] or "in use", *_bundle_in_words(archive["bundle"])]
         )
-    shown |= {"garbage collection": _GC[state["options"]["gc"]["value"]]}
+    collection = state["options"]["gc"]
+    if parsed.verbose or collection["origin"] != "default":
+        shown["collector"] = _GC[collection["value"]]
     shown |= {
         name: f"{option['value']}  ({option['origin']})"
         for name, option in state["options"].items()
@@ -61,9 +63,14 @@ def show_status(parsed: argparse.Namespace) -> int:
     printing.table(("distribution", "entries", "size"), rows if parsed.verbose else rows[:_SHOWN])
     if len(rows) > _SHOWN and not parsed.verbose:
         say(f"... and {len(rows) - _SHOWN} more, which --verbose shows")
-    last = [(run["argv0"], run["hits"], run["compiled"], f"{run['hit_rate']:.1%}") for run in state["last_runs"]]
+    last = [(run["argv0"], run["hits"], run["compiled"], _rate(run)) for run in state["last_runs"]]
     printing.table(("last runs", "hits", "compiled", "hit rate"), last)
     return EXIT_DONE
+
+
+def _rate(run: dict[str, Any]) -> str:
+    """Return the hit rate of a process; a process without a lookup, such as a forked worker, has none."""
+    return f"{run['hit_rate']:.1%}" if run["hits"] + run["compiled"] else "-"
 
 
 def _status_in_words(state: dict[str, Any]) -> str:
@@ -102,19 +109,20 @@ def show_explain(parsed: argparse.Namespace) -> int:
     if parsed.json:
         say_json(explanation)
         return EXIT_DONE
-    say(f"{explanation['module']}: {explanation['source'] or explanation['why']}")
+    printing.say_wrapped(f"{explanation['module']}: {explanation['source'] or explanation['why']}")
     if explanation["source"] and explanation["why"]:
-        say(f"  {explanation['why']}")
+        printing.say_wrapped(f"{explanation['why']}", "  ")
     if explanation["rule"] is not None:
-        say(f"  rule: {explanation['rule']}")
+        printing.say_wrapped(f"rule: {explanation['rule']}", "  ")
     for name, option in explanation["options"].items():
         if option["origin"] != "default":
-            say(f"  {name} = {option['value']!r} ({option['origin']})")
+            printing.say_wrapped(f"{name} = {option['value']!r} ({option['origin']})", "  ")
     for place in explanation["places"]:
         detail = f" ({place['detail']})" if place["detail"] else ""
-        say(f"  {place['place']}: {place['verdict']}: {place['path']}{detail}")
-    say(
-        f"  outcome{'' if explanation['active'] or not explanation['ours'] else ' if it were active'}: {explanation['outcome']}"
+        printing.say_wrapped(f"{place['place']}: {place['verdict']}: {place['path']}{detail}", "  ")
+    printing.say_wrapped(
+        f"outcome{'' if explanation['active'] or not explanation['ours'] else ' if it were active'}: {explanation['outcome']}",
+        "  ",
     )
     return EXIT_DONE
 
@@ -148,7 +156,7 @@ def show_doctor(parsed: argparse.Namespace) -> int:
     if start is not None:
         say(f"{' '.join(parsed.modules)}: {len(missing)} of {start['modules']} modules are not in the cache")
         for module in missing:
-            say(f"  {module['module']}: {module['reason']}: {module['path']}")
+            printing.say_wrapped(f"{module['module']}: {module['reason']}: {module['path']}", "  ")
     return EXIT_FAILED if examination.findings or missing else EXIT_DONE
 
 

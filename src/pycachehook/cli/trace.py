@@ -9,11 +9,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pycachehook.errors import ConfigError, PycacheHookError
 
-from .printing import EXIT_DONE, EXIT_FAILED, complain, say, say_json
+from .printing import EXIT_DONE, EXIT_FAILED, complain, say, say_json, say_wrapped
 
 if TYPE_CHECKING:
     from pycachehook.commands.trace import Process
@@ -71,9 +71,15 @@ def _recorded_runs(parsed: argparse.Namespace, codes: list[int]) -> "Process":
         raise PycacheHookError("Nothing was recorded: the hook is not active in the program (PYCACHEHOOK_DISABLE).")
     trace_output.write(processes, parsed.trace)
     for line in trace_summary.lines(last):
-        complain(line)
+        _say_line(line, sys.stderr)
     complain(f"wrote {parsed.trace}")
     return last
+
+
+def _say_line(line: str, stream: TextIO) -> None:
+    """Print a line of a summary, wrapped on a narrow terminal."""
+    text = line.lstrip()
+    say_wrapped(text, " " * (len(line) - len(text)), stream)
 
 
 def _propose_lazy(parsed: argparse.Namespace, process: "Process", expected: int) -> int:
@@ -164,7 +170,7 @@ def _show(parsed: argparse.Namespace) -> int:
 
     for process in trace.read(parsed.recording):
         for line in trace_summary.lines(process):
-            say(line)
+            _say_line(line, sys.stdout)
     return EXIT_DONE
 
 

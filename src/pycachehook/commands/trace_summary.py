@@ -41,7 +41,7 @@ def lines(process: Process) -> Iterator[str]:
     missed = Counter(one.reason for one in process.imports if one.verdict == "miss")
     if missed:
         reasons = ", ".join(f"{count} {reason}" for reason, count in missed.most_common())
-        yield f"not in the cache: {sum(missed.values())} modules ({reasons})"
+        yield f"not in the cache: {_modules(sum(missed.values()))} ({reasons})"
     advice = list(advise(process))
     yield "what would help:" if advice else "nothing is left that pycachehook could make shorter by more than 1 %"
     for one in advice:
@@ -68,7 +68,7 @@ def advise(process: Process, least: float = _LEAST) -> list[Advice]:
         Advice(
             compiling - _UNMARSHAL_OF_COMPILE * sums["compile"],
             "precompile",
-            f"pycachehook precompile ({len(compiled)} modules were compiled)",
+            f"pycachehook precompile ({_modules(len(compiled))} {'was' if len(compiled) == 1 else 'were'} compiled)",
         ),
         Advice(_frozen(process), "freeze", 'gc = "freeze" (collections during imports, and the exit)'),
         Advice(
@@ -110,6 +110,10 @@ def _most(how: str, imports: Sequence[Import], attribute: str) -> Iterator[str]:
         yield f"most expensive modules {how}:"
     for one in chosen:
         yield f"  {_ms(getattr(one, attribute)):>10}  {one.name}"
+
+
+def _modules(number: int) -> str:
+    return f"{number} module{'' if number == 1 else 's'}"
 
 
 def _ms(microseconds: float) -> str:
