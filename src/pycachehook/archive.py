@@ -43,9 +43,8 @@ if TYPE_CHECKING:
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 WINDOW_BITS = 20  # 2**20 bytes are mapped at once
-MAPPED_WINDOWS = (
-    4  # so many parts stay mapped: of a recorded start, which uses them in their order, none is mapped twice
-)
+# Windows that stay mapped. A recorded start uses the windows in their order, so that it maps none twice.
+MAPPED_WINDOWS = 4
 MADV_POPULATE_READ = 22  # Linux 5.14; `mmap` does not name it
 
 
@@ -104,7 +103,7 @@ class Archive:
     def __init__(self, path: str, owners: tuple[int, ...], *, open_code: bool = False) -> None:
         self.path_name = path
         self.reason: str | None = None
-        self._open_code = open_code  # whether the file is read, and whole, through `io.open_code`; and each source
+        self._open_code = open_code  # whether the whole file, and each source, is read through `io.open_code`
         mapping, tail = map_file(path, owners, open_code=open_code)
         self._view = memoryview(mapping)
         try:
@@ -129,14 +128,14 @@ class Archive:
             raise Unusable(f"The archive {path} is for {self.tag}{level}, which this interpreter is not.")
         if self.start:  # a start is going to read this part
             read_ahead(mapping, 0, self.start)
-        places = named_roots()
+        named = named_roots()
         for root in self.roots:
-            place = places.get(root.name)
-            if place is None and root.location:
-                place = normalized(
+            directory = named.get(root.name)
+            if directory is None and root.location:
+                directory = normalized(
                     root.location if root.location[:1] == SEP else f"{path.rpartition(SEP)[0]}{SEP}{root.location}"
                 )
-            root.directory = place or ""
+            root.directory = directory or ""
         self.roots.sort(key=lambda root: -len(root.directory))  # the innermost root first, since roots can be nested
         self._listings = Listings((self,))
         self.check_roots()
@@ -162,9 +161,9 @@ class Archive:
         if directory[-1:] == SEP:  # PathFinder builds different paths for such an entry
             return None
         for root in self.roots:
-            place = root.directory
-            if root.fault is None and place and (directory == place or directory.startswith(place + SEP)):
-                inside = directory[len(place) + 1 :].replace(SEP, "/")
+            top = root.directory
+            if root.fault is None and top and (directory == top or directory.startswith(top + SEP)):
+                inside = directory[len(top) + 1 :].replace(SEP, "/")
                 positions = self.positions(root, inside.partition("/")[0])
                 if inside in positions:
                     listing: Listing | None = self.read(*positions[inside])
@@ -232,7 +231,7 @@ class Archive:
             watch(UNMARSHAL)
         validation = imp_attribute("check_hash_based_pycs")
         if (self.mode != UNCHECKED_HASH and validation != "never") or validation == "always":
-            check_source(path, stamp, check, source, hooked=self._open_code)
+            check_source(path, stamp, check, source, open_code=self._open_code)
             if watch is not None:
                 watch(CHECK)
         return code

@@ -42,10 +42,10 @@ class Names:
     `columns` is whether code records columns, which `-X no_debug_ranges` prevents; None: as in this interpreter.
     """
 
-    __slots__ = ("_begun", "_layout", "made_of")
+    __slots__ = ("_begun", "_layout", "arguments")
 
     def __init__(self, layout: Layout, columns: bool | None = None) -> None:  # noqa: FBT001
-        self.made_of = layout, columns
+        self.arguments = layout, columns  # for a copy in another process
         self._layout = layout
         columns = pyc.records_columns() if columns is None else columns
         prefix = repr((NAME_FORMAT, layout.cache_tag, MAGIC_NUMBER, layout.optimization, columns)).encode()

@@ -138,15 +138,15 @@ def compare(recorded: bytes, actual: bytes) -> None:
 
 
 def check_source(
-    path: str, stamp: bytes, check: bytes | None, source: bytes | None = None, *, hooked: bool = False
+    path: str, stamp: bytes, check: bytes | None, source: bytes | None = None, *, open_code: bool = False
 ) -> None:
     """Raise Miss unless the source at `path` has the hash `stamp` and the second hash `check`, if there is one.
 
-    `source` holds its bytes if they have been read already; `hooked` reads them through `io.open_code`. A Miss contains
+    `source` holds its bytes if they have been read already; `open_code` reads them through `io.open_code`. A Miss contains
     the bytes that were read, as its `source`. Raises OSError.
     """
     status = None
-    if source is None and hooked:
+    if source is None and open_code:
         source, status = read_code_file(path, READ_FLAGS)
     elif source is None:
         opened: list[int] = []  # see `system.read_file`

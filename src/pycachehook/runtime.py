@@ -42,7 +42,7 @@ _resets_after_fork = False
 
 
 class Composition:
-    """The objects made from option values; `compose` creates them, `Runtime.install` installs them. None is replaced.
+    """The objects made from option values: created by `compose`, installed by `Runtime.install`, never changed.
 
     `directory` is the default cache directory, or None for the given `reason`. `private` is whether it is the user's
     own default one. `archives` are all configured archives, used or refused. `options` are the values with their
@@ -142,16 +142,16 @@ def _policy(
     stats: Stats,
 ) -> Policy:
     directory = cache_dirs.get(values["cache_dir"])
-    hooked = reads_by_open_code(values["open_code"])
-    in_tree = _in_tree(values["in_tree"], layout, open_code=hooked)
+    open_code = reads_by_open_code(values["open_code"])
+    in_tree = _in_tree(values["in_tree"], layout, open_code=open_code)
     if directory is None or directory.status == DISABLED:
         return Policy((*archives, *in_tree), None, stats)
     if values["layout"] == SHARED:
         shared_store = require("content_store").SharedStore  # loaded only if configured
-        store: Store = shared_store(directory, layout, stats, read_only=values["read_only"], open_code=hooked)
+        store: Store = shared_store(directory, layout, stats, read_only=values["read_only"], open_code=open_code)
     else:
         mode = values["invalidation_mode"]
-        store = Store(directory, layout, mode, read_only=values["read_only"], open_code=hooked)
+        store = Store(directory, layout, mode, read_only=values["read_only"], open_code=open_code)
     return Policy((*archives, store, *in_tree), store, stats)
 
 

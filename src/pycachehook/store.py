@@ -47,20 +47,20 @@ class InTree:
     `timestamps` is a value of the option `in_tree`: it decides which timestamp pycs are accepted.
     """
 
-    __slots__ = ("_hooked", "_layout", "_read", "_timestamps", "made_of")
+    __slots__ = ("_layout", "_open_code", "_read", "_timestamps", "arguments")
 
     name = IN_TREE
     hit_outcome = Outcome(IN_TREE)
     may_write = False
 
     def __init__(self, layout: Layout, timestamps: str = "all", open_code: bool = False) -> None:  # noqa: FBT001, FBT002
-        self.made_of = layout, timestamps, open_code
+        self.arguments = layout, timestamps, open_code  # for a copy in another process
         self._layout = layout
         # A predicate on source paths: whether a timestamp pyc is accepted. None: always.
         self._timestamps = installed_predicate() if timestamps == "installed" else None
         if timestamps == "hashed":
             self._timestamps = lambda _path: False
-        self._hooked = open_code
+        self._open_code = open_code
         self._read = read_code_file if open_code else read_file
 
     def path(self, source_path: str) -> str:
@@ -88,7 +88,7 @@ class InTree:
         validation = imp_attribute("check_hash_based_pycs")
         if flags & HASH_BASED:
             if (flags & CHECK_SOURCE and validation != "never") or validation == "always":
-                check_source(path, stamp, check, source, hooked=self._hooked)
+                check_source(path, stamp, check, source, open_code=self._open_code)
         else:
             if self._timestamps is not None and not self._timestamps(path):
                 raise Miss(OTHER_MODE, "a timestamp does not prove what is in the source")
@@ -215,7 +215,7 @@ class Store:
             checked = flags & CHECK_SOURCE or self._checked or path[-3:] != ".py" or "/../" in path
             validation = imp_attribute("check_hash_based_pycs")
             if (checked and validation != "never") or validation == "always":
-                check_source(path, stamp, check, source, hooked=self.open_code)
+                check_source(path, stamp, check, source, open_code=self.open_code)
         elif self.mode == pyc.TIMESTAMP:
             source_status = system.stat(path)
             compare(stamp, pyc.timestamp_stamp(source_status.st_mtime, source_status.st_size))

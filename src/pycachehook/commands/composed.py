@@ -28,5 +28,5 @@ class Composed:
 
 
 # Objects that hold functions or hash objects, which cannot be pickled, are made again of what they were made of.
-copyreg.pickle(InTree, lambda place: (InTree, place.made_of))
-copyreg.pickle(Names, lambda names: (Names, names.made_of))
+copyreg.pickle(InTree, lambda place: (InTree, place.arguments))
+copyreg.pickle(Names, lambda names: (Names, names.arguments))
