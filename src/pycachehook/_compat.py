@@ -282,7 +282,7 @@ def stock_source_to_code(data: bytes, path: str, fullname: str) -> "CodeType":
     return _CALL(_compile, data, path, "exec", dont_inherit=True, optimize=-1)  # type: ignore[no-any-return]
 
 
-def replaced_step(loader: "Any") -> str | None:  # noqa: C901, PLR0911, PLR0912 -- one comparison for each step
+def replaced_step(loader: "Any") -> str | None:
     """Return the name of a step of CPython's `SourceFileLoader` that a tool has replaced in this process, or None.
 
     Macro expanders, instrumenting profilers and similar tools replace methods of the class, functions and modules that
@@ -322,6 +322,11 @@ def replaced_step(loader: "Any") -> str | None:  # noqa: C901, PLR0911, PLR0912 
         and _same(_OTHER_STEPS)
     ):
         return None
+    return _name_of_replaced_step(loader, kind)
+
+
+def _name_of_replaced_step(loader: "Any", kind: "Any") -> str:  # noqa: C901, PLR0911 -- one comparison for each step
+    """Return the name of the step that differs; `kind` is the loader's class."""
     for name in (*_METHODS, "compile"):
         if name in loader.__dict__:
             return name
