@@ -41,7 +41,7 @@ from .applications import APPLICATIONS
 from .chart import draw
 from .counts import ClaimError
 from .environment import prepare
-from .measure import Measurement, Record, Skipped
+from .measure import Measurement, Priority, Record, Skipped
 
 MEASUREMENTS: dict[str, Any] = {
     "warm": warm,
@@ -83,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reports = [json.loads(each.read_text("utf-8")) for each in parsed.read]
         draw(reports, parsed.chart)
         return 0
+    Priority.real_time = parsed.real_time
     chosen = {
         name: {case: APPLICATIONS[case] for case in parsed.applications or MEASUREMENTS[name].DEFAULT}
         for name in parsed.only or MEASUREMENTS
@@ -151,6 +152,11 @@ def _parser() -> argparse.ArgumentParser:
         choices=applications,
         metavar="NAME",
         help=f"with these programs, instead of each measurement's own: {', '.join(applications)}",
+    )
+    parser.add_argument(
+        "--real-time",
+        action="store_true",
+        help="start single processes with real-time priority (Linux, root), on a machine with other work to do",
     )
     parser.add_argument("--rounds", type=int, default=11, metavar="N", help="rounds (default: %(default)s)")
     parser.add_argument(

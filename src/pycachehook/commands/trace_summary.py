@@ -15,9 +15,7 @@ _LEAST = 0.01  # part of the whole start; smaller savings are not reported
 # Estimates of what remains if the advice is followed. `python -m tests.benchmarks --only advice` compares them with
 # measured savings.
 _UNMARSHAL_OF_COMPILE = 0.12  # time to load an entry divided by the time to compile its source
-_FROM_ARCHIVE = 75.0  # microseconds to find and read one module in an archive that is in the page cache
-_OPENING = 5_000.0  # microseconds to open an archive
-_LEAST_OF_ARCHIVE = 0.1  # part of the whole start; the estimate is too rough for smaller savings
+_LEAST_OF_ARCHIVE = 0.1  # part of the whole start that an archive must be able to save at most
 _EXIT_OF_FROZEN = 0.1  # time of the exit with frozen objects, divided by that without
 _LONG_START = 25  # modules that one import must execute for `gc = "freeze"` to freeze anything
 
@@ -45,16 +43,20 @@ def lines(process: Process) -> Iterator[str]:
     advice = list(advise(process))
     yield "what would help:" if advice else "nothing is left that pycachehook could make shorter by more than 1 %"
     for one in advice:
-        yield f"  {_ms(one.saving):>10}  {one.text}"
+        yield f"  {_ms(one.saving) if one.known else 'not known':>10}  {one.text}"
     yield "not known: which modules the program used after it had imported them (see `run --lazy`, from Python 3.15 on)"
 
 
 class Advice(NamedTuple):
-    """What would make a start shorter: the saving in microseconds, and a sentence; `kind` is a word for programs."""
+    """What would make a start shorter: the saving in microseconds, and a sentence; `kind` is a word for programs.
+
+    If the saving is not `known`, it is at most that.
+    """
 
     saving: float
     kind: str
     text: str
+    known: bool = True
 
 
 def advise(process: Process, least: float = _LEAST) -> list[Advice]:
@@ -63,7 +65,7 @@ def advise(process: Process, least: float = _LEAST) -> list[Advice]:
     hits = [one for one in process.imports if one.verdict == "hit" and one.place != ARCHIVE]
     compiled = [one for one in process.imports if one.verdict == "miss"]
     compiling = sum(one.phases.get(phase, 0.0) for one in compiled for phase in ("compile", "write", "wait"))
-    find, read, check = (sum(one.phases.get(phase, 0.0) for one in hits) for phase in ("find", "read", "check"))
+    of_hits = sum(one.phases.get(phase, 0.0) for one in hits for phase in ("find", "read", "check"))
     found = [
         Advice(
             compiling - _UNMARSHAL_OF_COMPILE * sums["compile"],
@@ -72,9 +74,11 @@ def advise(process: Process, least: float = _LEAST) -> list[Advice]:
         ),
         Advice(_frozen(process), "freeze", 'gc = "freeze" (collections during imports, and the exit)'),
         Advice(
-            find + read + check - _FROM_ARCHIVE * len(hits) - _OPENING,
+            of_hits,
             "archive",
-            "an archive with unchecked-hash (find, read and check)",
+            f"an archive with unchecked-hash (find, read and check took {_ms(of_hits)}; what an archive takes instead "
+            "is seen only with one)",
+            known=False,
         ),
     ]
     limits = {"archive": max(least, _LEAST_OF_ARCHIVE)}
