@@ -2,12 +2,10 @@
 
     precompile     from a start with an empty cache to one with a full cache
     freeze         from `gc = "default"` to `gc = "freeze"`
-    archive        from entries to an `unchecked-hash` archive of the whole environment
 
-Of an archive, a recording tells only what it can save at most: `at most`, without a factor. Both sides are medians over
-the same rounds: the saving that each recording predicts, and the difference between two starts that are not recorded.
-`noise` is the standard error of the latter, as estimated from the quartiles: a saving below twice that is not resolved
-by so few rounds, and its factor is left out.
+Of an archive, a recording gives no number. Both sides are medians over the same rounds: the saving that each recording
+predicts, and the difference between two starts that are not recorded. `noise` is the standard error of the latter, as
+estimated from the quartiles: a saving below twice that is not resolved by so few rounds, and its factor is left out.
 """
 
 from __future__ import annotations
@@ -34,13 +32,12 @@ _RECORDED = "recorded "  # prefix of the names of variants
 FOLLOWED = {
     "precompile": ("cold", "store"),
     "freeze": ("store", "store, frozen"),
-    "archive": ("store", "unchecked"),
 }
 
 
 def run(environment: Environment, applications: Mapping[str, Application], rounds: int) -> Measurement:
     """Compare the savings that recordings predict with those of starts that follow the advice."""
-    predicted: dict[tuple[str, str, bool], list[float]] = {}  # by case, kind, and whether the saving is known
+    predicted: dict[tuple[str, str], list[float]] = {}
     cases = {case: _variants(environment, case, each) for case, each in applications.items()}
     names = {id(variant): case for case, variants in cases.items() for variant in variants}
 
@@ -51,8 +48,8 @@ def run(environment: Environment, applications: Mapping[str, Application], round
             taken = sample(replace(variant, environment={**variant.environment, "PYCACHEHOOK_TRACE": folder}))
             process = max(trace.read(folder), key=lambda each: len(each.imports))
         for one in advise(process, least=0.0):
-            if FOLLOWED[one.kind][0] == variant.name.removeprefix(_RECORDED):
-                predicted.setdefault((names[id(variant)], one.kind, one.known), []).append(one.saving / 1000)
+            if one.known and FOLLOWED[one.kind][0] == variant.name.removeprefix(_RECORDED):
+                predicted.setdefault((names[id(variant)], one.kind), []).append(one.saving / 1000)
         return taken
 
     timed = measure(cases, rounds, "store", take=take)
@@ -62,18 +59,16 @@ def run(environment: Environment, applications: Mapping[str, Application], round
             pairs = zip(times(series, before, "wall"), times(series, after, "wall"), strict=True)
             differences = [MILLISECONDS * (one - other) for one, other in pairs]
             saved, noise = statistics.median(differences), _standard_error(differences)
-            told, most = (statistics.median(predicted.get((case, kind, known), [0.0])) for known in (True, False))
+            told = statistics.median(predicted.get((case, kind), [0.0]))
             row: Record = {"case": case, "advice": kind, "predicted ms": told, "saved ms": saved, "noise ms": noise}
-            if most:
-                row |= {"predicted ms": "", "at most ms": most}
-            elif min(told, saved) > 0 and saved > 2 * noise:
+            if min(told, saved) > 0 and saved > 2 * noise:
                 row |= {"factor": max(told / saved, saved / told), "allowed": ALLOWED}
             rows.append(row)
     return Measurement({**timed.tables, "predicted and measured savings": rows}, timed.samples)
 
 
 def _variants(environment: Environment, case: str, application: Application) -> list[Variant]:
-    trees = environment.archived(case, application, "store", "store, frozen", "unchecked")
+    trees = environment.archived(case, application, "store", "store, frozen")
     found = [tree.variant(name, application.code) for name, tree in trees.items()]
     store = trees["store"]
     cold = store.variant("cold", application.code, condition=partial(emptied, store.cache))
