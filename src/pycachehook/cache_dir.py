@@ -89,7 +89,7 @@ class CacheDir:
         self.lock_time_left = lock_timeout  # seconds that this process may still spend waiting for locks
         self.is_marked = False  # whether this process has seen `.pycachehook/format`
         self.trusted_folders: set[str] = set()  # directories in it that are trusted and reached without a link
-        self.owners = () if allow_shared else trusted_owners()
+        self.owners = () if allow_shared else trusted_owners()  # ids of users whose files are read; empty: everybody's
         self.status = READ_ONLY if read_only else WRITABLE
         self.reason: str | None = "read_only is set." if read_only else None
         self._mode = PRIVATE_MODE if private else SHARED_MODE

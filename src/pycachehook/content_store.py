@@ -49,7 +49,8 @@ class Names:
         self._layout = layout
         columns = pyc.records_columns() if columns is None else columns
         prefix = repr((NAME_FORMAT, layout.cache_tag, MAGIC_NUMBER, layout.optimization, columns)).encode()
-        # The length comes first and the source last, so that two different inputs are never the same bytes.
+        # The length comes first and the source last, so that two different inputs are never the same bytes. Each name
+        # continues a copy of this digest.
         self._begun = new_digest(len(prefix).to_bytes(8, "little") + prefix, DIGEST_SIZE)
 
     def digest(self, source: bytes) -> str:

@@ -55,11 +55,11 @@ class Hook:
         self._runtime = runtime
         self._reason = reason  # why there is no runtime
         self._stats: Stats | None = None
-        # What the last install() replaced, as a 1-tuple, until a `with` statement has taken it over.
+        # What the last install() replaced, until a `with` statement has taken it over. A 1-tuple, because nothing
+        # (None) may have been installed.
         self._before_install: tuple[Composition | None] | None = None
-        self._before_with: list[
-            Composition | None
-        ] = []  # the installations that the enclosing `with` statements restore
+        # What the enclosing `with` statements restore, the innermost last.
+        self._before_with: list[Composition | None] = []
         if runtime is not None:
             runtime.hook = self
 

@@ -212,7 +212,7 @@ class Runtime:
         """Install `composition` in place of the current one, if any."""
         global current  # noqa: PLW0603 -- the runtime of this interpreter
         own_modules.remember()  # before `sys.pycache_prefix` changes, because it may load modules
-        # A composition of an earlier copy of this module, see `of_this_copy`, cannot be used.
+        # A composition made by an earlier copy of this module cannot be used; see `of_this_copy`.
         if type(composition) is not Composition:
             composition = compose(composition.values, self.stats, private=composition.private)
         if not self._listens:

@@ -134,7 +134,8 @@ class Store:
         self.prefetched: tuple[str, bytes, stat_result] | None = None
         self.open_code = open_code
         self._read = read_code_file if open_code else read_file
-        # Whether an entry with an unchecked hash, as compileall may write, is nevertheless compared with its source.
+        # Whether an entry that is marked as unchecked, as compileall can write it, is nevertheless compared with its
+        # source, because this store is not in that mode.
         self._checked = mode != pyc.UNCHECKED_HASH
         self._yesterday = system.time() - DAY
         self._layout = layout
@@ -202,7 +203,7 @@ class Store:
                 data, status = self._read(location, ENTRY_FLAGS, MAX_ENTRY_SIZE)
             except (OSError, MemoryError) as error:
                 raise miss_for(error) from None
-        if status.st_mode & 0o022 or status.st_uid not in self._owners:  # `fault_of` permits some of these
+        if status.st_mode & 0o022 or status.st_uid not in self._owners:  # rare, and `fault_of` permits some of these
             fault = fault_of(status, self._owners)
             if fault is not None:
                 raise Miss(UNTRUSTED, f"{location} {fault}")
@@ -212,6 +213,7 @@ class Store:
         if watch is not None:
             watch(UNMARSHAL)
         if flags & HASH_BASED:
+            # The entry of such a path may belong to another source, see `on_miss.writer.encode`.
             checked = flags & CHECK_SOURCE or self._checked or path[-3:] != ".py" or "/../" in path
             validation = imp_attribute("check_hash_based_pycs")
             if (checked and validation != "never") or validation == "always":
