@@ -250,6 +250,19 @@ def test_status(cache: Path, tree: Callable[[Mapping[str, str]], Path], capsys: 
     assert "in_tree            ignore  (keyword)" in lines
 
 
+def test_status_shows_lists_as_they_are_given(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Archives are shown as paths with a separator, and rules by their number."""
+    rules = [{"match": "*/one/*", "enabled": False}, {"match": "*/two/*", "read_only": True}]
+    with pycachehook.install(cache, archives=["/gone/a", "/gone/b"], rules=rules):
+        assert main(["status"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"archives           /gone/a{os.pathsep}/gone/b  (keyword)" in lines
+    assert "rules              2 rules  (keyword)" in lines
+    with pycachehook.install(cache):
+        assert main(["status", "--verbose"]) == 0
+    assert "archives           none  (default)" in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize(
     ("value", "words"), [("default", "as without"), ("pause", "no cyclic"), ("freeze", "not visit")]
 )

@@ -51,7 +51,7 @@ def show_status(parsed: argparse.Namespace) -> int:
     if parsed.verbose or collection["origin"] != "default":
         shown["collector"] = _GC[collection["value"]]
     shown |= {
-        name: f"{option['value']}  ({option['origin']})"
+        name: f"{_value_in_words(option['value'])}  ({option['origin']})"
         for name, option in state["options"].items()
         if parsed.verbose or name == "cache_dir" or option["origin"] != "default"
     }
@@ -66,6 +66,15 @@ def show_status(parsed: argparse.Namespace) -> int:
     last = [(run["argv0"], run["hits"], run["compiled"], _rate(run)) for run in state["last_runs"]]
     printing.table(("last runs", "hits", "compiled", "hit rate"), last)
     return EXIT_DONE
+
+
+def _value_in_words(value: object) -> object:
+    """Return an option's value in the form in which it is given; of the rules, only their number."""
+    if not isinstance(value, tuple):
+        return value
+    if all(isinstance(item, str) for item in value):
+        return os.pathsep.join(value) or "none"
+    return printing.counted(len(value), "rule")
 
 
 def _rate(run: dict[str, Any]) -> str:
@@ -115,7 +124,7 @@ def show_explain(parsed: argparse.Namespace) -> int:
     if explanation["rule"] is not None:
         printing.say_wrapped(f"rule: {explanation['rule']}", "  ")
     for name, option in explanation["options"].items():
-        if option["origin"] != "default":
+        if option["origin"] != "default" and name != "rules":  # the one that applies has been printed
             printing.say_wrapped(f"{name} = {option['value']!r} ({option['origin']})", "  ")
     for place in explanation["places"]:
         detail = f" ({place['detail']})" if place["detail"] else ""
