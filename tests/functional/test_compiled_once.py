@@ -37,7 +37,7 @@ sys.stdout.write("\\n" + json.dumps(hook.stats.as_dict()))
 
 @pytest.mark.full
 @pytest.mark.alone
-@pytest.mark.parametrize("layout", ["mirror", "shared"])
+@pytest.mark.parametrize("layout", ["mirror", pytest.param("shared", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "requirement",
     ["jinja2", pytest.param("django", marks=pytest.mark.slow), pytest.param("sqlalchemy", marks=pytest.mark.slow)],

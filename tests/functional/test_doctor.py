@@ -57,12 +57,23 @@ class Patient:
         subprocess.run(["sh", "-c", finding["mend"]], env=environment, check=False, capture_output=True)
 
 
+@pytest.fixture(scope="module")
+def filled(environment: Python, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cache with what `doctor` imports, which a test copies instead of compiling it."""
+    folder = tmp_path_factory.mktemp("filled")
+    environment("-m", "pycachehook", "enable", "--cache-dir", folder / "cache", "--in-tree", "ignore")
+    environment("-c", "import pycachehook.cli.main, pycachehook.commands.doctor, pycachehook.commands.run")
+    Patient(environment, folder, folder / "cache").findings()
+    environment("-m", "pycachehook", "disable")
+    return folder / "cache"
+
+
 @pytest.fixture
-def patient(environment: Python, cache: Path, tmp_path: Path) -> Iterator[Patient]:
+def patient(environment: Python, cache: Path, filled: Path, tmp_path: Path) -> Iterator[Patient]:
     """Return an environment without findings."""
     patient = Patient(environment, tmp_path, cache)
+    shutil.copytree(filled, cache)
     patient.python("-m", "pycachehook", "enable", "--cache-dir", cache, "--in-tree", "ignore")
-    patient.python("-c", "import pycachehook.cli.main, pycachehook.commands.doctor, pycachehook.commands.run")
     assert patient.findings() == []
     yield patient
     patient.python("-m", "pycachehook", "disable")

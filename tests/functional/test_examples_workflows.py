@@ -51,6 +51,7 @@ def test_shared_environments(run_example: Callable[[str], str]) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.slow
 def test_gunicorn_workers(run_example: Callable[[str], str]) -> None:
     """With CPython every worker compiles every module; with the hook each module is compiled by one worker only."""
     output = run_example("gunicorn_workers")
@@ -110,6 +111,7 @@ def test_lambda_bundle(run_example: Callable[[str], str]) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.slow
 def test_lambda_bundle_without_root(python: Python, private_mounts: PrivateMounts) -> None:
     """For a user who cannot mount, permissions make the bundle read-only."""
     pytest.importorskip("rich", reason="needs rich, from the extra cli")

@@ -23,7 +23,9 @@ BODY = "".join(f"def function_{number}(a):\n    return a + {number}\n" for numbe
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc to count descriptors")
 
 
-@pytest.mark.parametrize("options", [{}, {"layout": "shared"}], ids=["mirror", "shared"])
+@pytest.mark.parametrize(
+    "options", [{}, pytest.param({"layout": "shared"}, marks=pytest.mark.slow)], ids=["mirror", "shared"]
+)
 def test_no_descriptor_is_lost(
     options: dict[str, Any], python: Python, tree: Callable[[Mapping[str, str]], Path], cache: Path
 ) -> None:

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from conftest import Python
 
 NAMES = ("first", "second", "third")
+QUICK: dict[str, list[pytest.MarkDecorator]] = {"mirror": [], "checked archive": [], "shared": [pytest.mark.full]}
 WAYS: dict[str, dict[str, Any]] = {**attacks.WAYS, "gc": {"gc": "freeze"}}
 
 
 @pytest.mark.alone
 @pytest.mark.parametrize(
-    "way", [pytest.param(way, marks=() if way in {"mirror", "checked archive"} else pytest.mark.full) for way in WAYS]
+    "way",
+    [pytest.param(way, marks=QUICK.get(way, [pytest.mark.full, pytest.mark.slow])) for way in WAYS],
 )
 def test_replaced_steps(way: str, python: Python, tree: Callable[[Mapping[str, str]], Path], cache: Path) -> None:
     """Whichever step is replaced, before or after the hook is installed, the result is the tool's."""

@@ -44,6 +44,8 @@ def record(parsed: argparse.Namespace) -> int:
     try:
         last = _recorded_runs(parsed, codes)
     except (OSError, PycacheHookError) as error:
+        if not codes and isinstance(error, FileNotFoundError):  # no directory for temporary files: `main` says so
+            raise
         why = f"The recording cannot be written: {error.strerror}." if isinstance(error, OSError) else error
         complain(f"pycachehook: error: {why}")
     code = codes[-1] if codes else EXIT_FAILED

@@ -475,7 +475,7 @@ COMMANDS = {
     "inspect": line("-m inspect --details pack.tool"),
     "pydoc": line("-m pydoc pack.two"),
     "disassembly": line("-m dis part.py", cached=False),
-    "module finder": line("-m modulefinder -q app.py", cached=False),
+    "module finder": line("-m modulefinder -q app.py", cached=False, slow=True),
     "class browser": line("-m pyclbr pack.two", cached=False),
     "compileall": line("-m compileall -q pack", cached=False),
     "tool of the library": line("-m json.tool data.json", cached=False),

@@ -205,7 +205,7 @@ def tools(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return _purelib(folder)
 
 
-@pytest.fixture(params=[FIRST, LAST])
+@pytest.fixture(params=[FIRST, pytest.param(LAST, marks=pytest.mark.slow)])
 def order(request: pytest.FixtureRequest) -> str:
     """When the hook is installed: `first`, at the start of Python, or `last`, by `install()` after the other tool."""
     return str(request.param)
