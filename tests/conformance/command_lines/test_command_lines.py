@@ -119,7 +119,9 @@ def bench(
     return Bench(tree, stock, hooked, ("atexit", "gc", "itertools") if request.param == "freeze" else ())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * command.slow) for name, command in COMMANDS.items()]
+)
 def test_command_line(name: str, bench: Bench) -> None:
     """Without the hook, with an empty cache and with a full one: same exit code, output, and state."""
     command = COMMANDS[name]
