@@ -382,14 +382,36 @@ def wrap_imports(wrappers: "Callable[[Any, Any], tuple[Any, Any]]") -> None:
         bootstrap._find_spec, bootstrap._load_unlocked = map(hidden_from_tracebacks, wrappers(find, load))
 
 
+_loading: set[int] = set()  # threads within `standard_module`
+
+
 def standard_module(name: str) -> "Any":
     """Return a C extension module of the standard library, or None if it does not exist.
 
     The file is searched for in the interpreter's own directories, never on `sys.path`. The module is not stored in
     `sys.modules`, so that a program sees the same modules after a miss and after a hit.
+
+    Under `-X dev` CPython looks up the codec for the module's name, which imports `encodings.ascii`. Where that is a
+    miss, which needs an extension module itself, there is none for it: see `loads_extension`.
     """
     if name in _BUILTIN_NAMES:
         return builtin_module(name)
+    thread = system.get_ident()
+    if thread in _loading:
+        return sys.modules.get(name)
+    _loading.add(thread)
+    try:
+        return _load_extension(name)
+    finally:
+        _loading.discard(thread)
+
+
+def loads_extension() -> bool:
+    """Return whether this thread is within `standard_module`."""
+    return system.get_ident() in _loading
+
+
+def _load_extension(name: str) -> "Any":
     for folder in _EXTENSION_FOLDERS:
         for suffix in EXTENSION_SUFFIXES:
             path = f"{folder}/{name}{suffix}"
@@ -398,7 +420,10 @@ def standard_module(name: str) -> "Any":
             try:
                 module = system.create_dynamic(spec)
                 system.exec_dynamic(module)
-            except ImportError as error:  # a missing file, or a module that subinterpreters cannot load
+            except (
+                ImportError,
+                LookupError,
+            ) as error:  # no such file, not for subinterpreters, or no codec for the name
                 if is_foreign(error):
                     raise
                 continue

@@ -152,6 +152,30 @@ def test_strict_modes(flags: tuple[str, ...], tmp_path_factory: pytest.TempPathF
     assert runs.stock_cold.outcome == (0, "1\n", "")
 
 
+def emptied(cache: Path) -> None:
+    """Remove all entries of a side, the standard library's, too."""
+    shutil.rmtree(cache)
+    cache.mkdir()
+
+
+@pytest.mark.parametrize("layout", ["mirror", "shared"])
+def test_development_mode_with_no_bytecode_at_all(layout: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """In development mode, loading an extension module imports `encodings.ascii`, which may itself be a miss.
+
+    The first miss loads an extension module for its lock.
+    """
+    lab = Lab(tmp_path_factory, {"helper.py": "VALUE = 1\n", "program.py": "import helper\nprint(helper.VALUE)\n"})
+    runs = lab.compare(
+        "program.py",
+        flags=("-X", "dev"),
+        prepare=emptied,
+        environment={"PYCACHEHOOK_IN_TREE": "ignore", "PYCACHEHOOK_LAYOUT": layout},
+    )
+    runs.assert_same()
+    runs.assert_cached()
+    assert runs.stock_cold.outcome == (0, "1\n", "")
+
+
 OLD, NEW = "VALUE = 'old'\n", "VALUE = 'new code'\n"
 PRINT = "import changed, sys\nprint(changed.VALUE, changed.__spec__.cached)"
 CHECKS = [

@@ -6,7 +6,7 @@ never while the module's body runs.
 Loaded by the first miss that may write an entry, not at start-up.
 """
 
-from pycachehook._compat import source_hash, standard_module
+from pycachehook._compat import loads_extension, source_hash, standard_module
 from pycachehook.cache_dir import SHARED_MODE, CacheDir, make_directories
 from pycachehook.events import Stats
 from pycachehook.on_miss.writer import check_inside, fault, open_own, prepare
@@ -144,6 +144,8 @@ def lock_functions() -> "tuple[Callable[[int], bool], Callable[[int], None]] | N
     Windows.
     """
     if not _functions:
+        if loads_extension():  # it imports what is being compiled now
+            return None
         _functions.append(_windows_locks() if system.windows else _posix_locks())
     return _functions[0]
 

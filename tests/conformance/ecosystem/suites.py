@@ -50,8 +50,8 @@ SETUPTOOLS = (
     "sdist",
 )
 
-# Django's tests of its imports: the registry of applications, and the reloader.
-DJANGO = ("apps/tests.py", "utils_tests/test_autoreload.py", "utils_tests/test_module_loading.py")
+# Django's tests of imports that need no installed applications, which pytest does not set up: reloading, lazy loading.
+DJANGO = ("autoreload", "functional", "lazyobject", "module_loading")
 
 # IPython's tests of its own imports, reloads, and programs that it runs.
 IPYTHON = (
@@ -78,7 +78,7 @@ SUITES = {
         Suite("dill", ("dill/tests",), arguments=("--continue-on-collection-errors",)),  # some are scripts
         Suite(
             "django",
-            tuple(f"tests/{name}" for name in DJANGO),
+            tuple(f"tests/utils_tests/test_{name}.py" for name in DJANGO),
             requirements=("pytest-django",),
             arguments=("--ds=test_sqlite", "-o", "pythonpath=tests"),
         ),
