@@ -26,6 +26,7 @@ from pycachehook.commands.enable import (
 )
 from pycachehook.commands.startup_image import START_UP_MODULES
 from pycachehook.config import resolution
+from pycachehook.errors import PycacheHookError
 from pycachehook.paths import Layout
 
 if TYPE_CHECKING:
@@ -266,3 +267,11 @@ def test_layout_without_bytecode(purelib: Path, monkeypatch: pytest.MonkeyPatch)
     assert Layout.current() is None
     enable(purelib, options())
     assert set(listing(purelib)) == set(WRITTEN)
+
+
+def test_enable_from_a_zip_file(purelib: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of this package in a zip file cannot be loaded by a start, and is refused before anything is written."""
+    monkeypatch.setattr("pycachehook.commands.enable._PACKAGE", cache / "app.zip" / "pycachehook")
+    with pytest.raises(PycacheHookError, match="is in a zip file"):
+        enable(purelib, resolution.resolve({"cache_dir": cache}))
+    assert list(purelib.iterdir()) == []

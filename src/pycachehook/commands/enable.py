@@ -18,6 +18,7 @@ from pycachehook.archive import open_all
 from pycachehook.cache_dir import trusted_owners, why_untrusted
 from pycachehook.config.options import Options
 from pycachehook.config.resolution import OPTIONS
+from pycachehook.errors import PycacheHookError
 from pycachehook.paths import Layout
 
 from . import startup_template
@@ -64,8 +65,10 @@ def enable(purelib: Path, options: Options, *, dry_run: bool = False) -> list[Pa
     """Write the activation files into the directory `purelib`, each by rename, and return their paths.
 
     The bytecode that a start needs before the hook is installed is written beside them. A file that only another
-    version of Python needs is removed. Raises OSError.
+    version of Python needs is removed. Raises OSError, and `PycacheHookError` if this package is in a zip file.
     """
+    if not _PACKAGE.is_dir():
+        raise PycacheHookError(f"{_PACKAGE} is in a zip file, which no start can load: install pycachehook first.")
     texts = dict(files(options, purelib))
     written = [purelib / name for name in texts]
     if dry_run:
