@@ -1,8 +1,8 @@
 """The recorded starts of the page `explanation/start.md`: their summaries, and pictures of their HTML pages.
 
 `python docs/recorded_starts.py [DIRECTORY]` runs the page's programs with `pycachehook run --trace`, prints the
-summaries, and writes `start-django.png` and `start-sympy.png`, by default to `docs/pages/assets`. It needs Django, sympy
-and the extra `trace` in the same environment, and Chromium.
+summaries, and writes `start-django.png` and `start-sympy.png`, by default to `docs/pages/assets`. It needs Chromium, and
+in the same environment Django, sympy and the extra `trace`, installed with `pip install --no-compile`.
 """
 
 from __future__ import annotations

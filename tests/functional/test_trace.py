@@ -149,6 +149,17 @@ def test_advice_is_what_is_not_followed_yet(tree: Path, command: Run) -> None:
     assert "pycachehook precompile (34 modules were compiled)" in command("trace", "show", "cold.json").stdout
 
 
+def test_saving_that_a_recording_does_not_show_is_no_number() -> None:
+    """An archive is advised with what it can save at most, and only if that is a tenth of the start."""
+    phases = {"find": 100.0, "read": 50.0, "check": 50.0, "execute": 800.0}
+    one = trace.Import("a", 1, 0.0, 1000.0, phases, verdict="hit", place="store")
+    process = trace.Process(1, "python", "3.11", 0.0, 1900.0, [one], [one], [], (0, 0.0), 0.0)
+    text = "   not known  an archive with unchecked-hash (less than the 0.2 ms of find, read and check)"
+    assert text in list(trace_summary.lines(process))
+    process.ended = 2100.0
+    assert "archive" not in "".join(trace_summary.lines(process))
+
+
 def test_text_is_that_of_importtime(tree: Path, command: Run) -> None:
     """The text has importtime's lines, order and indentation, so its readers accept it."""
     command("run", "--trace", tree / "a.txt", "-c", "import pack")

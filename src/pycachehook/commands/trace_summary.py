@@ -76,8 +76,7 @@ def advise(process: Process, least: float = _LEAST) -> list[Advice]:
         Advice(
             of_hits,
             "archive",
-            f"an archive with unchecked-hash (find, read and check took {_ms(of_hits)}; what an archive takes instead "
-            "is seen only with one)",
+            f"an archive with unchecked-hash (less than the {_ms(of_hits)} of find, read and check)",
             known=False,
         ),
     ]
