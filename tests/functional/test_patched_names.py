@@ -126,7 +126,11 @@ def test_replaced_during_the_first_import_from_an_archive(mode: str, modules: Tr
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("options", [[], ["--layout", "shared"], ["--archives"]], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [[], *(pytest.param(each, marks=pytest.mark.slow) for each in (["--layout", "shared"], ["--archives"]))],
+    ids=str,
+)
 def test_replaced_before_the_hook_is_installed(
     options: list[str], modules: Tree, tmp_path: Path, environment: Python, purelib: Callable[[Python], Path]
 ) -> None:

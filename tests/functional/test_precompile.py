@@ -43,6 +43,7 @@ def precompile(python: Python, *arguments: str | Path, code: int = 0, **environm
 
 
 @pytest.mark.alone
+@pytest.mark.slow
 def test_a_whole_environment(environment: Python, cache: Path, tmp_path: Path) -> None:
     """Afterwards imports compile nothing and miss nothing, and a second run compiles nothing."""
     python = environment
