@@ -440,11 +440,16 @@ def _load_extension(name: str) -> "Any":
 def new_digest(prefix: bytes, size: int) -> "Any":
     """Return a BLAKE2b hash object with digests of `size` bytes, already fed with `prefix`.
 
-    It comes from `_blake2`, because `hashlib` would load OpenSSL as well.
+    It comes from `_blake2`, because `hashlib` would load OpenSSL as well. Raises ImportError if neither can be loaded.
     """
     module = standard_module("_blake2")
     if module is None:
-        import hashlib as module
+        try:
+            import hashlib as module
+        except OSError as error:
+            if error.errno is None:  # of a signal handler
+                raise
+            raise ImportError(f"hashlib cannot be loaded: {error.strerror}") from None
     return module.blake2b(prefix, digest_size=size)
 
 

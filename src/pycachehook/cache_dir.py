@@ -124,7 +124,7 @@ class CacheDir:
                 raise
             fault = self._unusable(error)
         if fault is not None:
-            self._disable(fault)
+            self.disable(fault)
 
     def confirm(self) -> tuple[int, ...]:
         """Check, before a write, that the directory is still the trusted one, and return the trusted owners.
@@ -150,7 +150,7 @@ class CacheDir:
         owners, before = trusted_owners() if owners else (), self._identity
         fault = self._check(owners)
         if fault is not None:
-            self._disable(fault)
+            self.disable(fault)
         if self.status != WRITABLE:
             raise OSError(None, (self.reason or "").rstrip("."), self.path)
         if self._identity != before:
@@ -158,7 +158,8 @@ class CacheDir:
             self.trusted_folders.clear()
         return owners
 
-    def _disable(self, fault: str) -> None:
+    def disable(self, fault: str) -> None:
+        """Neither read nor write from now on, for the reason `fault`; raises `CacheDirError` under `strict`."""
         self.status = DISABLED
         self.reason = fault
         self._raise_if_strict()

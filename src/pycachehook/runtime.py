@@ -148,7 +148,11 @@ def _policy(
         return Policy((*archives, *in_tree), None, stats)
     if values["layout"] == SHARED:
         shared_store = require("content_store").SharedStore  # loaded only if configured
-        store: Store = shared_store(directory, layout, stats, read_only=values["read_only"], open_code=open_code)
+        try:
+            store: Store = shared_store(directory, layout, stats, read_only=values["read_only"], open_code=open_code)
+        except ImportError as error:  # no file descriptor is left to load the module of the digest
+            directory.disable(f"The layout shared cannot be used: {error}.")
+            return Policy((*archives, *in_tree), None, stats)
     else:
         mode = values["invalidation_mode"]
         store = Store(directory, layout, mode, read_only=values["read_only"], open_code=open_code)

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Python
+
     from .sides import Sides
 
 LAYOUTS = pytest.mark.parametrize("options", [{}, {"layout": "shared"}], ids=["mirror", "shared"])
@@ -232,3 +236,19 @@ def test_forks_while_another_thread_imports(options: dict[str, Any], many: Sides
     assert expected == "{0} [] True"
     for _ in ("cold", "warm"):
         assert many.run(FORKS, "-W", "ignore", **options) == f"{expected} 0"
+
+
+def test_shared_layout_without_descriptors(python: Python, cache: Path) -> None:
+    """`install` raises nothing if no file descriptor is left to load the module of the digest."""
+    program = f"""
+import os, resource, sys
+import pycachehook, pycachehook.content_store, pycachehook.hook
+pycachehook.install({str(cache)!r}, in_tree="ignore")
+import colorsys  # the cache has its mark now
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, 100))
+hook = pycachehook.install({str(cache)!r}, layout="shared")
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+import sched
+print(hook.status, hook.reason)
+"""
+    assert python("-c", program).stdout.startswith("disabled The layout shared cannot be used: ")
