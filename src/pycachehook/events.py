@@ -7,7 +7,7 @@ from .system import BUILTINS, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from os import stat_result
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
@@ -119,14 +119,14 @@ class Event:
         *,
         place: str = "",
         reason: str = "",
-        nanoseconds: "Mapping[str, int] | None" = None,
+        nanoseconds: "dict[str, int] | None" = None,
     ) -> None:
         self.event = event
         self.module = module
         self.path = path
         self.place = place
         self.reason = reason
-        self.nanoseconds: Mapping[str, int] = {} if nanoseconds is None else nanoseconds  # of one lookup: not copied
+        self.nanoseconds = {} if nanoseconds is None else nanoseconds  # the events of one lookup have the same
 
     def __repr__(self) -> str:
         fields = ((name, getattr(self, name)) for name in ("module", "path", "place", "reason", "nanoseconds"))
