@@ -36,7 +36,9 @@ def test_refused_system_call(call: str, tmp_path: Path) -> None:
 
 @pytest.mark.full
 @pytest.mark.alone
-@pytest.mark.parametrize("way", ["mirror", "shared", "unchecked archive"])
+@pytest.mark.parametrize(
+    "way", ["mirror", *(pytest.param(way, marks=pytest.mark.slow) for way in ("shared", "unchecked archive"))]
+)
 def test_some_attacks(way: str) -> None:
     """After every twentieth attack, imports have the results that they have without the hook."""
     text = run("--every", "20", "--way", way, timeout=600)

@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from .conftest import Workbench
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.slow]
 
 PROJECT = '[project]\nname = "edited"\nversion = "1"\n'
 

@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from .conftest import Workbench
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.slow]
 
 
 def test_pdb_stops_in_a_cached_module(bench: Workbench) -> None:

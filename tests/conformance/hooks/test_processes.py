@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from .conftest import Workbench
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])

@@ -12,7 +12,7 @@ from .conftest import FIRST, RUN_PYTEST
 if TYPE_CHECKING:
     from .conftest import Workbench
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.slow]
 
 FUNCTION = "def double(number: int) -> int:\n    return number * 2\n"
 WATCHED = {"plain.py": FUNCTION, "watched/__init__.py": "", "watched/arithmetic.py": FUNCTION}

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from .conftest import Workbench
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.slow]
 
 WSGI = """
     import plain
