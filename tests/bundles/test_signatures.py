@@ -49,7 +49,7 @@ def test_we_verify_those_of_the_program(minisign_program: str, tmp_path: Path, l
     line = read_public_key(str(public))
     identifier = verify_signature(DATA, (tmp_path / "data.minisig").read_bytes(), [line])
     assert identifier == key_id(line)
-    assert identifier in public.read_text(encoding="utf-8")
+    assert identifier.lstrip("0") in public.read_text(encoding="utf-8")  # the program prints no zeros in front
     assert sign(DATA, str(secret), 1) == sign(DATA, str(secret), 1)
 
 

@@ -374,7 +374,7 @@ def test_precompile(jobs: str, python: Python, tree: Tree, cache: Path, measure:
 
 
 def test_precompile_says_what_is_not_shared(python: Python, tree: Tree, cache: Path) -> None:
-    """A source with a codec from a package is compiled, not stored, and the command says why."""
+    """A source with a codec from a package is skipped, and the command says why."""
     root = tree({"own.py": "# coding: own\nx = 1\n", "plain.py": "x = 1\n"})
     codec = """
 import codecs, runpy, sys
@@ -385,8 +385,8 @@ runpy.run_module("pycachehook", run_name="__main__")
     run = ("precompile", "--layout", "shared", "--cache-dir", cache, "-j", "1", "--json", root)
     process = python("-c", codec, *run, check=False, PYCACHEHOOK_IN_TREE="ignore")
     said = json.loads(process.stdout)
-    assert (process.returncode, said["compiled"]) == (1, 1)
-    assert [each["error"] for each in said["failed"]] == ["its encoding 'own' is not one of Python's own"]
+    assert (process.returncode, said["compiled"], said["failed"]) == (0, 1, [])
+    assert [each["reason"] for each in said["skipped"]] == ["its encoding 'own' is not one of Python's own"]
 
 
 def test_config_error(python: Python, cache: Path) -> None:

@@ -193,6 +193,7 @@ def test_short_run(folder: Path) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("subject", "found"),
     [
