@@ -294,7 +294,7 @@ class Damage:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("batch", range(10))
+@pytest.mark.parametrize("batch", [*range(4), *(pytest.param(batch, marks=pytest.mark.slow) for batch in range(4, 10))])
 def test_damaged_transfers(
     place: Path,
     older_archive: Path,

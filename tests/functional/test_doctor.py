@@ -193,6 +193,7 @@ def test_an_archive_that_is_not_used(patient: Patient, tmp_path: Path) -> None:
     assert patient.findings(PYCACHEHOOK_ARCHIVES=str(out)) == []
 
 
+@pytest.mark.slow
 def test_orphans_and_outdated_entries_are_no_findings(patient: Patient, tmp_path: Path) -> None:
     """Orphans and outdated entries are notes, not findings: `prune` or the next import deals with them."""
     source = tmp_path / "app"

@@ -38,6 +38,7 @@ def test_ci_cache(run_example: Callable[[str], str]) -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.slow
 def test_shared_environments(run_example: Callable[[str], str]) -> None:
     """Of three environments with the shared layout, only the first compiles; with CPython all three do."""
     found = rows(run_example("shared_environments"), "environment", "compiled", "from the cache", "its own paths")
@@ -78,6 +79,7 @@ def test_gunicorn_workers(run_example: Callable[[str], str]) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.slow
 def test_pytest_clean_tree(run_example: Callable[[str], str]) -> None:
     """With the hook the project has no `__pycache__` after its tests, and pytest's rewritten modules are cached."""
     output = run_example("pytest_clean_tree")
@@ -103,6 +105,7 @@ def test_pytest_clean_tree(run_example: Callable[[str], str]) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.slow
 def test_lambda_bundle(run_example: Callable[[str], str]) -> None:
     """Cold starts from a read-only bundle with changed modification times compile nothing."""
     pytest.importorskip("rich", reason="needs rich, from the extra cli")

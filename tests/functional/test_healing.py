@@ -58,7 +58,9 @@ MODE = pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash", "times
 
 
 @MODE
-@pytest.mark.parametrize("read_only", [False, True], ids=["writable", "read-only"])
+@pytest.mark.parametrize(
+    "read_only", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["writable", "read-only"]
+)
 def test_every_flipped_byte(
     read_only: bool, mode: str, python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
