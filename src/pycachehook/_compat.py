@@ -325,16 +325,13 @@ def replaced_step(loader: "Any") -> str | None:
     return _name_of_replaced_step(loader, kind)
 
 
-def _name_of_replaced_step(loader: "Any", kind: "Any") -> str:  # noqa: C901, PLR0911 -- one comparison for each step
+def _name_of_replaced_step(loader: "Any", kind: "Any") -> str:  # noqa: C901, PLR0911, PLR0912 -- one test per step
     """Return the name of the step that differs; `kind` is the loader's class."""
     for name in (*_METHODS, "compile"):
         if name in loader.__dict__:
             return name
-    codes = dict(_OTHER_STEPS)
     for name, method in _METHODS.items():
-        if getattr(SourceFileLoader, name, None) is not method or getattr(method, "__code__", None) is not codes.get(
-            method
-        ):
+        if getattr(SourceFileLoader, name, None) is not method:
             return name
     for name in ("source_to_code", "get_data", "set_data", "_cache_bytecode", "get_filename"):
         if getattr(kind, name) is not _METHODS[name]:
@@ -342,8 +339,9 @@ def _name_of_replaced_step(loader: "Any", kind: "Any") -> str:  # noqa: C901, PL
     for name, function in _FUNCTIONS.items():
         if getattr(_external, name, None) is not function:
             return name
-        if function in codes and getattr(function, "__code__", None) is not codes[function]:
-            return name
+    for function, code in _OTHER_STEPS:
+        if function.__code__ is not code:
+            return str(function.__name__)
     if kind.__getattribute__ is not _GET_ATTRIBUTE:
         return "__getattribute__"
     if builtins.compile is not _compile or "compile" in _GLOBALS:
@@ -420,10 +418,8 @@ def _load_extension(name: str) -> "Any":
             try:
                 module = system.create_dynamic(spec)
                 system.exec_dynamic(module)
-            except (
-                ImportError,
-                LookupError,
-            ) as error:  # no such file, not for subinterpreters, or no codec for the name
+            # No such file, a module that subinterpreters cannot load, or no codec for its name.
+            except (ImportError, LookupError) as error:
                 if is_foreign(error):
                     raise
                 continue

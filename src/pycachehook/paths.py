@@ -300,8 +300,9 @@ def installed_predicate(*, windows: bool = system.windows) -> "Callable[[str], b
 def absolute(path: str, base: str | None = None) -> str | None:
     """Return `path` absolute and normalized, relative to `base` or the current directory, with `~` expanded.
 
-    Returns None for the `~` of a user without a known home directory, for that of another user whose home directory does
-    not exist and must not be created, and for a relative path in a current directory that has been removed. A directory whose name begins with `~` has to be written as `./~name`.
+    Returns None for the `~` of a user without a known home directory, for that of another user whose home directory
+    does not exist and must not be created, and for a relative path in a current directory that has been removed. A
+    directory whose name begins with `~` has to be written as `./~name`.
     """
     if path.startswith("~"):
         length = next((at for at, letter in enumerate(path) if letter in _SEPARATORS), len(path))

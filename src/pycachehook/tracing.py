@@ -292,10 +292,8 @@ def start(folder: str) -> str:
 
     Return why nothing is recorded, or "".
     """
-    if folder[:1] != "/":
-        folder = own_modules.require("stats_log").absolute_target(
-            folder
-        )  # the program may change its current directory
+    if folder[:1] != "/":  # the program may change its current directory
+        folder = own_modules.require("stats_log").absolute_target(folder)
     if not folder:
         return "nothing is recorded: the current directory has been removed"
     folder = folder.rstrip("/") or "/"  # `lstat` follows a link that ends in a slash

@@ -27,6 +27,6 @@ class Composed:
         return policies
 
 
-# Objects that hold functions or hash objects, which cannot be pickled, are made again of what they were made of.
+# Functions and hash objects cannot be pickled: a worker creates objects that hold them anew, from their arguments.
 copyreg.pickle(InTree, lambda place: (InTree, place.arguments))
 copyreg.pickle(Names, lambda names: (Names, names.arguments))

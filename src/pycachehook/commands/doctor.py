@@ -69,7 +69,7 @@ def examine(config: object = None, given: Mapping[str, object] | None = None) ->
     Raises `ConfigError` for a wrong option.
     """
     examination = _examine(config, given)
-    if for_other or lent:  # the command `pycachehook` of that environment is not on PATH
+    if for_other:  # the command `pycachehook` of that environment is not on PATH
         for items in (examination.findings, examination.notes):
             items[:] = [replace(item, mend=_with_path_of_python(item.mend)) for item in items]
     return examination
