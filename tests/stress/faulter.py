@@ -137,12 +137,13 @@ class Faulter:
         return True
 
     def _break(self, fault: faults.Fault) -> bool:
+        aside = f"{self._settings.disk}/aside"
         for _ in range(TRIES):
             number = self._drawn.randrange(len(self._modules))
             path, other = self._place(number), self._place(self._drawn.randrange(len(self._modules)))
             self._remember(path)
             with contextlib.suppress(FileNotFoundError):
-                if fault(faults.Target(path, self._modules[number], other, self._drawn, self._past)):
+                if fault(faults.Target(path, self._modules[number], other, self._drawn, self._past, aside)):
                     return True
         return False
 

@@ -25,26 +25,29 @@ Fault = Callable[["Target"], bool]
 
 
 class Target:
-    """The entry at `path` of `module`, and `other`, another entry's path; `past` are (path, bytes) of earlier ones."""
+    """The entry at `path` of `module`, and `other`, another entry's path; `past` are (path, bytes) of earlier ones.
+
+    `aside` is a free path on the same file system, outside the cache, which nothing but entries may be left in.
+    """
 
     def __init__(
-        self, path: str, module: Module, other: str, drawn: random.Random, past: list[tuple[str, bytes]]
+        self, path: str, module: Module, other: str, drawn: random.Random, past: list[tuple[str, bytes]], aside: str
     ) -> None:
         self.path = path
         self.module = module
         self.other = other
         self.drawn = drawn
         self.past = past
+        self.aside = aside
 
     def put(self, make: Callable[[str], None]) -> None:
         """Replace the entry, by rename, by the file that `make` creates."""
-        aside = f"{self.path}.aside"
-        make(aside)
         try:
-            os.replace(aside, self.path)
-        except OSError:
-            os.unlink(aside)
-            raise
+            make(self.aside)
+            os.replace(self.aside, self.path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.aside)
 
 
 def entry(path: str) -> bytes:
