@@ -105,11 +105,10 @@ def _by_distribution(cache_dir: str) -> dict[str, dict[str, int]]:
 
 def _owners() -> Callable[[str], str]:
     """Return a function that maps the path of a source to the distribution in this environment that owns it."""
+    import functools
     import sysconfig
 
-    from importlib_metadata import packages_distributions
-
-    names = packages_distributions()
+    names = functools.cache(_names)  # only if there is a source of this environment
     folders = {os.path.join(sysconfig.get_path(name), "") for name in ("purelib", "platlib")}
     standard = os.path.join(sysconfig.get_path("stdlib"), "")
 
@@ -117,7 +116,26 @@ def _owners() -> Callable[[str], str]:
         for folder in folders:
             if source.startswith(folder):
                 top = source[len(folder) :].partition(os.sep)[0].removesuffix(".py")
-                return names.get(top, [ELSEWHERE])[0]
+                return names().get(top, ELSEWHERE)
         return STANDARD_LIBRARY if source.startswith(standard) else ELSEWHERE
 
     return owner
+
+
+def _names() -> dict[str, str]:
+    """Return the name of the distribution that installed each top-level module or package.
+
+    `importlib_metadata.packages_distributions` looks for each installed file on the disk, which takes long.
+    """
+    import csv
+
+    from importlib_metadata import distributions
+
+    names: dict[str, str] = {}
+    for distribution in distributions():
+        tops = (distribution.read_text("top_level.txt") or "").split()
+        record = "" if tops else distribution.read_text("RECORD") or ""
+        tops += {row[0].partition("/")[0].removesuffix(".py") for row in csv.reader(record.splitlines()) if row}
+        for top in tops:
+            names.setdefault(top, distribution.metadata["Name"])
+    return names
