@@ -143,7 +143,7 @@ class Faulter:
             path, other = self._place(number), self._place(self._drawn.randrange(len(self._modules)))
             self._remember(path)
             with contextlib.suppress(FileNotFoundError):
-                if fault(faults.Target(path, self._modules[number], other, self._drawn, self._past, aside)):
+                if fault(faults.Target(path, self._modules[number], other, self._drawn, self._past, aside=aside)):
                     return True
         return False
 

@@ -31,7 +31,7 @@ class Target:
     """
 
     def __init__(
-        self, path: str, module: Module, other: str, drawn: random.Random, past: list[tuple[str, bytes]], aside: str
+        self, path: str, module: Module, other: str, drawn: random.Random, past: list[tuple[str, bytes]], *, aside: str
     ) -> None:
         self.path = path
         self.module = module

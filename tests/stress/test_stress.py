@@ -155,7 +155,7 @@ def test_damage_is_done_once(fault: Any, tmp_path: Path, python: Any, tree: Any)
         "-c", f"import pycachehook; pycachehook.install({str(tmp_path / 'cache')!r}); import m", PYTHONPATH=str(root)
     )
     (path,) = map(str, (tmp_path / "cache").rglob("m.*.pyc"))
-    target = Target(path, module_of(str(root / "m.py")), path, random.Random(1), [], str(tmp_path / "aside"))
+    target = Target(path, module_of(str(root / "m.py")), path, random.Random(1), [], aside=str(tmp_path / "aside"))
     assert entry(path)
     assert fault(target)
     assert not entry(path)
@@ -167,7 +167,7 @@ def test_nothing_is_left_beside_an_entry(there: str, tmp_path: Path) -> None:
     """A replacement that a full disk or an obstruction prevents leaves no file in the cache, nor beside it."""
     cache = tmp_path / "cache"
     (cache / there).mkdir(parents=True)
-    target = Target(str(cache / "m.pyc"), module_of("/m.py"), "", random.Random(1), [], str(tmp_path / "aside"))
+    target = Target(str(cache / "m.pyc"), module_of("/m.py"), "", random.Random(1), [], aside=str(tmp_path / "aside"))
 
     def make(path: str) -> None:
         Path(path).touch()
@@ -176,7 +176,7 @@ def test_nothing_is_left_beside_an_entry(there: str, tmp_path: Path) -> None:
             raise OSError(errno.ENOSPC, "in the middle of the file")
 
     target.path = str(cache / (there or "m.pyc"))
-    with pytest.raises(OSError, match="directory|middle"):
+    with pytest.raises(OSError, match=r"directory|middle"):
         target.put(make)
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
 

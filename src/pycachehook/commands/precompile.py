@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-import importlib_metadata
-
 from pycachehook._compat import replaced_step
 from pycachehook.cache_dir import WRITABLE
 from pycachehook.errors import PycacheHookError
@@ -243,6 +241,8 @@ def _below(path: str, leave_out: Sequence[str] = ("__pycache__",)) -> Iterator[s
 
 
 def _of_distribution(name: str) -> Iterator[str]:
+    import importlib_metadata  # slow to load
+
     try:
         files = importlib_metadata.distribution(name).files
     except importlib_metadata.PackageNotFoundError:

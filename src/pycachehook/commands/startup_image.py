@@ -9,15 +9,16 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import CodeType
-from typing import Any
-
-import importlib_metadata
+from typing import TYPE_CHECKING, Any
 
 from pycachehook import pyc
 from pycachehook.config.resolution import OPTIONS
 from pycachehook.paths import SHARED
 
 from . import startup_template
+
+if TYPE_CHECKING:
+    from importlib_metadata import FileHash
 
 # The modules that a start loads, each after those that it imports.
 START_UP_MODULES = (
@@ -141,6 +142,8 @@ def _evidence(sources: dict[str, bytes]) -> dict[str, bytes]:
     themselves. The record is rewritten whenever this version is installed. The first source contains the version: `pip
     install --target --upgrade` leaves the record of an older version behind.
     """
+    import importlib_metadata  # slow to load, and only `enable` needs it
+
     first = next(iter(sources))
     paths = {str(_PACKAGE / name): source for name, source in sources.items()}
     for distribution in importlib_metadata.distributions(name=_PACKAGE_NAME, path=[str(_PACKAGE.parent)]):
@@ -151,6 +154,6 @@ def _evidence(sources: dict[str, bytes]) -> dict[str, bytes]:
     return sources
 
 
-def _is_hash(recorded: importlib_metadata.FileHash | None, source: bytes) -> bool:
+def _is_hash(recorded: "FileHash | None", source: bytes) -> bool:
     digest = base64.urlsafe_b64encode(hashlib.sha256(source).digest()).decode().rstrip("=")
     return recorded is not None and (recorded.mode, recorded.value) == ("sha256", digest)
