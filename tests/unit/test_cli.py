@@ -37,9 +37,11 @@ pytestmark = pytest.mark.usefixtures("no_hook", "own_argv")
 
 
 @pytest.fixture
-def own_modules() -> None:
+def own_modules(capsys: pytest.CaptureFixture[str]) -> None:
     """Load all modules that `status` needs, before a hook could cache them."""
-    pycachehook.commands.status.status()
+    assert main(["status", "--json"]) == 0
+    assert pycachehook.commands.status._names()
+    capsys.readouterr()
 
 
 @pytest.fixture
