@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from conftest import Python
 
 NOBODY = 65534  # a user and a group that own no files here
+LARGE_IMPORT = "import pip._internal.commands.install, pip._internal.commands.list"  # of hundreds of modules
 
 
 class Counters(TypedDict):
@@ -166,15 +168,18 @@ def environment(shared_environment: Python, python: Python) -> Python:
 
 
 @pytest.fixture(scope="session")
-def shared_sympy_environment(make_environment: Callable[..., Python]) -> Python:
-    """Return a virtual environment with the wheel and sympy, without bytecode."""
-    return _opened(make_environment("sympy"))
+def shared_pip_environment(make_environment: Callable[..., Python]) -> Python:
+    """Return a virtual environment with the wheel, and with pip as a large package that has no bytecode."""
+    python = _opened(make_environment())
+    for folder in [*Path(python.executable).parent.parent.glob("lib/python*/site-packages/pip/**/__pycache__")]:
+        shutil.rmtree(folder)
+    return python
 
 
 @pytest.fixture
-def sympy_environment(shared_sympy_environment: Python, python: Python) -> Python:
-    """Return a virtual environment with the wheel and sympy, for a user with an empty home directory."""
-    return type(python)(shared_sympy_environment.executable, **python.environment)
+def pip_environment(shared_pip_environment: Python, python: Python) -> Python:
+    """Return this environment, for a user with an empty home directory."""
+    return type(python)(shared_pip_environment.executable, **python.environment)
 
 
 @pytest.fixture

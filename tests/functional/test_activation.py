@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -65,12 +66,42 @@ def application(tree: Callable[[Mapping[str, str]], Path]) -> Path:
     return tree({name: text.replace("\n        ", "\n") for name, text in APPLICATION.items()})
 
 
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a path for the cache directory of all tests, which `enable` records."""
+    return tmp_path_factory.mktemp("activation") / "cache"
+
+
 @pytest.fixture
-def enabled(environment: Python, cache: Path) -> Iterator[Python]:
+def cache(shared_cache: Path) -> Iterator[Path]:
+    """Return this path, where nothing is yet."""
+    yield shared_cache
+    shutil.rmtree(shared_cache, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def activation_files(shared_environment: Python, shared_cache: Path) -> dict[Path, bytes]:
+    """Return the files that `enable` writes with this cache directory, with their contents."""
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    folder = Path(shared_environment("-I", "-c", ask).stdout.strip())
+    before = set(listing(folder))
+    shared_environment("-m", "pycachehook", "enable", "--cache-dir", shared_cache)
+    written = {folder / name: data for name, data in listing(folder).items() if name not in before}
+    assert sorted(path.name for path in written if path.parent == folder) == FILES
+    shared_environment("-m", "pycachehook", "disable")
+    return written
+
+
+@pytest.fixture
+def enabled(environment: Python, activation_files: Mapping[Path, bytes], cache: Path) -> Iterator[Python]:
     """Return an environment with the hook enabled."""
-    environment("-m", "pycachehook", "enable", "--cache-dir", cache)
+    for path, data in activation_files.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
     yield environment
-    environment("-m", "pycachehook", "disable")
+    for path in activation_files:
+        for each in (path, *path.parent.glob(f"__pycache__/{path.stem}.*")):
+            each.unlink(missing_ok=True)
 
 
 def listing(folder: Path) -> dict[str, bytes]:

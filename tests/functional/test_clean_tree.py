@@ -37,8 +37,8 @@ CHECKOUT = {
 
 @pytest.fixture(scope="module")
 def pytest_environment(make_environment: Callable[..., Python]) -> Python:
-    """Return a virtual environment with the wheel and pytest."""
-    return make_environment("pytest")
+    """Return a virtual environment with the wheel, pytest, and the project's build backend."""
+    return make_environment("pytest", "hatchling", "editables")
 
 
 @pytest.fixture(params=[True, False], ids=["hook", "stock"])
@@ -56,7 +56,8 @@ def test_install_and_test_leave_no_bytecode(
     """`pip install -e .`, `pytest` and a console script leave a `__pycache__` only without the hook."""
     checkout = tree(CHECKOUT)
     scripts = Path(pytest_environment.executable).parent
-    pytest_environment("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", ".", cwd=checkout)
+    options = ("--quiet", "--disable-pip-version-check", "--no-build-isolation")  # which would download the backend
+    pytest_environment("-m", "pip", "install", *options, "-e", ".", cwd=checkout)
     tested = pytest_environment("-m", "pytest", "-q", cwd=checkout)
     pytest_environment(scripts / "pytest", "-q", cwd=checkout)
     greeted = pytest_environment(scripts / "demo", cwd=checkout / "src")

@@ -52,8 +52,10 @@ print(json.dumps({{{{"tried": tried, "size": len(whole), "wrong": wrong}}}}))
 TRUNCATED = "((length, whole[:length]) for length in range(len(whole)))"
 FLIPPED = (
     "(([position, mask], whole[:position] + bytes([whole[position] ^ mask]) + whole[position + 1:])"
-    " for mask in (1, 2, 4, 8, 16, 32, 64, 128, 255) for position in range(len(whole)))"
+    " for mask in {masks} for position in range(len(whole)))"
 )
+ALL_MASKS = (1, 2, 4, 8, 16, 32, 64, 128, 255)
+FEW_MASKS = (1, 2, 255)  # the first two change the mode if they hit the flags; the seal finds all in the same way
 MODE = pytest.mark.parametrize("mode", ["checked-hash", "unchecked-hash", "timestamp"])
 
 
@@ -65,9 +67,11 @@ def test_every_flipped_byte(
     read_only: bool, mode: str, python: Python, cache: Path, tree: Callable[[Mapping[str, str]], Path]
 ) -> None:
     """For each flipped byte of an entry, it counts as corrupt, the right code runs, and the entry is replaced."""
-    program = PROGRAM.format(root=str(tree(SOURCE)), cache=str(cache), mode=mode, read_only=read_only, damage=FLIPPED)
+    masks = ALL_MASKS if mode == "checked-hash" else FEW_MASKS
+    damage = FLIPPED.format(masks=masks)
+    program = PROGRAM.format(root=str(tree(SOURCE)), cache=str(cache), mode=mode, read_only=read_only, damage=damage)
     report = json.loads(python("-c", program).stdout)
-    assert report["tried"] == 9 * report["size"] > 9 * 200
+    assert report["tried"] == len(masks) * report["size"] > len(masks) * 200
     assert report["wrong"] == []
 
 

@@ -30,7 +30,7 @@ def test_no_descriptor_is_lost(
     options: dict[str, Any], python: Python, tree: Callable[[Mapping[str, str]], Path], cache: Path
 ) -> None:
     """Of hundreds of imports that an exception interrupts, no more leave a descriptor open than without the hook."""
-    names = [f"module_{number}" for number in range(8)]
+    names = [f"module_{number}" for number in range(4)]
     root = tree({f"{name}.py": f"{BODY}VALUE = {name!r}\n" for name in names})
     said = {}
     for side in ("stock", "hook"):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
+import py_compile
 import re
 import select
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +19,7 @@ import pytest
 from conftest import clean_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from conftest import Python
 
@@ -91,10 +94,11 @@ BATTERY = {
 }
 
 
-@pytest.fixture
-def root(tree: Callable[[Mapping[str, str]], Path], python: Python) -> Path:
-    """Return a directory with programs."""
-    root = tree({
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with programs, which a test must copy."""
+    root = tmp_path_factory.mktemp("programs")
+    sources = {
         "probe.py": PROBE,
         "reads.py": READS,
         "fails.py": FAILS,
@@ -105,16 +109,25 @@ def root(tree: Callable[[Mapping[str, str]], Path], python: Python) -> Path:
         "directory/__main__.py": PROBE,
         "bom.py": "\ufeff" + PROBE,
         "other.pyc": "hello",
-    })  # fmt: skip
+    }
+    for name, text in sources.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
     (root / "latin.py").write_bytes(b"# coding: latin-1\nprint(ascii('\xe9'))\n")
     (root / "link.py").symlink_to("directory/__main__.py")
-    python("-c", "import py_compile; py_compile.compile('probe.py', 'compiled.pyc')", cwd=root)
+    with contextlib.chdir(root):  # because of the name in the code
+        py_compile.compile("probe.py", "compiled.pyc")
     (root / "compiled").write_bytes((root / "compiled.pyc").read_bytes())
     (root / "seven.pyc").write_bytes((root / "compiled.pyc").read_bytes()[:16] + b"i\7\0\0\0")
-    python("-m", "zipfile", "-c", "archive.zip", "directory/__main__.py", cwd=root / ".")
-    python("-c", "import shutil; shutil.make_archive('archive', 'zip', 'directory')", cwd=root)
+    shutil.make_archive(str(root / "archive"), "zip", root / "directory")
     (root / "archive").write_bytes((root / "archive.zip").read_bytes())
     return root
+
+
+@pytest.fixture
+def root(programs: Path, tmp_path: Path) -> Path:
+    """Return a copy of this directory."""
+    return Path(shutil.copytree(programs, tmp_path / "tree", symlinks=True))
 
 
 class Both:

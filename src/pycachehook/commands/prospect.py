@@ -178,7 +178,7 @@ def installed_sources() -> Iterator[str]:
 def is_stale(path: str, source: str, *, hashed_only: bool = False) -> bool:
     """Return whether the pyc at `path` is missing, or CPython would not use it for the source."""
     try:
-        header = read_file(path, READ_FLAGS)[0][:HEADER_SIZE]
+        header = _header(path)
         flags, stamp = int.from_bytes(header[4:8], "little"), header[8:]
         if header[:4] != MAGIC_NUMBER or (hashed_only and not flags & HASH_BASED):
             return True
@@ -187,6 +187,14 @@ def is_stale(path: str, source: str, *, hashed_only: bool = False) -> bool:
         return stamp != SourceFile(source).stamp(flags)
     except OSError:
         return True
+
+
+def _header(path: str) -> bytes:
+    descriptor = os.open(path, READ_FLAGS)
+    try:
+        return os.read(descriptor, HEADER_SIZE)
+    finally:
+        os.close(descriptor)
 
 
 def _location(place: Any, path: str) -> str:
