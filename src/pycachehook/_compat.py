@@ -72,7 +72,7 @@ _fix_filename = getattr(_imp, "_fix_co_filename", None)
 
 # The steps of the standard loader at the time when this module was loaded; see `replaced_step`.
 _compile: "Any" = builtins.compile
-_METHODS: "dict[str, Any]" = {
+METHODS: "dict[str, Any]" = {
     name: getattr(SourceFileLoader, name, None)
     for name in (
         "get_code",
@@ -87,7 +87,7 @@ _METHODS: "dict[str, Any]" = {
         "get_filename",
     )
 }
-_FUNCTIONS: "dict[str, Any]" = {
+FUNCTIONS: "dict[str, Any]" = {
     name: getattr(_external, name, None)
     for name in (
         "cache_from_source",
@@ -104,20 +104,20 @@ _FUNCTIONS: "dict[str, Any]" = {
     )
 }
 _GLOBALS: "dict[str, Any]" = vars(_external)
-_GET_CODE, _SOURCE_TO_CODE, _GET_DATA = (_METHODS[name] for name in ("get_code", "source_to_code", "get_data"))
-_PATH_STATS, _EXEC_MODULE = _METHODS["path_stats"], _METHODS["exec_module"]
-_SET_DATA, _CACHE_BYTECODE = _METHODS["set_data"], _METHODS["_cache_bytecode"]
-_CREATE_MODULE, _GET_FILENAME = _METHODS["create_module"], _METHODS["get_filename"]
+_GET_CODE, _SOURCE_TO_CODE, _GET_DATA = (METHODS[name] for name in ("get_code", "source_to_code", "get_data"))
+_PATH_STATS, _EXEC_MODULE = METHODS["path_stats"], METHODS["exec_module"]
+_SET_DATA, _CACHE_BYTECODE = METHODS["set_data"], METHODS["_cache_bytecode"]
+_CREATE_MODULE, _GET_FILENAME = METHODS["create_module"], METHODS["get_filename"]
 _CACHE_FROM_SOURCE, _COMPILE_BYTECODE, _CLASSIFY, _VALIDATE_HASH, _VALIDATE_TIME, _TO_HASH_PYC, _TO_TIME_PYC = (
-    *_FUNCTIONS.values(),
+    *FUNCTIONS.values(),
 )[:7]
-_IO, _OS, _IMP, _MARSHAL = (*_FUNCTIONS.values(),)[7:]
+_IO, _OS, _IMP, _MARSHAL = (*FUNCTIONS.values(),)[7:]
 _OPEN_CODE = getattr(_IO, "open_code", None)
 _BOOTSTRAP = getattr(_external, "_bootstrap", None)
 _CALL: "Any" = getattr(_BOOTSTRAP, "_call_with_frames_removed", None)
 _OTHER_STEPS = tuple(
     (step, step.__code__)
-    for step in (*_METHODS.values(), _CACHE_FROM_SOURCE, _COMPILE_BYTECODE, _CALL)
+    for step in (*METHODS.values(), _CACHE_FROM_SOURCE, _COMPILE_BYTECODE, _CALL)
     if hasattr(step, "__code__")
 )
 _SPEC_FROM_FILE, _GET_SPEC = getattr(_external, "spec_from_file_location", None), getattr(FileFinder, "_get_spec", None)
@@ -127,7 +127,7 @@ _DEFAULTS: "Any" = dict(getattr(_SOURCE_TO_CODE, "__kwdefaults__", None) or {}) 
 _UNKNOWN_STEP = next(
     (
         name
-        for name, step in (*_METHODS.items(), *_FUNCTIONS.items(), ("_call_with_frames_removed", _CALL))
+        for name, step in (*METHODS.items(), *FUNCTIONS.items(), ("_call_with_frames_removed", _CALL))
         if type(step) is not type(sys)
         and not getattr(getattr(step, "__code__", None), "co_filename", "").startswith("<frozen importlib")
     ),
@@ -327,16 +327,16 @@ def replaced_step(loader: "Any") -> str | None:
 
 def _name_of_replaced_step(loader: "Any", kind: "Any") -> str:  # noqa: C901, PLR0911, PLR0912 -- one test per step
     """Return the name of the step that differs; `kind` is the loader's class."""
-    for name in (*_METHODS, "compile"):
+    for name in (*METHODS, "compile"):
         if name in loader.__dict__:
             return name
-    for name, method in _METHODS.items():
+    for name, method in METHODS.items():
         if getattr(SourceFileLoader, name, None) is not method:
             return name
     for name in ("source_to_code", "get_data", "set_data", "_cache_bytecode", "get_filename"):
-        if getattr(kind, name) is not _METHODS[name]:
+        if getattr(kind, name) is not METHODS[name]:
             return name
-    for name, function in _FUNCTIONS.items():
+    for name, function in FUNCTIONS.items():
         if getattr(_external, name, None) is not function:
             return name
     for function, code in _OTHER_STEPS:

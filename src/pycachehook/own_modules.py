@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
 PACKAGE = __name__.rpartition(".")[0]
-FOLDER = __file__.rpartition("\\" if system.windows else "/")[0]
+FOLDER = (__spec__.origin or "").rpartition("\\" if system.windows else "/")[0]  # not `__file__`, see `OwnModule`
 
 # Marshalled code of modules, by name relative to the package, as (path of the source, bytes). Set by the start-up file.
 IMAGE_PARTS: "dict[str, tuple[str, bytes]]" = {}

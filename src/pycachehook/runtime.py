@@ -314,7 +314,7 @@ def resolve(keywords: "Mapping[str, object]", origin: str, config: object = None
     resolution = require("config.resolution")
     # With the kill switch set, the start-up file was loaded but has not called `start_up`.
     start_up_file = sys.modules.get("_pycachehook_startup")
-    recorded = getattr(start_up_file, "OPTIONS", {}), getattr(start_up_file, "__file__", "")
+    recorded = getattr(start_up_file, "OPTIONS", {}), getattr(start_up_file, "FILE", "")
     enabled, file = activation or recorded
     runtime = installed()
     prefix = sys.pycache_prefix if runtime is None else runtime.original_prefix()

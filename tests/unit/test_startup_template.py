@@ -656,3 +656,200 @@ def test_modes_under_a_umask(number: int, purelib: Path) -> None:
     for path in purelib.rglob("*"):
         mode = 0o755 if path.is_dir() else 0o644
         assert stat.S_IMODE(path.stat().st_mode) == mode & ~number, path
+
+
+# `library` is a directory that these tests declare to be the standard library's, with bytecode that is valid at first.
+LIBRARY = """
+import importlib, os, pickle, py_compile
+startup = sys.modules["_pycachehook_startup"]
+library = sys.argv[1] + "/library/"
+os.makedirs(library, exist_ok=True)
+startup.LIBRARY = library
+sys.path.insert(0, library)
+def module(name, text="value = 1; LOADER = type(__spec__.loader).__name__"):
+    with open(f"{library}{name}.py", "w") as file:
+        file.write(text)
+    os.utime(f"{library}{name}.py", (1e9, 1e9))
+    pyc = f"{library}__pycache__/{name}.{sys.implementation.cache_tag}.pyc"
+    mode = py_compile.PycInvalidationMode.TIMESTAMP
+    py_compile.compile(f"{library}{name}.py", pyc, doraise=True, invalidation_mode=mode)
+    importlib.invalidate_caches()
+    return pyc
+def is_loaded():
+    return "pycachehook" in sys.modules
+"""
+STOCK_TOOLS = "import importlib, os, pickle, py_compile"  # imported before, because `py_compile` loads the hook
+
+
+def test_start_that_imports_the_library_alone(start: Callable[..., str]) -> None:
+    """A module of the standard library with valid bytecode does not load the hook; the next other module does."""
+    program = """
+module("first")
+import first
+loader = first.__spec__.loader
+print(first.LOADER, is_loaded(), loader == importlib.machinery.SourceFileLoader("first", loader.path))
+print(type(pickle.loads(pickle.dumps(loader))).__name__, len({loader, pickle.loads(pickle.dumps(loader))}))
+print(first.__cached__.startswith(sys.pycache_prefix), inspect.getsource(first).strip() == loader.get_source("first"))
+print(importlib.reload(first).LOADER, is_loaded())
+import probe
+print(probe.LOADER, is_loaded(), importlib.reload(first).LOADER, [type(finder).__name__ for finder in sys.meta_path].count("FirstImport"))
+print(loader.get_code("first") is not None)
+try:
+    loader.get_code("second")
+except ImportError as error:
+    print(error)
+"""
+    assert start(LIBRARY + program, before=f"{STOCK_TOOLS}, importlib.machinery, inspect") == (
+        "LibraryLoader False True\nSourceFileLoader 1\nTrue True\nLibraryLoader False\n"
+        "CachingLoader True CachingLoader 0\nTrue\nloader for first cannot handle second\n"
+    )
+
+
+def test_library_without_valid_bytecode(start: Callable[..., str]) -> None:
+    """If a module's bytecode is not exactly what CPython would take, the hook is loaded, and loads the module."""
+    program = """
+damages = [
+    "os.unlink(pyc)",
+    "os.truncate(pyc, 40)",
+    "os.truncate(pyc, 0)",
+    "os.utime(path, (2e9, 2e9))",
+    "open(path, 'a').write(' ' * 5); os.utime(path, (1e9, 1e9))",
+    "os.utime(path, (1e9 + 0.5, 1e9 + 0.5)); os.utime(pyc, (1e9, 1e9))",
+    "open(pyc, 'r+b').write(b'????')",
+    "py_compile.compile(path, pyc, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)",
+    "open(pyc, 'r+b').write(open(pyc, 'rb').read()[:16] + marshal.dumps('text'))",
+    "os.unlink(pyc); os.mkfifo(pyc)",
+    "os.unlink(pyc); os.mkdir(pyc)",
+]
+module("whole")
+import whole
+for number, damage in enumerate(damages):
+    pyc, path = module(f"m{number}", f"value = {number}"), f"{library}m{number}.py"
+    assert startup.library_code(path) is not None
+    exec(damage)
+    assert startup.library_code(path) is None, damage
+print(whole.LOADER, is_loaded())
+import m0, probe
+print(m0.value, is_loaded(), probe.LOADER, *(__import__(f"m{number}").value for number in range(len(damages))))
+"""
+    values = " ".join(map(str, range(11)))
+    assert start(LIBRARY + program, before=f"{STOCK_TOOLS}, marshal") == (
+        f"LibraryLoader False\n0 True CachingLoader {values}\n"
+    )
+
+
+def test_library_where_a_tool_has_replaced_a_step(start: Callable[..., str]) -> None:
+    """Bytecode is not used where any step that the hook watches has been replaced, in the class or in one loader."""
+    program = """
+pyc = module("first")
+import first
+from pycachehook import _compat
+code, taken = startup.library_code, []
+original = sys.modules["_frozen_importlib_external"]
+def replaced(owner, name, value):
+    kept = getattr(owner, name)
+    setattr(owner, name, value)
+    taken.append((name, code(library + "first.py")))
+    if name in vars(object):
+        delattr(owner, name)
+    else:
+        setattr(owner, name, kept)
+    assert code(library + "first.py") is not None, name
+def anything(*args, **keywords):
+    raise AssertionError
+for name in (*_compat.METHODS, "__getattribute__"):
+    replaced(original.SourceFileLoader, name, anything)
+for name, step in _compat.FUNCTIONS.items():
+    replaced(original, name, anything)
+    if hasattr(step, "__code__"):
+        replaced(step, "__code__", anything.__code__)
+replaced(original._bootstrap, "_call_with_frames_removed", anything)
+import builtins, _io
+replaced(builtins, "compile", anything)
+replaced(_io, "open_code", anything)
+original.compile = anything
+print(code(library + "first.py"), len(taken), {found for _, found in taken})
+"""
+    output = start(LIBRARY + program, before=STOCK_TOOLS)
+    assert output.startswith("None ")
+    assert output.endswith(" {None}\n")
+    assert int(output.split()[1]) > 25
+
+
+def test_library_module_with_one_changed_loader(start: Callable[..., str]) -> None:
+    """A step that a tool has replaced in the loader of one module is executed."""
+    program = """
+module("first")
+import importlib.util
+spec = importlib.util.find_spec("first")
+before = is_loaded()
+spec.loader.source_to_code = lambda data, path, *rest: compile("value = 'replaced'", path, "exec")
+first = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(first)
+print(before, first.value)
+"""
+    assert start(LIBRARY + program, before=STOCK_TOOLS) == "False replaced\n"
+
+
+def test_tool_that_had_replaced_a_step_before_the_start(start: Callable[..., str]) -> None:
+    """Where another `.pth` file has replaced a step before, modules of the library go through the hook."""
+    before = f"""{STOCK_TOOLS}
+original = importlib.machinery.SourceFileLoader.source_to_code
+importlib.machinery.SourceFileLoader.source_to_code = lambda *args, **keywords: original(*args, **keywords)
+"""
+    program = 'module("first")\nimport first\nprint(first.LOADER, is_loaded())'
+    assert start(LIBRARY + program, before=before) == "CachingLoader True\n"
+
+
+def test_options_with_which_the_library_goes_through_the_hook(
+    start: Callable[..., str], purelib: Path, cache: Path
+) -> None:
+    """The hook is loaded at the first import if the options give it something to do for the standard library."""
+    program = """
+def leaves(**options):
+    kept = {**startup.OPTIONS}
+    startup.OPTIONS.update(options)
+    leaves = startup.leaves_library()
+    startup.OPTIONS.clear()
+    startup.OPTIONS.update(kept)
+    return leaves
+print(leaves(), leaves(in_tree="all"), leaves(layout="shared", invalidation_mode="unchecked-hash", read_only=True))
+for name, value in [("gc", "freeze"), ("gc", "pause"), ("in_tree", "ignore"), ("in_tree", "hashed"),
+        ("in_tree", "read"), ("compile_ahead", 2), ("open_code", "always"), ("archives", ("a",)), ("rules", ({},))]:
+    assert name in startup.OPTIONS, name
+    assert not leaves(**{name: value}), (name, value)
+"""
+    assert start(LIBRARY + program, before=STOCK_TOOLS) == "True True True\n"
+    enable(purelib, resolution.resolve({"cache_dir": cache, "gc": "freeze"}))
+    program = 'module("first")\nimport first\nprint(is_loaded())'
+    assert start(LIBRARY + program, before=STOCK_TOOLS) == "True\n"
+
+
+def test_modules_that_write_bytecode_load_the_hook(start: Callable[..., str]) -> None:
+    """The hook decides where a program that compiles sources writes the bytecode."""
+    for name in ("compileall", "py_compile"):
+        assert start(f"import {name}; print('pycachehook' in sys.modules)") == "True\n"
+
+
+def test_library_with_the_default_cache_directory(purelib: Path, tmp_path: Path, python: Python) -> None:
+    """Without a chosen directory, the prefix before the first import is the default that the hook would choose."""
+    enable(purelib, resolution.resolve({}))
+    home = tmp_path / "a home"
+    home.mkdir()
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import _pycachehook_startup
+_pycachehook_startup.activate()
+before = sys.pycache_prefix
+import pycachehook
+print(before, sys.pycache_prefix, pycachehook.active().status)
+"""
+    environment = {"HOME": str(home), "XDG_CACHE_HOME": ""}
+    expected = home / ".cache" / "pycachehook"
+    process = type(python)(python.executable, **{**python.environment, **environment})("-c", program, purelib)
+    assert process.stdout == f"{expected} {expected} writable\n"
+    for unusual in ({"HOME": str(home / "absent")}, {"HOME": "relative"}, {"XDG_CACHE_HOME": str(tmp_path / "xdg")}):
+        changed = {**python.environment, **environment, **unusual}
+        process = type(python)(python.executable, **changed)("-c", program, purelib)
+        assert process.stdout.startswith("None "), unusual

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pycachehook import __version__, pyc
+from pycachehook import __version__, _compat, pyc
 from pycachehook.archive import open_all
 from pycachehook.cache_dir import trusted_owners, why_untrusted
 from pycachehook.config.options import Options
@@ -52,6 +52,7 @@ def files(options: Options, purelib: Path) -> Iterator[tuple[str, str]]:
         'VERSION = ""': repr(__version__),
         'PACKAGE = ""': repr(str(package)),
         "MODULES = ()": repr(tuple(start_up_names(options.values()))),
+        "METHODS, FUNCTIONS = (), ()": f"{(*_compat.METHODS,)!r}, {(*_compat.FUNCTIONS,)!r}",
         "OPEN_CODE_HOOKED = False": repr(open_code_hook_is_set()),
         "OPTIONS = {}": pprint.pformat(values, sort_dicts=False),  # last, because values may contain the other lines
     }

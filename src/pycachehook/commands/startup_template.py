@@ -17,6 +17,7 @@ VERSION = ""
 OPTIONS = {}
 PACKAGE = ""  # the package's directory, absolute or relative to the directory of this file
 MODULES = ()  # the package's modules that a start loads, each after those that it imports
+METHODS, FUNCTIONS = (), ()  # names of what the standard loader consists of, in its class and in its module
 OPEN_CODE_HOOKED = False  # whether an embedder had set a hook for `io.open_code` (PEP 578)
 
 # Everything is looked up now, so that later patches of `builtins`, `os` or `sys` do not affect the functions below, and
@@ -34,12 +35,14 @@ get_recursion_limit, set_recursion_limit = sys.getrecursionlimit, sys.setrecursi
 open_code = _io.open_code
 environ = os.environ
 ModuleSpec, Module = type(sys.__spec__), type(sys)
-importlib = sys.modules["_frozen_importlib_external"]
+importlib, bootstrap = sys.modules["_frozen_importlib_external"], sys.modules["_frozen_importlib"]
 SourceFileLoader, PathFinder = importlib.SourceFileLoader, importlib.PathFinder
 get_code, source_to_code = SourceFileLoader.get_code, SourceFileLoader.source_to_code
 
-FOLDER = __file__.rpartition(os.sep)[0]
-PACKAGE_FOLDER = PACKAGE if os.path.isabs(PACKAGE) else f"{FOLDER}{os.sep}{PACKAGE}"
+SEP = os.sep
+FILE = __file__
+FOLDER = FILE.rpartition(SEP)[0]
+PACKAGE_FOLDER = PACKAGE if os.path.isabs(PACKAGE) else f"{FOLDER}{SEP}{PACKAGE}"
 IMAGE_MAGIC = b"PYCHIMG3"
 # The key of the seal depends on the build of Python, so that `marshal` never reads data written by another build.
 IMAGE_KEY = (
@@ -53,60 +56,108 @@ LEGACY_FINDERS = sys.version_info < (3, 12)
 FRAMES = 120  # an upper bound for the frames that loading the hook needs
 WAIT = 1.0  # seconds
 
+LIBRARY = f"{os.__file__.rpartition(SEP)[0]}{SEP}"
+PYC_MAGIC = importlib.MAGIC_NUMBER + bytes(4)  # of a timestamp pyc
+OPT = f".opt-{sys.flags.optimize}" if sys.flags.optimize else ""
+CODE_TYPE = type((lambda: None).__code__)
 activated = False
+first_import = None  # the finder that `activate` has put into `sys.meta_path`
+
+
+def hidden(function):
+    """Give `function` importlib's file name, so that CPython removes its frame from tracebacks."""
+    function.__code__ = function.__code__.replace(co_filename=get_code.__code__.co_filename)
+    return function
 
 
 class FirstImport:
-    """A finder that loads the hook at the first import of a plain source module; other starts stay almost free."""
+    """A finder that loads the hook at the first import of a plain source module; other starts stay almost free.
 
-    def __init__(self, original_prefix):
+    Modules of the standard library that have valid bytecode do not count, if `prefix` is the cache directory, which is
+    `sys.pycache_prefix` already; it is None otherwise.
+    """
+
+    def __init__(self, original_prefix, prefix):
         self.original_prefix = original_prefix
+        self.prefix = prefix
+        self.steps = None  # see `spares_library`
         self.lock = _thread.allocate_lock()
         self.thread = None  # the thread that loads the hook
         self.done = False
         self.wrapped = False  # by a tool, which calls this finder although it is not in `sys.meta_path`
 
+    @hidden
     def find_spec(self, name, path=None, target=None):
         """Find as the finders behind this one do, but load the hook for the first plain source module."""
         if self.thread == get_ident():  # an import made by the hook itself
             return None
-        limit = get_recursion_limit()
         try:
-            need(FRAMES)
-        except RecursionError:
-            set_recursion_limit(limit + FRAMES)
-        else:
             return self.find(name, path, target)
+        except RecursionError:  # the interpreter, which needs fewer frames, might succeed
+            pass
+        limit = get_recursion_limit()
+        set_recursion_limit(limit + FRAMES)
         try:
             return self.find(name, path, target)
         finally:
             set_recursion_limit(limit)
 
+    @hidden
     def find(self, name, path, target):
         index = position(self)
         if self.done:  # called by a tool's wrapper, or by a thread that was already iterating over `sys.meta_path`
             return None if self.wrapped else find_spec(sys.meta_path, name, path, target)
         later = [PathFinder] if index is None else sys.meta_path[index + 1 :]
         spec = find_spec(later, name, path, target)
-        if type(getattr(spec, "loader", None)) is not SourceFileLoader:
+        loader = getattr(spec, "loader", None)
+        if type(loader) is not SourceFileLoader:
             return spec
+        if is_in_library(loader) and name not in WRITE_BYTECODE and self.spares_library():
+            spec.loader = LibraryLoader(loader.name, loader.path)
+            return spec
+        if not self.load_hook():
+            return spec
+        later = hook_finders() if index is None else sys.meta_path[index:]
+        spec = find_spec(later, name, path, target)
+        if name == "pycachehook" and name in sys.modules:  # importlib takes this spec instead of the returned one
+            sys.modules[name].__spec__ = spec
+        return spec
+
+    def spares_library(self):
+        """Return whether modules of the standard library do not count. This records the standard loader's steps."""
+        if self.steps is None:
+            present = steps()
+            self.steps = present if self.prefix is not None and are_original(present) and leaves_library() else ()
+        return self.steps != ()
+
+    def load_hook(self):
+        """Load the hook, even if the stack is almost full, and return whether it could be tried."""
+        limit = get_recursion_limit()
+        try:
+            need(FRAMES)
+        except RecursionError:
+            set_recursion_limit(limit + FRAMES)
+        else:
+            return self.load_hook_once()
+        try:
+            return self.load_hook_once()
+        finally:
+            set_recursion_limit(limit)
+
+    def load_hook_once(self):
         if not self.lock.acquire(timeout=WAIT):  # two threads import in a circle, or the owner was lost in a fork
-            return spec
+            return False
         try:
             self.thread = get_ident()
             if not self.done:  # otherwise another thread has loaded the hook
-                self.wrapped = index is None
+                self.wrapped = position(self) is None
                 self.replace_by_hook()
         except (RecursionError, MemoryError):  # the C stack has a separate limit: try again at the next import
             pass
         finally:
             self.thread = None
             self.lock.release()
-        later = hook_finders() if index is None else sys.meta_path[index:]
-        spec = find_spec(later, name, path, target)
-        if name == "pycachehook" and name in sys.modules:  # importlib takes this spec instead of the returned one
-            sys.modules[name].__spec__ = spec
-        return spec
+        return True
 
     def replace_by_hook(self):
         """Install the hook, then leave `sys.meta_path`; in this order, because other threads iterate over it."""
@@ -120,8 +171,127 @@ class FirstImport:
         index = position(self)
         if index is not None:
             del sys.meta_path[index]
-        if chosen not in (self.original_prefix, OPTIONS["cache_dir"]):  # the program has set it since
+        if chosen not in (self.original_prefix, self.prefix):  # the program has set it since
             sys.pycache_prefix = chosen
+
+
+class LibraryLoader(SourceFileLoader):
+    """Loads a module of the standard library from its own `__pycache__`, as the hook would, or else by the hook.
+
+    Like the hook's own loader, it equals a standard loader of the same module, and pickles as one.
+    """
+
+    def __init__(self, fullname, path):
+        self.name, self.path = fullname, path
+
+    def __eq__(self, other):
+        alike = isinstance(other, LibraryLoader) or type(other) is SourceFileLoader
+        return alike and self.__dict__ == other.__dict__
+
+    __hash__ = SourceFileLoader.__hash__
+
+    def __reduce__(self):
+        return SourceFileLoader, (self.name, self.path)
+
+    @hidden
+    def get_code(self, fullname):
+        """Return the module's code; raises what the standard loader raises."""
+        if not first_import.done and first_import.thread != get_ident():
+            try:
+                if fullname == self.name and len(self.__dict__) == 2:  # noqa: PLR2004 -- `name` and `path`
+                    code = library_code(self.path)
+                    if code is not None:
+                        return code
+            except RecursionError:  # the hook needs frames, too, but gets them
+                pass
+            first_import.load_hook()
+        finders = hook_finders()
+        if not finders:
+            return get_code(self, fullname)
+        kind = sys.modules["pycachehook.loader"].CachingLoader
+        loader = kind(self.name, self.path, finders[0].pycachehook_runtime.policies)
+        loader.__dict__.update(self.__dict__)  # a tool may have replaced steps of this loader alone
+        return loader.get_code(fullname)
+
+
+# Modules that write pycs into source trees: as soon as a program imports one, the hook decides where they are written.
+WRITE_BYTECODE = ("compileall", "py_compile")
+
+
+def leaves_library():
+    """Return whether, by the options, a module of the standard library is loaded from its own bytecode if it is valid.
+
+    This is so by default; with `gc` and `compile_ahead`, the hook has something to do at each import.
+    """
+    defaults = {"gc": "default", "compile_ahead": 0, "rules": (), "archives": (), "open_code": "auto"}
+    return (
+        sys.implementation.cache_tag is not None
+        and not OPEN_CODE_HOOKED
+        and OPTIONS.get("in_tree") in ("installed", "all")
+        and all(not OPTIONS.get(name) or OPTIONS[name] == value for name, value in defaults.items())
+    )
+
+
+def is_in_library(loader):
+    """Return whether a loader is unmodified, and its source lies in the standard library's own directory."""
+    path = loader.path
+    inside = path[len(LIBRARY) :].split(SEP)
+    return (
+        path.startswith(LIBRARY)
+        and path[-3:] == ".py"
+        and not {"site-packages", "dist-packages", ".."}.intersection(inside)
+        and len(loader.__dict__) == 2  # noqa: PLR2004 -- `name` and `path`
+    )
+
+
+def library_code(path):
+    """Return the code of the source's own timestamp pyc; None if it is not there, not valid, or not CPython's to judge.
+
+    The conditions are CPython's, and that the pyc is not older than the source by a part of a second.
+    """
+    if not all(step is original for step, original in zip(steps(), first_import.steps)):  # noqa: B905
+        return None
+    folder, _, name = path.rpartition(SEP)
+    pyc = f"{folder}{SEP}__pycache__{SEP}{name[:-3]}.{sys.implementation.cache_tag}{OPT}.pyc"
+    try:
+        data, written = read_with_status(pyc)
+        source = stat(path)
+        stamp = (int(source.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little") + source.st_size.to_bytes(8, "little")[:4]
+        if data[:8] != PYC_MAGIC or data[8:16] != stamp or written.st_mtime_ns < source.st_mtime_ns:
+            return None
+        code = loads(memoryview(data)[16:])
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        if is_foreign(error):
+            raise
+        return None
+    if type(code) is not CODE_TYPE:
+        return None
+    if code.co_filename != path:
+        if fix_filename is None:
+            return None
+        fix_filename(code, path)
+    return code
+
+
+def steps():
+    """Return the functions and modules that the standard loader consists of at present, and the functions' code."""
+    present = [getattr(SourceFileLoader, name, None) for name in METHODS]
+    present += [getattr(importlib, name, None) for name in FUNCTIONS]
+    present.append(getattr(bootstrap, "_call_with_frames_removed", None))
+    present += [getattr(step, "__code__", None) for step in present]
+    optimize = (source_to_code.__kwdefaults__ or {}).get("_optimize")
+    attribute = SourceFileLoader.__getattribute__
+    return [*present, attribute, bootstrap, builtins.compile, _io.open_code, optimize, vars(importlib).get("compile")]
+
+
+def are_original(present):
+    """Return whether the `steps` are CPython's own: another tool's `.pth` file may have run before."""
+    count = len(METHODS) + len(FUNCTIONS) + 1
+    for step, code in zip(present[:count], present[count:]):  # noqa: B905
+        if not getattr(code, "co_filename", "").startswith("<frozen importlib") and type(step) is not Module:
+            return False
+    functions = (builtins.compile, _io.open_code)
+    return "compile" not in vars(importlib) and all(type(function) is type(len) for function in functions)
 
 
 def activate():
@@ -129,7 +299,7 @@ def activate():
 
     A second call does nothing, because before Python 3.15 `.pth` files run twice in virtual environments.
     """
-    global activated
+    global activated, first_import
     if activated or disabled():
         return
     activated = True
@@ -140,9 +310,13 @@ def activate():
         lstat(path_of("__init__.py"))
         names = [getattr(finder, "__name__", None) for finder in sys.meta_path]
         index = names.index("PathFinder") if "PathFinder" in names else 0  # wrapped by a tool
-        sys.meta_path.insert(index, FirstImport(sys.pycache_prefix))
-        prefix = OPTIONS["cache_dir"]
-        if prefix is not None and (OPTIONS.get("allow_shared") or is_private(prefix)):
+        prefix = OPTIONS["cache_dir"] or (None if sys.pycache_prefix else default_cache_dir())
+        if prefix is not None and not OPTIONS.get("allow_shared") and not is_private(prefix):
+            prefix = None
+        first_import = FirstImport(sys.pycache_prefix, prefix)
+        globals().pop("__file__", None)  # see `own_modules.OwnModule`; functions below run in front of tracers
+        sys.meta_path.insert(index, first_import)
+        if prefix is not None:
             sys.pycache_prefix = prefix
     except Exception:
         return
@@ -158,6 +332,17 @@ def has_options():
     if sys.flags.ignore_environment:
         return False
     return any(name.startswith("PYCACHEHOOK_") and name != "PYCACHEHOOK_DISABLE" for name in environ)
+
+
+def default_cache_dir():
+    """Return the hook's default cache directory in the usual case: the user owns HOME, and nothing else is set."""
+    home = environ.get("HOME", "").rstrip("/")
+    if effective_user is None or sys.platform == "darwin" or environ.get("XDG_CACHE_HOME") or home[:1] != "/":
+        return None
+    try:
+        return f"{home}/.cache/pycachehook" if lstat(home).st_uid == effective_user() else None
+    except OSError:
+        return None
 
 
 def is_private(path):
@@ -226,7 +411,7 @@ def install():
     gc.disable()  # the objects created here stay alive
     try:
         start_up = load()
-        if start_up is not None and not start_up(OPTIONS, VERSION, __file__):
+        if start_up is not None and not start_up(OPTIONS, VERSION, FILE):
             raise RecursionError
     except (RecursionError, MemoryError):
         raise
@@ -263,7 +448,7 @@ def load():
     """
     if "pycachehook" in sys.modules:
         package_file = getattr(sys.modules["pycachehook"], "__file__", None) or ""
-        if package_file.rpartition(os.sep)[0] != PACKAGE_FOLDER:
+        if package_file.rpartition(SEP)[0] != PACKAGE_FOLDER:
             return None
     made = []
     try:
@@ -274,6 +459,7 @@ def load():
                 exec(code, module.__dict__)
                 for name_in_module in list(module.__dict__) if LAZY_IMPORTS else ():  # so that none is resolved later
                     getattr(module, name_in_module)
+        sys.modules["pycachehook.own_modules"].remember()  # before functions of the others run in front of tracers
         return sys.modules["pycachehook.runtime"].start_up
     except BaseException:
         for name in made:
@@ -283,9 +469,8 @@ def load():
 
 def image_path():
     """Return the path of this interpreter's start-up image: the bytecode of all start-up modules in one file."""
-    opt = f".opt-{sys.flags.optimize}" if sys.flags.optimize else ""
-    name = __file__.rpartition(os.sep)[2]
-    return f"{FOLDER}{os.sep}__pycache__{os.sep}{name[:-3]}.{sys.implementation.cache_tag}{opt}.image"
+    name = FILE.rpartition(SEP)[2]
+    return f"{FOLDER}{SEP}__pycache__{SEP}{name[:-3]}.{sys.implementation.cache_tag}{OPT}.image"
 
 
 def from_image():
@@ -297,7 +482,7 @@ def from_image():
     else is done with the image.
     """
     try:
-        data = memoryview(read(image_path(), like=__file__))
+        data = memoryview(read(image_path(), like=FILE))
         body = data[16:]
         if data[:8] != IMAGE_MAGIC or data[8:16] != source_hash(IMAGE_KEY, body):
             return None
@@ -349,7 +534,7 @@ def stamp_of(status):
 
 def path_of(name):
     """Return the path of a file in the package."""
-    return f"{PACKAGE_FOLDER}{os.sep}{name}"
+    return f"{PACKAGE_FOLDER}{SEP}{name}"
 
 
 def new_module(name, path):
@@ -359,11 +544,11 @@ def new_module(name, path):
     spec = ModuleSpec(name, loader, origin=path, is_package=not package)
     spec.has_location = True
     module = sys.modules[name] = Module(name)
-    module.__spec__, module.__loader__, module.__file__, module.__package__ = spec, loader, path, package or name
+    module.__spec__, module.__loader__, module.__package__ = spec, loader, package or name
     if package:
         setattr(sys.modules[package], tail, module)
     else:
-        module.__path__ = spec.submodule_search_locations = [path.rpartition(os.sep)[0]]
+        module.__path__ = spec.submodule_search_locations = [path.rpartition(SEP)[0]]
     return module
 
 
@@ -377,11 +562,16 @@ def read(path, like=None):
     if OPTIONS.get("open_code") == "always" or (OPEN_CODE_HOOKED and OPTIONS.get("open_code") != "never"):
         with open_code(path) as file:
             return file.read()
+    return read_with_status(path)[0]
+
+
+def read_with_status(path):
+    """Return the bytes of a regular file, and its status; raises OSError."""
     descriptor = open_file(path, READ_FLAGS)
     try:
         status = fstat(descriptor)
         check(status)
-        return read_file(descriptor, status.st_size + 1)
+        return read_file(descriptor, status.st_size + 1), status
     finally:
         close_file(descriptor)
 
