@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import abc
+import array
+import ctypes
+import enum
+import functools
+import mmap
+import re
+import select
+import threading
+import zlib
+from collections import OrderedDict
+from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pycachehook.gc_control import _is_inert
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from conftest import Python
 
@@ -166,6 +179,16 @@ PROGRAMS = {
         weakref.finalize(Holder.guard, open("out", "w", 1).write, "finalized")
         """,
         "",
+    ),
+    "a callback of a weak reference to the program's own object": (
+        "class Node: pass",
+        """
+        import weakref
+        node = big.last.Node()
+        node.me = node
+        out = os.open("out", os.O_CREAT | os.O_WRONLY)
+        sys.kept = weakref.ref(node, lambda _, write=os.write, out=out: write(out, b"called back"))
+        """,
     ),
     "atexit": (
         """
@@ -389,3 +412,36 @@ def test_the_collector_as_programs_mock_it_is_not_used(after_a_start: Callable[[
         print(count() > 5000)
     """
     assert after_a_start(program) == ["True"]
+
+
+def test_what_is_frozen_at_exit(after_a_start: Callable[[str], list[str]]) -> None:
+    """The program's own objects are frozen at exit, unless one of them might have an effect when it is deallocated."""
+    words = after_a_start("""
+        import big, mmap, weakref
+        from pycachehook.gc_control import start
+        class Own:
+            __slots__ = ("value", "__weakref__")
+        class Item(dict):
+            def __init__(self, value): self.value = value
+        kept = [[Item(i)] for i in range(3000)]
+        def is_spared(item):
+            young = [item, [item]]
+            before = gc.get_freeze_count()
+            start.exit()
+            return gc.get_freeze_count() == before
+        print(is_spared(None), is_spared(Own()), is_spared(weakref.ref(kept[0][0].__class__)))
+        print(is_spared(mmap.mmap(-1, 1)), is_spared(type("Sub", (mmap.mmap,), {})(-1, 1)))
+        callback = weakref.ref(Own, print)
+        print(is_spared(callback))
+    """)
+    assert words == ["False", "False", "False", "True", "True", "True"]
+
+
+def test_types_without_effects() -> None:
+    """A class that Python code defines is as inert as its base; types of extensions are not inert unless they are known."""
+    inert = [int, list, OrderedDict, Path, type(re.compile("")), enum.Enum, type(threading.Lock()), threading.Thread]
+    inert += [type("Slots", (dict,), {"__slots__": ("a", "b")}), abc.ABCMeta, functools.partial, ValueError]
+    unknown: list[type] = [mmap.mmap, type("Sub", (mmap.mmap,), {}), ctypes.Structure, type(zlib.compressobj())]
+    unknown += [type("Claims", (mmap.mmap,), {"__module__": "builtins"}), array.array, select.epoll]
+    assert [kind for kind in inert if not _is_inert(kind)] == []
+    assert [kind for kind in unknown if _is_inert(kind)] == []

@@ -678,7 +678,8 @@ def module(name, text="value = 1; LOADER = type(__spec__.loader).__name__"):
 def is_loaded():
     return "pycachehook" in sys.modules
 """
-STOCK_TOOLS = "import importlib, os, pickle, py_compile"  # imported before, because `py_compile` loads the hook
+# Imported before the start, like `importlib.metadata` that the call imports, because these would load the hook.
+STOCK_TOOLS = "import importlib; importlib.invalidate_caches(); import os, pickle, py_compile"
 
 
 def test_start_that_imports_the_library_alone(start: Callable[..., str]) -> None:
@@ -689,7 +690,7 @@ import first
 loader = first.__spec__.loader
 print(first.LOADER, is_loaded(), loader == importlib.machinery.SourceFileLoader("first", loader.path))
 print(type(pickle.loads(pickle.dumps(loader))).__name__, len({loader, pickle.loads(pickle.dumps(loader))}))
-print(first.__cached__.startswith(sys.pycache_prefix), inspect.getsource(first).strip() == loader.get_source("first"))
+print(first.__spec__.cached.startswith(sys.pycache_prefix), inspect.getsource(first).strip() == loader.get_source("first"))
 print(importlib.reload(first).LOADER, is_loaded())
 import probe
 print(probe.LOADER, is_loaded(), importlib.reload(first).LOADER, [type(finder).__name__ for finder in sys.meta_path].count("FirstImport"))
