@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Python
+
     from .sides import Sides
 
 LAYOUTS = pytest.mark.parametrize("options", [{}, {"layout": "shared"}], ids=["mirror", "shared"])
@@ -162,3 +167,29 @@ sys.addaudithook(hook)
     for _ in ("cold", "warm"):
         assert sides.run(text, **options) == raised
         assert sides.run(IMPORT, **options) == "3"
+
+
+@pytest.mark.full
+def test_refused_operations_at_a_start(
+    environment: Python, tree: Callable[..., Path], cache: Path, purelib: Callable[[Python], Path]
+) -> None:
+    """In an environment where pycachehook is enabled, a hook that the program adds may refuse what loading it needs."""
+    root = tree({"lazy1.py": "value = 1", "lazy2.py": "value = 2"})
+    every = {**REFUSALS, "files": "event == 'open'", "the image": "'.image' in str(details[:1])"}
+    every["the package"] = f"{str(purelib(environment))!r} in str(details[:1])"
+    texts = [
+        FORMS["function"].format(condition=condition, kind=kind) + "import sys\nsys.addaudithook(hook)\n" + IMPORT
+        for condition in every.values()
+        for kind in ("PermissionError", "RuntimeError")
+    ]
+    texts += [text.replace("import lazy1,", "import colorsys, lazy1,") for text in texts[::3]]
+
+    def outputs() -> list[str]:
+        return [environment("-B", "-c", text, cwd=root, check=False).stdout for text in texts]
+
+    expected = outputs()
+    environment("-m", "pycachehook", "enable", "--cache-dir", cache)
+    try:
+        assert outputs() == expected
+    finally:
+        environment("-m", "pycachehook", "disable")

@@ -56,7 +56,7 @@ LEGACY_FINDERS = sys.version_info < (3, 12)
 FRAMES = 120  # an upper bound for the frames that loading the hook needs
 WAIT = 1.0  # seconds
 
-LIBRARY = f"{os.__file__.rpartition(SEP)[0]}{SEP}"
+LIBRARY = f"{getattr(os, '__file__', '').rpartition(SEP)[0]}{SEP}"  # "/" if an embedder has no library on disk
 PYC_MAGIC = importlib.MAGIC_NUMBER + bytes(4)  # of a timestamp pyc
 OPT = f".opt-{sys.flags.optimize}" if sys.flags.optimize else ""
 CODE_TYPE = type((lambda: None).__code__)
@@ -126,8 +126,17 @@ class FirstImport:
     def spares_library(self):
         """Return whether modules of the standard library do not count. This records the standard loader's steps."""
         if self.steps is None:
-            present = steps()
-            self.steps = present if self.prefix is not None and are_original(present) and leaves_library() else ()
+            self.steps = ()
+            try:
+                present = steps()
+                if self.prefix is not None and are_original(present) and leaves_library():
+                    self.steps = present
+            except RecursionError:
+                self.steps = None
+                raise
+            except Exception as error:
+                if is_foreign(error):
+                    raise
         return self.steps != ()
 
     def load_hook(self):
@@ -238,6 +247,7 @@ def is_in_library(loader):
     inside = path[len(LIBRARY) :].split(SEP)
     return (
         path.startswith(LIBRARY)
+        and LIBRARY != SEP
         and path[-3:] == ".py"
         and not {"site-packages", "dist-packages", ".."}.intersection(inside)
         and len(loader.__dict__) == 2  # noqa: PLR2004 -- `name` and `path`
@@ -249,18 +259,20 @@ def library_code(path):
 
     The conditions are CPython's, and that the pyc is not older than the source by a part of a second.
     """
-    if not all(step is original for step, original in zip(steps(), first_import.steps)):  # noqa: B905
-        return None
     folder, _, name = path.rpartition(SEP)
     pyc = f"{folder}{SEP}__pycache__{SEP}{name[:-3]}.{sys.implementation.cache_tag}{OPT}.pyc"
     try:
+        if not all(step is original for step, original in zip(steps(), first_import.steps)):  # noqa: B905
+            return None
         data, written = read_with_status(pyc)
         source = stat(path)
         stamp = (int(source.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little") + source.st_size.to_bytes(8, "little")[:4]
         if data[:8] != PYC_MAGIC or data[8:16] != stamp or written.st_mtime_ns < source.st_mtime_ns:
             return None
         code = loads(memoryview(data)[16:])
-    except (OSError, ValueError, EOFError, TypeError) as error:
+    except RecursionError:
+        raise
+    except Exception as error:
         if is_foreign(error):
             raise
         return None
@@ -424,14 +436,38 @@ def install():
 
 
 def is_foreign(error):
-    """Return whether `error` was raised by code of the program, such as a signal handler or a trace function."""
+    """Return whether `error` was raised by code of the program, such as a signal handler or a trace function.
+
+    One raised by an audit hook (PEP 578), which refuses an operation of this module, does not count.
+    """
+    try:
+        return is_from_foreign_frame(error)
+    except BaseException as refusal:  # a hook that refuses access to a traceback
+        return type(refusal) is not type(error)
+
+
+def is_from_foreign_frame(error):
+    frames = []
     traceback = error.__traceback__
     while traceback is not None:
         name = str(traceback.tb_frame.f_globals.get("__name__"))
-        if name != __name__ and not name.startswith(("pycachehook", "importlib.", "_frozen_importlib")):
-            return True
+        if frames or (name != __name__ and not name.startswith(("pycachehook", "importlib.", "_frozen_importlib"))):
+            frames.append(traceback.tb_frame)
         traceback = traceback.tb_next
-    return False
+    if not frames:
+        return False
+    kinds = kinds_of_arguments(frames[0])
+    is_audit_hook = kinds[:2] == [str, tuple] or (kinds[1:] == [str, tuple] and kinds[0] is not type(frames[0]))
+    return not is_audit_hook or any(type(frame) in kinds_of_arguments(frame) for frame in frames[1:])
+
+
+def kinds_of_arguments(frame):
+    """Return the types of the first three positional arguments of the function that runs in `frame`."""
+    code, values = frame.f_code, frame.f_locals
+    arguments = [values.get(name) for name in code.co_varnames[: code.co_argcount]]
+    if code.co_flags & 4:  # *arguments
+        arguments += values.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) or ()
+    return [type(value) for value in arguments[:3]]
 
 
 def builtin(name):
@@ -491,7 +527,11 @@ def from_image():
             path = path_of(name)
             if stamp != stamp_of(stat(path)) and source_hash(IMAGE_KEY, read(path)) != digest:
                 return None
-    except (OSError, ValueError, EOFError, TypeError):
+    except (RecursionError, MemoryError):
+        raise
+    except Exception as error:
+        if is_foreign(error):
+            raise
         return None
     return unpacked(modules, parts)
 
