@@ -10,122 +10,24 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import sides
+from .packages import Suite
 
-PLUGIN = Path(__file__).with_name("report_outcomes.py")
+HERE = Path(__file__).parent
+PLUGIN, SCRIPTS = HERE / "report_outcomes.py", HERE / "run_scripts.py"
+SIDE = "<side>"  # in a test's name, for the directory of the side
 STEERING = (*sides.STEERING, "PYTEST_", "COVERAGE_", "XDG_")
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A package whose source distribution has its tests at `tests`, and the packages they need beside pytest.
-
-    `arguments` go to pytest; `prepare` is a script of the tree, with its arguments, that must run first; `unused` is
-    then removed from the tree, because the tests would import it instead of the installed package.
-    """
-
-    name: str
-    tests: tuple[str, ...] = ("tests",)
-    requirements: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
-    unused: tuple[str, ...] = ()
-    prepare: tuple[str, ...] = ()
-
-
-# The parts of coverage's tests that measure programs, in the same process and in others.
-COVERAGE = ("api", "arcs", "concurrency", "context", "coverage", "execfile", "oddball", "plugins", "process", "python")
-
-# The parts of setuptools' tests that build in this process, and need no network.
-SETUPTOOLS = (
-    "archive_util",
-    "build_py",
-    "config_discovery",
-    "dist",
-    "find_packages",
-    "find_py_modules",
-    "glob",
-    "sdist",
-)
-
-# Django's tests of imports that need no installed applications, which pytest does not set up: reloading, lazy loading.
-DJANGO = ("autoreload", "functional", "lazyobject", "module_loading")
-
-# IPython's tests of its own imports, reloads, and programs that it runs.
-IPYTHON = (
-    *("compilerop", "completerlib", "deepreload", "extension", "imports", "importstring", "module_paths", "oinspect"),
-    *("run", "syspathcontext", "ultratb", "zzz_autoreload"),
-)
-
-PYTEST_REQUIREMENTS = ("argcomplete", "attrs", "hypothesis", "mock", "pexpect", "pygments", "pytest-xdist", "xmlschema")
-
-SUITES = {
-    suite.name: suite
-    for suite in (
-        Suite("attrs", requirements=("cloudpickle", "hypothesis", "pympler"), arguments=("--hypothesis-seed=0",)),
-        Suite("beartype", ("beartype_test",)),
-        Suite("click"),
-        Suite(
-            "coverage",
-            tuple(f"tests/test_{name}.py" for name in COVERAGE),
-            requirements=("flaky", "hypothesis", "pytest-xdist", "setuptools"),
-            arguments=("-n0", "-o", "addopts=-p no:legacypath --no-flaky-report"),
-            unused=("coverage", "coverage.egg-info"),
-            prepare=("tools/igor.py", "zip_mods"),
-        ),
-        Suite("dill", ("dill/tests",), arguments=("--continue-on-collection-errors",)),  # some are scripts
-        Suite(
-            "django",
-            tuple(f"tests/utils_tests/test_{name}.py" for name in DJANGO),
-            requirements=("pytest-django",),
-            arguments=("--ds=test_sqlite", "-o", "pythonpath=tests"),
-        ),
-        Suite(
-            "eventlet", ("tests/patcher_test.py", "tests/greenio_test.py"), arguments=("-o", "python_files=*_test.py")
-        ),
-        Suite("flask", requirements=("asgiref", "greenlet", "python-dotenv", "pytest<9")),
-        Suite("freezegun"),
-        Suite("hy"),
-        Suite("importlib-metadata", requirements=("packaging", "pyfakefs", "setuptools")),
-        Suite("importlib-resources", ("importlib_resources/tests",), requirements=("jaraco.test", "zipp")),
-        Suite(
-            "ipython",
-            tuple(f"tests/test_{name}.py" for name in IPYTHON),
-            requirements=("pytest-asyncio", "setuptools", "testpath"),
-        ),
-        Suite("jinja2", requirements=("trio",)),
-        Suite("lazy-loader"),
-        Suite("packaging", requirements=("hypothesis", "pretend", "tomli_w")),
-        Suite("pluggy", ("testing",), requirements=("pytest-benchmark",)),
-        Suite("pytest", ("testing",), requirements=(*PYTEST_REQUIREMENTS, "requests", "setuptools")),
-        Suite("pyfakefs", ("pyfakefs/tests",)),
-        Suite(
-            "setuptools",
-            tuple(f"setuptools/tests/test_{name}.py" for name in SETUPTOOLS),
-            requirements=(
-                "build",
-                "ini2toml[lite]",
-                "jaraco.envs",
-                "jaraco.path",
-                "jaraco.test",
-                "pytest-home",
-                "wheel",
-            ),
-            arguments=("-o", "addopts="),
-        ),
-        Suite("wrapt", ("tests/core",)),
-        Suite("typeguard", requirements=("mypy", "typing_extensions")),
-    )
-}
 
 
 class Side:
     """An environment with its own tree: `hooked` by `pycachehook enable`, or with `sys.pycache_prefix` set."""
 
     def __init__(self, suite: Suite, source: Path, folder: Path, *, hooked: bool) -> None:
-        self.suite = suite
+        self.suite, self._folder = suite, folder
         self.tree = folder / "tree"
         self._python = folder / "environment" / "bin" / "python"
         self._outcomes, self._output = folder / "outcomes.json", folder / "output.txt"
@@ -134,7 +36,8 @@ class Side:
         for place in self._own.values():
             place.mkdir(parents=True)
         shutil.copytree(source, self.tree)
-        shutil.copytree(source, folder / "source")  # a build may leave files there
+        if not suite.from_index:
+            shutil.copytree(source, folder / "source")  # a build may leave files there
         venv.EnvBuilder(symlinks=True).create(folder / "environment")
         own = (os.environ.get("TESTS_WHEEL", str(sides.PROJECT)),) if hooked else ()
         pip = (sys.executable, "-m", "pip", "--python", self._python)
@@ -143,17 +46,21 @@ class Side:
             "install",
             "--quiet",
             "--disable-pip-version-check",
+            "--no-compile",  # so that all bytecode comes from the side's own caches
             "pytest",
             *suite.requirements,
             *own,
-            str(folder / "source"),
+            f"{suite.name}=={version_of(source)}" if suite.from_index else str(folder / "source"),
         )
         purelib = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder / "environment")}))
-        shutil.copy(PLUGIN, purelib)
+        for plugin in (PLUGIN, SCRIPTS):
+            shutil.copy(plugin, purelib)
         if hooked:
             run(self._python, "-m", "pycachehook", "enable", "--cache-dir", folder / "cache")
         else:
             sides.set_prefix(purelib, folder / "cache")
+        if suite.conftest:
+            shutil.copy(HERE / suite.conftest, self.tree / suite.tests[0].split("/")[0] / "conftest.py")
         if suite.prepare:
             run(self._python, *suite.prepare, cwd=self.tree)
         for name in suite.unused:
@@ -162,8 +69,16 @@ class Side:
     def start(self, *tests: str) -> subprocess.Popen[bytes]:
         """Start pytest on these tests, or all."""
         self._outcomes.unlink(missing_ok=True)
-        options = ("-q", "-p", "no:cacheprovider", "-p", PLUGIN.stem, *self.suite.arguments)
-        command: tuple[str | Path, ...] = (self._python, "-m", "pytest", *options, *(tests or self.suite.tests))
+        plugins = (PLUGIN.stem, SCRIPTS.stem, "no:python") if self.suite.scripts else (PLUGIN.stem,)
+        options = ["-q", "-p", "no:cacheprovider", *(word for name in plugins for word in ("-p", name))]
+        options += self.suite.arguments
+        command: tuple[str | Path, ...] = (
+            self._python,
+            "-m",
+            "pytest",
+            *options,
+            *self._own_names(tests or self.suite.tests),
+        )
         path = f"{self._python.parent}{os.pathsep}{os.environ['PATH']}"
         variables = sides.clean_environment(
             STEERING,
@@ -187,7 +102,14 @@ class Side:
         if not self._outcomes.exists():
             return {}
         found = json.loads(self._outcomes.read_text(encoding="utf-8"))
-        return {re.sub(r"0x[0-9a-f]{6,}", "0xADDRESS", test): outcome for test, outcome in found.items()}
+        return {
+            re.sub(r"0x[0-9a-f]{6,}", "0xADDRESS", test.replace(str(self._folder), SIDE)): outcome
+            for test, outcome in found.items()
+        }
+
+    def _own_names(self, tests: Iterable[str]) -> list[str]:
+        """Return the node ids that these names of `outcomes` have on this side."""
+        return [test.replace(SIDE, str(self._folder)) for test in tests]
 
     def last_words(self) -> str:
         """Return the end of pytest's output."""
@@ -215,25 +137,31 @@ def run(*command: str | Path, cwd: Path | None = None) -> None:
 def download(suite: Suite, folder: Path) -> Path:
     """Return the unpacked source distribution of a package."""
     options = ("--quiet", "--no-deps", "--no-binary", suite.name, "--dest", folder)
-    run(sys.executable, "-m", "pip", "download", *options, suite.name)
+    run(sys.executable, "-m", "pip", "download", *options, suite.name + suite.version)
     (archive,) = folder.glob("*.tar.gz")
     shutil.unpack_archive(archive, folder / "unpacked", filter="data")
     return next((folder / "unpacked").iterdir())
+
+
+def version_of(source: Path) -> str:
+    """Return the version in the name of an unpacked source distribution."""
+    return source.name.rpartition("-")[2]
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The result of a suite.
 
-    It has the version of the package; the number of tests with each outcome without the hook; the tests that differ, with both outcomes, the one
-    without the hook first; the tests that differed only in the first run; the hook's counters; and bytecode in the
-    tree. `last_words` is the end of pytest's output without the hook, if no test passed there.
+    It has the version of the package; the number of tests with each outcome without the hook; the tests that differ,
+    with both outcomes, the one without the hook first; the tests that differed only in the first run; those that fail
+    on both sides; the hook's counters; and bytecode that is in the tree only with the hook. `last_words` is the end of pytest's output without the hook, if no test passed there.
     """
 
     version: str
     counts: dict[str, int]
     differences: dict[str, tuple[str, str]]
     unsteady: list[str]
+    fail_on_both: list[str]
     lookups: int
     bytecode: list[str]
     last_words: str = ""
@@ -243,9 +171,8 @@ def compare(suite: Suite, folder: Path) -> Comparison:
     """Run a suite on both sides. A test that differs is run again, alone on each side, before it counts."""
     source = download(suite, folder / "download")
     stock = Side(suite, source, folder / "stock", hooked=False)
-    hooked = Side(
-        suite, source, folder / "hooks", hooked=True
-    )  # a path of the same length, because some texts are cut by width
+    # A path of the same length, because some texts are cut by width.
+    hooked = Side(suite, source, folder / "hooks", hooked=True)
     left, right = outcomes(stock, hooked)
     differences, unsteady = {}, []
     for test, pair in differing(left, right).items():
@@ -258,8 +185,9 @@ def compare(suite: Suite, folder: Path) -> Comparison:
             differences[test] = pair
     counts = {word: list(left.values()).count(word) for word in sorted(set(left.values()))}
     last_words = "" if "passed" in counts else stock.last_words()
-    version = source.name.rpartition("-")[2]
-    return Comparison(version, counts, differences, unsteady, hooked.lookups(), hooked.bytecode(), last_words)
+    bad = [test for test, outcome in left.items() if outcome in ("failed", "error") and test not in differences]
+    bytecode = sorted(set(hooked.bytecode()) - set(stock.bytecode()))  # a test's own interpreters may have no prefix
+    return Comparison(version_of(source), counts, differences, unsteady, bad, hooked.lookups(), bytecode, last_words)
 
 
 def outcomes(stock: Side, hooked: Side, *tests: str) -> tuple[dict[str, str], dict[str, str]]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import run_tests_module
+from conftest import clean_environment, run_tests_module
 
 from . import report_outcomes
-from .suites import differing
+from .suites import HERE, SCRIPTS, differing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +41,19 @@ def test_worst_phase_counts(phases: tuple[str, ...], outcome: str, monkeypatch: 
         report = pytest.TestReport("test", ("file", 1, ""), {}, phase, None, when)  # type: ignore[arg-type]
         report_outcomes.pytest_runtest_logreport(report)
     assert report_outcomes.outcomes == {"test": outcome}
+
+
+def test_scripts_are_tests(tmp_path: Path) -> None:
+    """Where tests are scripts, each runs in an interpreter of its own, and passes if that ends with 0."""
+    (tmp_path / "test_good.py").write_text("def test_that_is_not_called(): raise ValueError\n", encoding="utf-8")
+    (tmp_path / "test_bad.py").write_text("raise SystemExit('bad')\n", encoding="utf-8")
+    variables = clean_environment(PYTHONPATH=str(HERE), ECOSYSTEM_OUTCOMES=str(tmp_path / "outcomes.json"))
+    plugins = ("-p", report_outcomes.__name__.rpartition(".")[2], "-p", SCRIPTS.stem, "-p", "no:python")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugins, str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = json.loads((tmp_path / "outcomes.json").read_text(encoding="utf-8"))
+    assert found == {"test_bad.py::run": "failed", "test_good.py::run": "passed"}
 
 
 @pytest.mark.slow
