@@ -278,7 +278,7 @@ class Cases:
         return [*found, value("third")]
 
 
-def in_a_child(case: Callable[[], list[str]]) -> Any:
+def in_a_child(case: Callable[[], Any]) -> Any:
     """Return what `case` returns in a forked process, or its exception."""
     read, write = os.pipe()
     child = os.fork()
@@ -297,6 +297,53 @@ def in_a_child(case: Callable[[], list[str]]) -> Any:
     return json.loads(data)
 
 
+class Cache:
+    """The cache directory of the children."""
+
+    def __init__(self, path: str, options: dict[str, Any]) -> None:
+        self.path, self.options = path, options
+
+    def install(self) -> None:
+        """Install the hook."""
+        sys.dont_write_bytecode = False
+        import pycachehook
+
+        pycachehook.install(self.path, in_tree="ignore", **self.options)
+
+    def entries(self) -> list[str]:
+        """Return the names of all entries."""
+        return sorted(name for _, _, names in os.walk(self.path) for name in names if name.endswith(".pyc"))
+
+    def remove(self) -> None:
+        """Remove all entries."""
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                if name.endswith(".pyc"):
+                    os.unlink(f"{folder}/{name}")
+
+    def rows(self, tool: Callable[[Patch], None], *cases: str) -> list[list[Any]]:
+        """Run these cases of a tool, each in children of its own, and return a list of the results of each."""
+        stock, ours = Cases(tool, lambda: None), Cases(tool, self.install)
+        rows = []
+        for case in cases:
+            self.remove()
+            expected = in_a_child(getattr(stock, case))
+            cold = in_a_child(getattr(ours, case))
+            stored = [each for each in self.entries() if case != "in_the_middle"]
+            plain = in_a_child(ours.plain)
+            rows.append([case, expected, cold, stored, plain, in_a_child(getattr(ours, case)), in_a_child(ours.plain)])
+        return rows
+
+    def rows_with_the_package_loaded(self) -> list[list[list[Any]]]:
+        """Run the cases of each tool that begin with the hook; the package is loaded once, and not in each child."""
+        self.install()
+        import pycachehook
+
+        pycachehook.uninstall()
+        sys.dont_write_bytecode = True
+        return [self.rows(tool, "hook_first", "in_the_middle") for tool in TOOLS.values()]
+
+
 def main() -> None:
     """Run all cases, as described in the module's docstring."""
     tree, cache, options, loaded = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4:]
@@ -304,35 +351,10 @@ def main() -> None:
     sys.dont_write_bytecode = True
     for name in loaded:
         importlib.import_module(name)
-
-    def install() -> None:
-        sys.dont_write_bytecode = False
-        import pycachehook
-
-        pycachehook.install(cache, in_tree="ignore", **options)
-
-    def entries() -> list[str]:
-        return sorted(name for _, _, names in os.walk(cache) for name in names if name.endswith(".pyc"))
-
-    def remove() -> None:
-        for folder, _, names in os.walk(cache):
-            for name in names:
-                if name.endswith(".pyc"):
-                    os.unlink(f"{folder}/{name}")
-
-    report = {}
-    for name, tool in TOOLS.items():
-        stock, ours = Cases(tool, lambda: None), Cases(tool, install)
-        rows = []
-        for case in ("tool_first", "hook_first", "in_the_middle"):
-            remove()
-            expected = in_a_child(getattr(stock, case))
-            cold = in_a_child(getattr(ours, case))
-            stored = [each for each in entries() if case != "in_the_middle"]
-            plain = in_a_child(ours.plain)
-            rows.append([case, expected, cold, stored, plain, in_a_child(getattr(ours, case)), in_a_child(ours.plain)])
-        report[name] = rows
-    print(json.dumps(report))
+    runs = Cache(cache, options)
+    first = [runs.rows(tool, "tool_first") for tool in TOOLS.values()]
+    rest = in_a_child(runs.rows_with_the_package_loaded)
+    print(json.dumps({name: [*one, *more] for name, one, more in zip(TOOLS, first, rest, strict=True)}))
 
 
 if __name__ == "__main__":

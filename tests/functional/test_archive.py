@@ -23,7 +23,26 @@ if TYPE_CHECKING:
 
     Tree = Callable[[Mapping[str, str]], Path]
 
-LEFT_OUT = ("*/test/*", "*/tests/*", "*/lib2to3/*", "*/idlelib/*", "*/pip/*", "*/turtledemo/*", "*/tkinter/*")
+# Of the standard library and of what an environment has from the start, most of what no test imports.
+LEFT_OUT = tuple(
+    f"*/{name}/*"
+    for name in (
+        *(
+            "test",
+            "tests",
+            "lib2to3",
+            "idlelib",
+            "pip",
+            "setuptools",
+            "pkg_resources",
+            "turtledemo",
+            "tkinter",
+            "distutils",
+        ),
+        *("encodings", "unittest", "xml", "xmlrpc", "pydoc_data", "multiprocessing", "ensurepip", "ctypes", "curses"),
+        *("sqlite3", "wsgiref", "dbm", "msilib"),
+    )
+)
 IMPORT = """
 import json, sys
 opened = []

@@ -35,7 +35,7 @@ class Patient:
     def __init__(self, python: Python, home: Path, cache: Path) -> None:
         self.python = Python(python.executable, HOME=str(home))
         self.cache = cache
-        self.purelib = Path(self.python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
+        (self.purelib,) = Path(python.executable).parent.parent.glob("lib/python*/site-packages")
 
     def findings(self, *options: str, **environment: str) -> list[dict[str, Any]]:
         """Return the findings of `doctor`; the exit code says whether there are any."""
@@ -58,25 +58,32 @@ class Patient:
 
 
 @pytest.fixture(scope="module")
-def filled(environment: Python, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a cache with what `doctor` imports, which a test copies instead of compiling it."""
-    folder = tmp_path_factory.mktemp("filled")
-    environment("-m", "pycachehook", "enable", "--cache-dir", folder / "cache", "--in-tree", "ignore")
-    environment("-c", "import pycachehook.cli.main, pycachehook.commands.doctor, pycachehook.commands.run")
-    Patient(environment, folder, folder / "cache").findings()
-    environment("-m", "pycachehook", "disable")
-    return folder / "cache"
+def healthy(environment: Python, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[Path, bytes]]:
+    """Enable the hook; return a cache with what `doctor` imports, and the activation files of a cache beside it."""
+    folder = tmp_path_factory.mktemp("healthy")
+    patient = Patient(environment, folder, folder / "cache")
+    before = set(patient.purelib.rglob("*pycachehook*"))
+    patient.python("-m", "pycachehook", "enable", "--cache-dir", patient.cache, "--in-tree", "ignore")
+    patient.python("-c", "import pycachehook.cli.main, pycachehook.commands.doctor, pycachehook.commands.run")
+    patient.findings()
+    assert patient.findings() == []
+    files = {path: path.read_bytes() for path in set(patient.purelib.rglob("*pycachehook*")) - before}
+    return patient.cache.rename(folder / "filled"), files
 
 
 @pytest.fixture
-def patient(environment: Python, cache: Path, filled: Path, tmp_path: Path) -> Iterator[Patient]:
+def patient(environment: Python, healthy: tuple[Path, dict[Path, bytes]], tmp_path: Path) -> Iterator[Patient]:
     """Return an environment without findings."""
-    patient = Patient(environment, tmp_path, cache)
-    shutil.copytree(filled, cache)
-    patient.python("-m", "pycachehook", "enable", "--cache-dir", cache, "--in-tree", "ignore")
-    assert patient.findings() == []
+    filled, files = healthy
+    patient = Patient(environment, tmp_path, filled.parent / "cache")
+    shutil.copytree(filled, patient.cache)
+    for path, data in files.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
     yield patient
-    patient.python("-m", "pycachehook", "disable")
+    for path in files:
+        path.unlink(missing_ok=True)
+    shutil.rmtree(patient.cache)
 
 
 def test_healthy(patient: Patient) -> None:

@@ -101,10 +101,8 @@ FULL = pytest.mark.full
     [
         {},
         {"layout": "shared"},
-        pytest.param({"invalidation_mode": "unchecked-hash"}, marks=FULL),
-        pytest.param({"invalidation_mode": "timestamp"}, marks=FULL),
-        pytest.param({"gc": "freeze"}, marks=FULL),
-        pytest.param({"open_code": "always"}, marks=FULL),
+        pytest.param({"invalidation_mode": "unchecked-hash", "gc": "freeze"}, marks=FULL),
+        pytest.param({"invalidation_mode": "timestamp", "open_code": "always"}, marks=FULL),
         pytest.param({"rules": [{"match": "*/mocked?.py", "read_only": True}]}, marks=FULL),
     ],
     ids=str,
