@@ -62,8 +62,9 @@ def __dir__() -> list[str]:
 
 def environ() -> "Any":
     """Return `os.environ`, as the start-up file has seen it if there is one: a program may have replaced it since."""
-    start_up_file = sys.modules.get("_pycachehook_startup")  # no function of `builtins` is called here
-    return (None if start_up_file is None else start_up_file.__dict__.get("environ")) or os.environ
+    start_up_file = sys.modules.get("_pycachehook_startup")  # no function of `builtins` is called here, not even `len`
+    seen = None if start_up_file is None else start_up_file.__dict__.get("environ")
+    return os.environ if seen is None else seen
 
 
 def disabled_by_environment() -> bool:

@@ -224,6 +224,24 @@ print(names.count("FirstImport"), [type(finder).__name__ for finder in sys.meta_
 
 
 @pytest.mark.alone
+def test_len_that_fails(start: Callable[..., str]) -> None:
+    """The truth value of the environment, which calls `len`, is not asked for: a mocked `len` recurses endlessly."""
+    program = """
+import builtins, os
+real = builtins.len
+def failing(what):
+    if what is os.environ._data:
+        raise RecursionError
+    return real(what)
+builtins.len = failing
+import probe
+builtins.len = real
+print(probe.LOADER)
+"""
+    assert start(program) == "CachingLoader\n"
+
+
+@pytest.mark.alone
 @pytest.mark.parametrize("before", ["", "import other"])
 def test_odd_finders(before: str, start: Callable[..., str]) -> None:
     """A finder whose `__eq__` raises, or that has only `find_module` (before Python 3.12), is called as by CPython."""
