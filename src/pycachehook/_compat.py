@@ -6,6 +6,7 @@ It is longer than other modules because one more module would slow down every st
 """
 
 import _imp
+import _thread
 import _warnings
 import builtins
 import os
@@ -436,8 +437,13 @@ def _load_extension(name: str) -> "Any":
 def new_digest(prefix: bytes, size: int) -> "Any":
     """Return a BLAKE2b hash object with digests of `size` bytes, already fed with `prefix`.
 
-    It comes from `_blake2`, because `hashlib` would load OpenSSL as well. Raises ImportError if neither can be loaded.
+    It comes from `_blake2`, because `hashlib` would load OpenSSL as well. Raises ImportError if neither can be loaded,
+    or if this interpreter must not call it.
     """
+    if (3, 12) <= sys.version_info < (3, 12, 4) and not _thread.daemon_threads_allowed():  # type: ignore[attr-defined]
+        # A subinterpreter with an allocator of its own, which then would own the names of the function's parameters:
+        # the process would abort when the main interpreter frees them.
+        raise ImportError("before Python 3.12.4 a subinterpreter must not use BLAKE2 (gh-119213)")
     module = standard_module("_blake2")
     if module is None:
         try:

@@ -188,6 +188,33 @@ def test_subinterpreters(on_version: Sides, tmp_path: Path) -> None:
     assert list((tmp_path / "inner").rglob("lazy1.*.pyc"))
 
 
+SHARED_INSIDE = """
+import sys
+text = '''
+import sys
+sys.path[:] = %r
+import pycachehook
+hook = pycachehook.install(%r, in_tree="ignore", layout="shared")
+import lazy1
+assert hook.stats.stored + hook.stats.hits or "gh-119213" in hook.reason, hook.reason
+'''
+cache, *path = sys.argv[1:]
+print([run(text % (path + sys.path, cache)) for _ in range(3)])
+"""
+
+
+@pytest.mark.filterwarnings("default")
+def test_shared_layout_in_subinterpreters_alone(on_version: Sides, tmp_path: Path) -> None:
+    """A process ends well whose subinterpreters alone have the hook, with the layout `shared`."""
+    arguments = (tmp_path / "inner", on_version.tree, Path(__file__).parents[2] / "src")
+    command = [on_version.executable, "-W", "ignore", "-c", CREATE + SHARED_INSIDE, *map(str, arguments)]
+    for _ in ("cold", "warm"):
+        done = subprocess.run(
+            command, env=clean_environment(), cwd=on_version.tree, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, "[None, None, None]\n"), done.stderr
+
+
 POOL = """
 from concurrent.futures import InterpreterPoolExecutor
 import lazy0
