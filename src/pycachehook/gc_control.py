@@ -4,7 +4,6 @@ Programs mock `gc`, so everything that runs during an import or at exit uses fun
 was loaded. None of it runs code of the program.
 """
 
-import _io
 import atexit
 import sys
 from _thread import get_ident
@@ -14,7 +13,6 @@ from gc import (
     get_count,
     get_freeze_count,
     get_objects,
-    get_referents,
     get_threshold,
     set_threshold,
     unfreeze,
@@ -22,6 +20,7 @@ from gc import (
 from itertools import compress  # built in, like the modules above
 
 from ._compat import SourceFileLoader, hidden_from_tracebacks
+from .gc_effects import are_inert, callbacks_could_act, could_act, has_finalizer
 from .loader import CachingLoader
 from .system import BUILTINS
 
@@ -47,43 +46,6 @@ MOST_FINALIZED = 1_000  # track at most this many objects; if there are more, as
 
 # Freezing visits every object on a free-threaded build, so it happens once, at the end; other builds move a list.
 _FREE_THREADED = "free-threading" in sys.version
-
-_mro_of: "Any" = type.__dict__["__mro__"].__get__  # ignores what a metaclass defines
-_names_of: "Any" = type.__dict__["__dict__"].__get__
-_module_of: "Any" = type.__dict__["__module__"].__get__
-_base_of: "Any" = type.__dict__["__base__"].__get__
-_size_of: "Any" = type.__dict__["__basicsize__"].__get__
-_callback_of: "Any" = ref.__dict__["__callback__"].__get__
-
-# Files without unwritten data, which the operating system closes. (`-X dev` and `-W` may enable a ResourceWarning.)
-_UNBUFFERED = (_io.FileIO, _io.BufferedReader, _io.BytesIO, _io.StringIO)
-_FILES = (_io.TextIOWrapper, _io.BufferedWriter, _io.BufferedRandom, _io.BufferedRWPair, *_UNBUFFERED)
-_WARNS = sys.flags.dev_mode or bool(sys.warnoptions)
-_GENERATOR = type(_ for _ in ())
-_FUNCTION: "Any" = type(lambda: None)
-_BUILTIN: "Any" = type(len)
-_POINTER = tuple.__itemsize__  # bytes
-# Types that write data when they are deallocated, but have no finalizer that is visible from Python.
-_WRITES_WHEN_DEALLOCATED = (("sqlite3", "Connection"), ("_gdbm", "gdbm"), ("_dbm", "dbm"))
-# Types of the interpreter whose instances have no effect outside the process when they are deallocated, except those
-# with a finalizer, which `_could_act` examines. In `builtins`, where types of extensions may claim to be, by name.
-_NAMES_OF_MODULES = (
-    "_abc _collections _contextvars _datetime _decimal _functools _io _json _operator _random _sre _struct "
-    "_thread _typing _weakref collections datetime decimal functools itertools operator re threading types typing "
-    "weakref"
-)
-_INERT_MODULES = frozenset(_NAMES_OF_MODULES.split())
-_NAMES_OF_TYPES = (
-    "builtin_function_or_method builtin_method cell classmethod_descriptor code coroutine dict_itemiterator "
-    "dict_items dict_keyiterator dict_keys dict_valueiterator dict_values ellipsis frame function generator "
-    "getset_descriptor hamt hamt_array_node hamt_bitmap_node hamt_collision_node list_iterator mappingproxy "
-    "member_descriptor method method-wrapper method_descriptor module NoneType NotImplementedType set_iterator "
-    "str_iterator traceback tuple_iterator wrapper_descriptor"
-)
-_INERT_INTERNALS = frozenset(_NAMES_OF_TYPES.split())
-_INERT_BUILTINS = frozenset(kind for kind in BUILTINS.values() if isinstance(kind, type))
-_MEMBER = type(type.__dict__["__basicsize__"])  # the type of a slot's descriptor
-_INERT_CALLBACKS = ("weakref", "_weakrefset", "functools")  # modules whose callbacks only update their containers
 
 
 class PausingLoader(CachingLoader):
@@ -230,7 +192,7 @@ class Start:
         kinds = set(map(type, objects))
         unseen = kinds - self._kinds
         self._kinds |= unseen
-        self._finalizing.update(filter(_has_finalizer, unseen))
+        self._finalizing.update(filter(has_finalizer, unseen))
         if kinds.isdisjoint(self._finalizing) or self.doubtful:
             return
         for finalizable in compress(objects, map(self._finalizing.__contains__, map(type, objects))):
@@ -245,15 +207,16 @@ class Start:
     def exit(self) -> None:
         """Decide how the interpreter exits; called as the last exit function.
 
-        If an object is alive whose finalizer must run, everything is unfrozen. Otherwise, what is not frozen yet is
-        frozen, too, if it consists of objects whose deallocation has no effect outside the process.
+        If an object is alive whose finalizer must run, or a weak reference whose callback must, everything is unfrozen.
+        Otherwise, what is not frozen yet is frozen, too, if it consists of objects whose deallocation has no effect
+        outside the process.
         """
         if not self.frozen:
             return
         objects = get_objects()
-        if self.doubtful or any(map(_could_act, self._finalizable(objects))):
+        if self.doubtful or any(map(could_act, self._finalizable(objects))) or callbacks_could_act(objects):
             unfreeze()
-        elif len(objects) <= MOST_AT_EXIT and _are_inert(objects):
+        elif len(objects) <= MOST_AT_EXIT and are_inert(objects):
             freeze()
 
     def _finalizable(self, objects: "list[Any]") -> "list[Any]":
@@ -261,86 +224,13 @@ class Start:
 
         It is a list, because a generator would find itself.
         """
-        kinds = set(filter(_has_finalizer, set(map(type, objects))))
+        kinds = set(filter(has_finalizer, set(map(type, objects))))
         young = [item for item in objects if type(item) in kinds] if kinds else []
         return [*filter(_is_there, [reference() for reference in self.finalized]), *young]
 
 
 def _is_there(referent: object) -> bool:
     return referent is not None
-
-
-def _has_finalizer(kind: type) -> bool:
-    for base in _mro_of(kind):
-        if "__del__" in _names_of(base):
-            if _module_of(base) == "_socket":  # the operating system closes the descriptor as well
-                return _WARNS
-            return _WARNS or kind not in _UNBUFFERED
-    return (_module_of(kind), kind.__qualname__) in _WRITES_WHEN_DEALLOCATED
-
-
-def _are_inert(objects: "list[Any]") -> bool:
-    """Return whether the deallocation of these objects, and of what they refer to, has no effect outside the process.
-
-    The finalizers of the objects themselves have been examined already.
-    """
-    kinds = set(map(type, objects))
-    kinds.update(map(type, get_referents(*objects)))  # includes those that the collector does not track
-    if not all(map(_is_inert, kinds)):
-        return False
-    references = {kind for kind in kinds if ref in _mro_of(kind)}
-    callbacks = [_callback_of(item) for item in objects if type(item) in references]
-    return all(map(_is_inert_callback, callbacks))
-
-
-def _is_inert_callback(callback: "Any") -> bool:
-    """Return whether the callback of a weak reference only updates the container of the reference."""
-    if type(callback) is _FUNCTION:
-        return callback.__module__ in _INERT_CALLBACKS
-    # The callbacks of `_abc` and `_thread` are methods of other weak references.
-    return callback is None or (type(callback) is _BUILTIN and ref in _mro_of(type(callback.__self__)))
-
-
-def _is_inert(kind: type) -> bool:
-    """Return whether instances of a type consist of attributes and slots of types known to be inert.
-
-    A class that Python code defines adds no other fields to those of its base.
-    """
-    while kind not in _INERT_BUILTINS:
-        names = _names_of(kind)
-        base = _base_of(kind)
-        fields = [*map(type, names.values())].count(_MEMBER) + ("__dict__" in names) + ("__weakref__" in names)
-        if _size_of(kind) - _size_of(base) > fields * _POINTER:
-            module = _module_of(kind)
-            return type(module) is str and (
-                module in _INERT_MODULES or (module == "builtins" and kind.__qualname__ in _INERT_INTERNALS)
-            )
-        kind = base
-    return True
-
-
-def _could_act(referent: "Any") -> bool:
-    """Return whether running the finalizer of `referent` may have an effect outside the process."""
-    kind = type(referent)
-    if kind is _GENERATOR:
-        return bool(referent.gi_suspended)  # one that has not started, or has ended, runs no code
-    if kind not in _FILES:
-        return True
-    if any(referent is stream for stream in _standard_streams()):
-        return False
-    try:
-        return not referent.closed
-    except Exception:  # noqa: BLE001 -- detached, or with a raw file that a tool defines
-        return True
-
-
-def _standard_streams() -> "list[Any]":
-    """Return the standard streams, which the interpreter flushes itself, and the files that they write to."""
-    names = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
-    streams = [getattr(sys, name, None) for name in names]
-    for name in ("buffer", "raw"):
-        streams += [getattr(stream, name, None) for stream in streams if type(stream) in _FILES]
-    return streams
 
 
 start = Start()

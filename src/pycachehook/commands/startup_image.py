@@ -40,6 +40,7 @@ START_UP_MODULES = (
 OPTIONAL_MODULES = (
     ("archive_format", "archives", None),
     ("archive", "archives", None),
+    ("gc_effects", "gc", None),
     ("gc_control", "gc", None),
     ("patterns", "rules", None),
     ("content_store", "layout", SHARED),
