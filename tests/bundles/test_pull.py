@@ -432,7 +432,7 @@ class TestProcesses:
     def test_killed_at_any_point(
         self, place: Path, archive: Path, older_archive: Path, tmp_path: Path, dest: Path, keys: Keys, python: Python
     ) -> None:
-        """After each of 100 kills the file is the old or the new archive, and a pull succeeds."""
+        """After each of 50 kills the file is the old or the new archive, and a pull succeeds."""
         import random
         import time
 
@@ -445,7 +445,7 @@ class TestProcesses:
         python("-m", "pycachehook", "archive", "pull", place, dest, "--key", keys.public)
         takes = time.monotonic() - began
         done = 0
-        for number in range(100):
+        for number in range(50):
             arguments = (sources[number % 2], dest, "--key", keys.public, "--allow-older")
             process = python.start("-m", "pycachehook", "archive", "pull", *arguments)
             try:
@@ -455,7 +455,7 @@ class TestProcesses:
                 process.kill()
             process.communicate()
             assert digest(dest) in whole
-        assert 0 < done < 100
+        assert 0 < done < 50
         for each in (older, place):
             pull(str(each), str(dest), keys.policy(allow_older=True))
         assert digest(dest) == digest(archive)

@@ -19,6 +19,7 @@ from .cpython.report import failures, summary
 from .cpython.runs import CRASH, OK, SKIPPED, Outcome, Outcomes, read_report
 from .cpython.suite import QUICK
 
+START_MANY_PROCESSES = ["test_runpy", "test_cmd_line_script"]  # whose subject the other tests here compare, too
 BAD = Outcome("failure", (("", "AssertionError"),))
 GOOD = Outcome(OK)
 
@@ -304,11 +305,19 @@ def test_table_in_the_documentation_is_up_to_date() -> None:
 
 @pytest.mark.full
 @needs_suite
-def test_quick_part(tmp_path: Path, wheel: Path) -> None:
+@pytest.mark.parametrize(
+    "modules",
+    [
+        [name for name in QUICK if name not in START_MANY_PROCESSES],
+        pytest.param(START_MANY_PROCESSES, marks=pytest.mark.slow),
+    ],
+    ids=["imports", "programs"],
+)
+def test_quick_part(modules: list[str], tmp_path: Path, wheel: Path) -> None:
     """In the modules of the quick part nothing differs except listed tests."""
     report = tmp_path / "report.json"
-    done = run_tests_module("conformance.cpython", "--quick", "--json", report, wheel=wheel)
+    done = run_tests_module("conformance.cpython", "--modules", *modules, "--json", report, wheel=wheel)
     assert done.returncode == 0, done.stdout + done.stderr
     (figures,) = json.loads(report.read_text(encoding="utf-8"))
-    assert set(figures["modules"]) == set(QUICK)
+    assert set(figures["modules"]) == set(modules)
     assert all(each["compared"] > 0 for each in figures["modules"].values())

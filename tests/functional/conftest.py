@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from conftest import Python
 
 NOBODY = 65534  # a user and a group that own no files here
+DEVELOPMENT = ("editables", "gunicorn", "hatchling", "pytest", "pytest-xdist")  # in one environment, to be made once
 LARGE_IMPORT = "import pip._internal.commands.install, pip._internal.commands.list"  # of hundreds of modules
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .conftest import DEVELOPMENT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -38,7 +40,7 @@ CHECKOUT = {
 @pytest.fixture(scope="module")
 def pytest_environment(make_environment: Callable[..., Python]) -> Python:
     """Return a virtual environment with the wheel, pytest, and the project's build backend."""
-    return make_environment("pytest", "hatchling", "editables")
+    return make_environment(*DEVELOPMENT)
 
 
 @pytest.fixture(params=[True, False], ids=["hook", "stock"])

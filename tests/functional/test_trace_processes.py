@@ -13,6 +13,8 @@ import pytest
 from conftest import Python, clean_environment
 from pycachehook.commands import trace, trace_output
 
+from .conftest import DEVELOPMENT
+
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="gunicorn needs POSIX")
 
 WORKERS = 4
@@ -21,7 +23,7 @@ WORKERS = 4
 @pytest.fixture(scope="module")
 def servers(make_environment: Callable[..., Python], tmp_path_factory: pytest.TempPathFactory) -> Python:
     """Return an environment with gunicorn and pytest-xdist, in which the hook is enabled."""
-    python = make_environment("gunicorn", "pytest", "pytest-xdist")
+    python = make_environment(*DEVELOPMENT)
     python("-m", "pycachehook", "enable", "--cache-dir", tmp_path_factory.mktemp("cache"))
     return python
 
