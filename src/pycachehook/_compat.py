@@ -71,37 +71,43 @@ siphash = _imp.source_hash  # the C function behind `importlib.util.source_hash`
 imp_attribute = vars(_imp).get
 _fix_filename = getattr(_imp, "_fix_co_filename", None)
 
-# The steps of the standard loader at the time when this module was loaded; see `replaced_step`.
-_compile: "Any" = builtins.compile
+# The steps of the standard loader at the time when this module was loaded, or, if modules of the standard library have
+# been imported before, when the start-up module recorded them (its `steps`); see `replaced_step`.
+_recorded: "tuple[Any, ...]" = globals().get("RECORDED_STEPS", ())
 METHODS: "dict[str, Any]" = {
-    name: getattr(SourceFileLoader, name, None)
-    for name in (
-        "get_code",
-        "source_to_code",
-        "get_data",
-        "path_stats",
-        "path_mtime",
-        "set_data",
-        "_cache_bytecode",
-        "exec_module",
-        "create_module",
-        "get_filename",
+    name: _recorded[at] if _recorded else getattr(SourceFileLoader, name, None)
+    for at, name in enumerate(
+        (
+            "get_code",
+            "source_to_code",
+            "get_data",
+            "path_stats",
+            "path_mtime",
+            "set_data",
+            "_cache_bytecode",
+            "exec_module",
+            "create_module",
+            "get_filename",
+        )
     )
 }
 FUNCTIONS: "dict[str, Any]" = {
-    name: getattr(_external, name, None)
-    for name in (
-        "cache_from_source",
-        "_compile_bytecode",
-        "_classify_pyc",
-        "_validate_hash_pyc",
-        "_validate_timestamp_pyc",
-        "_code_to_hash_pyc",
-        "_code_to_timestamp_pyc",
-        "_io",
-        "_os",
-        "_imp",
-        "marshal",
+    name: _recorded[at] if _recorded else getattr(_external, name, None)
+    for at, name in enumerate(
+        (
+            "cache_from_source",
+            "_compile_bytecode",
+            "_classify_pyc",
+            "_validate_hash_pyc",
+            "_validate_timestamp_pyc",
+            "_code_to_hash_pyc",
+            "_code_to_timestamp_pyc",
+            "_io",
+            "_os",
+            "_imp",
+            "marshal",
+        ),
+        len(METHODS),
     )
 }
 _GLOBALS: "dict[str, Any]" = vars(_external)
@@ -113,17 +119,27 @@ _CACHE_FROM_SOURCE, _COMPILE_BYTECODE, _CLASSIFY, _VALIDATE_HASH, _VALIDATE_TIME
     *FUNCTIONS.values(),
 )[:7]
 _IO, _OS, _IMP, _MARSHAL = (*FUNCTIONS.values(),)[7:]
-_OPEN_CODE = getattr(_IO, "open_code", None)
-_BOOTSTRAP = getattr(_external, "_bootstrap", None)
-_CALL: "Any" = getattr(_BOOTSTRAP, "_call_with_frames_removed", None)
+_STEPS = (*METHODS.values(), *FUNCTIONS.values())
+_CALL: "Any"
+_BOOTSTRAP, _compile, _OPEN_CODE, _DEFAULTS = (
+    _recorded[-4:]
+    if _recorded
+    else (
+        getattr(_external, "_bootstrap", None),
+        builtins.compile,
+        getattr(_IO, "open_code", None),
+        dict(getattr(_SOURCE_TO_CODE, "__kwdefaults__", None) or {}),  # `_optimize` of `source_to_code`
+    )
+)
+_CALL = _recorded[len(_STEPS)] if _recorded else getattr(_BOOTSTRAP, "_call_with_frames_removed", None)
+_codes = _recorded[len(_STEPS) + 1 :] or [getattr(step, "__code__", None) for step in (*_STEPS, _CALL)]
 _OTHER_STEPS = tuple(
-    (step, step.__code__)
-    for step in (*METHODS.values(), _CACHE_FROM_SOURCE, _COMPILE_BYTECODE, _CALL)
-    if hasattr(step, "__code__")
+    (step, code)
+    for step, code in zip((*_STEPS, _CALL), _codes, strict=False)
+    if code is not None and step in (*METHODS.values(), _CACHE_FROM_SOURCE, _COMPILE_BYTECODE, _CALL)
 )
 _SPEC_FROM_FILE, _GET_SPEC = getattr(_external, "spec_from_file_location", None), getattr(FileFinder, "_get_spec", None)
 _GET_ATTRIBUTE: "Any" = object.__getattribute__  # of a loader: decides which of its steps run
-_DEFAULTS: "Any" = dict(getattr(_SOURCE_TO_CODE, "__kwdefaults__", None) or {})  # `_optimize` of `source_to_code`
 # A step that somebody had replaced before this module was loaded, or that this CPython does not have.
 _UNKNOWN_STEP = next(
     (

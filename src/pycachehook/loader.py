@@ -168,7 +168,7 @@ class CachingLoader(SourceFileLoader):
         self._location = location  # a store and the entry's path in it, computed by the finder
 
     def __eq__(self, other: object) -> bool:
-        alike = isinstance(other, CachingLoader) or type(other) is SourceFileLoader
+        alike = isinstance(other, CachingLoader) or type(other) is SourceFileLoader or _is_of_start_up(other)
         return alike and self.__dict__ == other.__dict__
 
     __hash__ = SourceFileLoader.__hash__
@@ -263,6 +263,11 @@ class CachingLoader(SourceFileLoader):
             return SourceFileLoader.get_code(self, fullname)
         path = self.get_filename(fullname)
         return source_to_code(self, self.get_data(path), path, fullname)
+
+
+def _is_of_start_up(loader: object) -> bool:
+    """Return whether this is a loader of the start-up module, for a module of the standard library."""
+    return type(loader).__module__ == "_pycachehook_startup"
 
 
 def _is_due_to_cache(error: BaseException) -> bool:

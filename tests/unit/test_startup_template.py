@@ -795,6 +795,35 @@ print(code(library + "first.py"), len(taken), {found for _, found in taken})
     assert int(output.split()[1]) > 25
 
 
+@pytest.mark.parametrize("image", [True, False])
+def test_step_that_is_replaced_between_library_and_hook(image: bool, start: Callable[..., str], purelib: Path) -> None:
+    """The hook knows the steps from before the first import, so that it notices when one is replaced, and put back."""
+    if not image:
+        for path in purelib.rglob("*.image"):
+            path.unlink()
+    program = """
+module("first")
+import first
+kind = importlib.machinery.SourceFileLoader
+original, defaults, called = kind.get_data, kind.source_to_code.__kwdefaults__, []
+kind.get_data = lambda self, path: called.append("get_data") or original(self, path)
+import probe
+from pycachehook._compat import replaced_step
+loader = probe.__spec__.loader
+print(first.LOADER, called, replaced_step(loader))
+kind.get_data, get_code = original, kind.get_code
+print(replaced_step(loader), loader == startup.LibraryLoader("probe", loader.path) == loader)
+kind.get_code = lambda self, name: called.append("get_code") or get_code(self, name)
+print(replaced_step(loader), loader.get_code("probe") is not None, called)
+kind.get_code = get_code
+defaults["_optimize"] += 1
+print(replaced_step(loader))
+"""
+    assert start(LIBRARY + program, before=f"{STOCK_TOOLS}, importlib.machinery") == (
+        "LibraryLoader ['get_data'] get_data\nNone True\nget_code True ['get_data', 'get_code']\nsource_to_code\n"
+    )
+
+
 def test_library_module_with_one_changed_loader(start: Callable[..., str]) -> None:
     """A step that a tool has replaced in the loader of one module is executed."""
     program = """

@@ -194,7 +194,7 @@ class LibraryLoader(SourceFileLoader):
         self.name, self.path = fullname, path
 
     def __eq__(self, other):
-        alike = isinstance(other, LibraryLoader) or type(other) is SourceFileLoader
+        alike = type(other) is SourceFileLoader or type(other).__module__ in (__name__, "pycachehook.loader")
         return alike and self.__dict__ == other.__dict__
 
     __hash__ = SourceFileLoader.__hash__
@@ -205,6 +205,8 @@ class LibraryLoader(SourceFileLoader):
     @hidden
     def get_code(self, fullname):
         """Return the module's code; raises what the standard loader raises."""
+        if fullname != self.name:
+            self.get_filename(fullname)  # raises ImportError
         if not first_import.done and first_import.thread != get_ident():
             try:
                 if fullname == self.name and len(self.__dict__) == 2:  # noqa: PLR2004 -- `name` and `path`
@@ -294,6 +296,14 @@ def steps():
     optimize = (source_to_code.__kwdefaults__ or {}).get("_optimize")
     attribute = SourceFileLoader.__getattribute__
     return [*present, attribute, bootstrap, builtins.compile, _io.open_code, optimize, vars(importlib).get("compile")]
+
+
+def recorded_steps():
+    """Return the `steps` as recorded before the program could replace any, for `_compat`; () if there is no record."""
+    if first_import is None or not first_import.steps:
+        return ()
+    *present, _, bootstrap, compiling, opening, optimize, _ = first_import.steps
+    return (*present, bootstrap, compiling, opening, {} if optimize is None else {"_optimize": optimize})
 
 
 def are_original(present):
@@ -492,6 +502,8 @@ def load():
             if name not in sys.modules:
                 made.append(name)
                 module = new_module(name, path)
+                if name == "pycachehook._compat":
+                    module.RECORDED_STEPS = recorded_steps()
                 exec(code, module.__dict__)
                 for name_in_module in list(module.__dict__) if LAZY_IMPORTS else ():  # so that none is resolved later
                     getattr(module, name_in_module)
