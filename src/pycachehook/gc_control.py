@@ -225,7 +225,7 @@ class Start:
         It is a list, because a generator would find itself.
         """
         kinds = set(filter(has_finalizer, set(map(type, objects))))
-        young = [item for item in objects if type(item) in kinds] if kinds else []
+        young = compress(objects, map(kinds.__contains__, map(type, objects))) if kinds else ()
         return [*filter(_is_there, [reference() for reference in self.finalized]), *young]
 
 

@@ -7,6 +7,7 @@ import _io
 import sys
 from _weakref import CallableProxyType, ProxyType, ref
 from gc import get_referents, is_tracked
+from itertools import compress, filterfalse
 
 from .system import BUILTINS
 
@@ -62,8 +63,8 @@ _INERT_CALLBACKS = (
     ("_frozen_importlib", "cb"),
     ("importlib._bootstrap", "cb"),
 )
-_UNTRACKED = (tuple, dict)
-_PROXIES = (ProxyType, CallableProxyType)
+_UNTRACKED = frozenset((tuple, dict))
+_PROXIES = frozenset((ProxyType, CallableProxyType))
 _MANAGED_WEAKREF, _MANAGED_DICT = 1 << 3, 1 << 4  # flags of types: these pointers are not among the fields
 
 
@@ -87,16 +88,21 @@ def are_inert(objects: "list[Any]") -> bool:
     while found:
         kinds.update(map(type, found))
         # The collector does not track containers that only contain what it does not track.
-        found = get_referents(*[item for item in found if type(item) in _UNTRACKED and not is_tracked(item)])
+        found = get_referents(*filterfalse(is_tracked, _of_kinds(found, _UNTRACKED)))
     return all(map(is_inert, kinds))
 
 
 def callbacks_could_act(objects: "list[Any]") -> bool:
     """Return whether one of these objects is a weak reference whose callback may have an effect."""
     references = {kind for kind in set(map(type, objects)) if ref in _mro_of(kind)}
-    callbacks = [_callback_of(item) for item in objects if type(item) in references]
-    callbacks += get_referents(*[item for item in objects if type(item) in _PROXIES])  # what they refer to strongly
+    callbacks = [*map(_callback_of, _of_kinds(objects, references))]
+    callbacks += get_referents(*_of_kinds(objects, _PROXIES))  # what they refer to strongly
     return not all(map(_is_inert_callback, callbacks))
+
+
+def _of_kinds(objects: "list[Any]", kinds: "Any") -> "Any":
+    """Return an iterator over the objects of these types; it executes no Python code, since there are many objects."""
+    return compress(objects, map(kinds.__contains__, map(type, objects)))
 
 
 def _is_inert_callback(callback: "Any") -> bool:
