@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from pycachehook.bundles.errors import BundleError
 from pycachehook.bundles.manifest import decode, encode
 from pycachehook.bundles.pull import policy, pull
 from pycachehook.bundles.push import push
+from pycachehook.bundles.record import abandoned, temporary_path
 from pycachehook.bundles.signatures import sign
 
 from .conftest import assert_imports_from, digest, left_beside, only
@@ -460,6 +462,19 @@ class TestProcesses:
             pull(str(each), str(dest), keys.policy(allow_older=True))
         assert digest(dest) == digest(archive)
         assert not left_beside(dest)
+
+
+def test_temporary_files_that_vanish(tmp_path: Path) -> None:
+    """Another process may rename or remove its temporary files while this one looks for abandoned ones."""
+    for _ in range(3):
+        paths = [Path(temporary_path(str(tmp_path), "0" * 64, "part")) for _ in range(1000)]
+        for path in paths:
+            path.touch()
+        remover = threading.Thread(target=lambda found=paths: [path.unlink() for path in found])
+        remover.start()
+        while remover.is_alive():
+            assert abandoned(str(tmp_path)) == []
+        remover.join()
 
 
 def test_two_archives_in_one_place(archive: Path, older_archive: Path, tmp_path: Path, dest: Path, keys: Keys) -> None:

@@ -116,7 +116,10 @@ def abandoned(folder: str) -> list[Temporary]:
             if match is None or not file.is_file(follow_symlinks=False):
                 continue
             digest, host, process, kind = match.groups()
-            status = file.stat(follow_symlinks=False)
+            try:
+                status = file.stat(follow_symlinks=False)
+            except FileNotFoundError:  # its process has just renamed or removed it
+                continue
             gone = host == _host() and not _alive(int(process))
             if gone or now - status.st_mtime > _ABANDONED:
                 result.append(Temporary(file.path, status.st_size, digest, kind))
