@@ -17,10 +17,9 @@ from gc import (
     set_threshold,
     unfreeze,
 )
-from itertools import compress  # built in, like the modules above
 
 from ._compat import SourceFileLoader, hidden_from_tracebacks
-from .gc_effects import are_inert, callbacks_could_act, could_act, has_finalizer
+from .gc_effects import are_inert, callbacks_could_act, could_act, has_finalizer, of_kinds
 from .loader import CachingLoader
 from .system import BUILTINS
 
@@ -195,7 +194,7 @@ class Start:
         self._finalizing.update(filter(has_finalizer, unseen))
         if kinds.isdisjoint(self._finalizing) or self.doubtful:
             return
-        for finalizable in compress(objects, map(self._finalizing.__contains__, map(type, objects))):
+        for finalizable in of_kinds(objects, self._finalizing):
             try:
                 self.finalized.append(ref(finalizable))
             except TypeError:
@@ -214,18 +213,19 @@ class Start:
         if not self.frozen:
             return
         objects = get_objects()
-        if self.doubtful or any(map(could_act, self._finalizable(objects))) or callbacks_could_act(objects):
+        kinds = set(map(type, objects))
+        finalizers_act = self.doubtful or any(map(could_act, self._finalizable(objects, kinds)))
+        if finalizers_act or callbacks_could_act(objects, kinds):
             unfreeze()
-        elif len(objects) <= MOST_AT_EXIT and are_inert(objects):
+        elif len(objects) <= MOST_AT_EXIT and are_inert(objects, kinds):
             freeze()
 
-    def _finalizable(self, objects: "list[Any]") -> "list[Any]":
+    def _finalizable(self, objects: "list[Any]", kinds: "set[type]") -> "list[Any]":
         """Return the live objects with finalizers: frozen ones, and those of `objects`, which are all others.
 
         It is a list, because a generator would find itself.
         """
-        kinds = set(filter(has_finalizer, set(map(type, objects))))
-        young = compress(objects, map(kinds.__contains__, map(type, objects))) if kinds else ()
+        young = of_kinds(objects, set(filter(has_finalizer, kinds)))
         return [*filter(_is_there, [reference() for reference in self.finalized]), *young]
 
 

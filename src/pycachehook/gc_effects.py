@@ -15,6 +15,8 @@ __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
     from typing import Any
 
 _mro_of: "Any" = type.__dict__["__mro__"].__get__  # ignores what a metaclass defines
@@ -78,30 +80,34 @@ def has_finalizer(kind: type) -> bool:
     return (_module_of(kind), kind.__qualname__) in _WRITES_WHEN_DEALLOCATED
 
 
-def are_inert(objects: "list[Any]") -> bool:
+def are_inert(objects: "list[Any]", kinds: "set[type]") -> bool:
     """Return whether the deallocation of these objects, and of what they refer to, has no effect outside the process.
 
-    The finalizers of the objects themselves, and the callbacks of weak references, have been examined already.
+    `kinds` are their types. The finalizers of the objects themselves, and the callbacks of weak references, have been
+    examined already.
     """
-    kinds = set(map(type, objects))
+    if not all(map(is_inert, kinds)):
+        return False
+    kinds = set()
     found = get_referents(*objects)  # includes objects that the collector does not track
     while found:
         kinds.update(map(type, found))
         # The collector does not track containers that only contain what it does not track.
-        found = get_referents(*filterfalse(is_tracked, _of_kinds(found, _UNTRACKED)))
+        found = get_referents(*filterfalse(is_tracked, of_kinds(found, _UNTRACKED)))
     return all(map(is_inert, kinds))
 
 
-def callbacks_could_act(objects: "list[Any]") -> bool:
-    """Return whether one of these objects is a weak reference whose callback may have an effect."""
-    references = {kind for kind in set(map(type, objects)) if ref in _mro_of(kind)}
-    callbacks = [*map(_callback_of, _of_kinds(objects, references))]
-    callbacks += get_referents(*_of_kinds(objects, _PROXIES))  # what they refer to strongly
+def callbacks_could_act(objects: "list[Any]", kinds: "set[type]") -> bool:
+    """Return whether one of these objects, of these types, is a weak reference whose callback may have an effect."""
+    callbacks = [*map(_callback_of, of_kinds(objects, {kind for kind in kinds if ref in _mro_of(kind)}))]
+    callbacks += get_referents(*of_kinds(objects, _PROXIES & kinds))  # what they refer to strongly
     return not all(map(_is_inert_callback, callbacks))
 
 
-def _of_kinds(objects: "list[Any]", kinds: "Any") -> "Any":
-    """Return an iterator over the objects of these types; it executes no Python code, since there are many objects."""
+def of_kinds(objects: "list[Any]", kinds: "AbstractSet[type]") -> "Iterable[Any]":
+    """Return the objects of these types; this executes no Python code for each object, since there are many."""
+    if not kinds:
+        return ()
     return compress(objects, map(kinds.__contains__, map(type, objects)))
 
 
