@@ -80,8 +80,10 @@ class System:
         self.windows = _WINDOWS
         self.os_module: Any = _of_importlib("nt" if _WINDOWS else "posix", "_os")
         clock = unpatched("time", _TIME_NAMES)
+        present = tuple(name for name in _OS_NAMES if hasattr(self.os_module, name))
+        functions = unpatched("nt" if _WINDOWS else "posix", present, self.os_module)
         for name in _OS_NAMES:
-            setattr(self, name, getattr(self.os_module, name, None))
+            setattr(self, name, getattr(functions, name, None))
         for name in _TIME_NAMES:
             setattr(self, name, getattr(clock, name))
         self.get_ident = unpatched("_thread", ("get_ident",)).get_ident
@@ -127,13 +129,15 @@ def builtin_module(name: str) -> "Any":
     return module
 
 
-def unpatched(name: str, functions: "tuple[str, ...]") -> "Any":
+def unpatched(name: str, functions: "tuple[str, ...]", module: "Any" = None) -> "Any":
     """Return the built-in module `name` with the interpreter's own `functions`, even if a program has patched them.
+
+    `module` is the module as it is present, if not the one in `sys.modules`.
 
     gevent and eventlet replace `time.sleep` in the module itself. A second copy of a built-in module (PEP 489) has
     the original functions. A copy costs more than this check, so it is made only if a function is not the module's own.
     """
-    module = sys.modules.get(name)
+    module = module or sys.modules.get(name)
     for function_name in functions:
         function: Any = getattr(module, function_name, None)
         owner = function.__self__ if type(function) is _Builtin else None

@@ -795,6 +795,27 @@ print(code(library + "first.py"), len(taken), {found for _, found in taken})
     assert int(output.split()[1]) > 25
 
 
+def test_function_of_posix_that_is_patched_when_the_hook_is_loaded(start: Callable[..., str]) -> None:
+    """The hook uses the interpreter's own functions, even if a program patches them in `posix` or `nt` for a time."""
+    program = """
+module("first")
+import first
+system = sys.modules[os.name]
+original = system.stat, system.listdir
+calls = []
+def record(function):
+    return lambda *args, **keywords: calls.append(args) or function(*args, **keywords)
+system.stat, system.listdir = map(record, original)
+import probe
+system.stat, system.listdir = original
+del calls[:]
+module("second")
+import second
+print(first.LOADER, second.LOADER, calls)
+"""
+    assert start(LIBRARY + program, before=STOCK_TOOLS) == "LibraryLoader CachingLoader []\n"
+
+
 @pytest.mark.parametrize("image", [True, False])
 def test_step_that_is_replaced_between_library_and_hook(image: bool, start: Callable[..., str], purelib: Path) -> None:
     """The hook knows the steps from before the first import, so that it notices when one is replaced, and put back."""
