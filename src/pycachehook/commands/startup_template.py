@@ -115,7 +115,7 @@ class FirstImport:
         if is_in_library(loader) and name not in WRITE_BYTECODE and self.spares_library():
             spec.loader = LibraryLoader(loader.name, loader.path)
             return spec
-        if not self.load_hook():
+        if not self.load_hook() or not self.done:
             return spec
         later = hook_finders() if index is None else sys.meta_path[index:]
         spec = find_spec(later, name, path, target)
