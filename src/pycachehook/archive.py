@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .events import Stopwatch
+    from .loader import CachingLoader, Policies
+    from .store import Store
 
     Record = tuple[int, int, bool] | str | bool
     Listing = dict[str, Record | "Archive"]
@@ -323,3 +325,25 @@ def _changed(root: Root, archive_name: str) -> str | None:
             raise
         return f"{root.directory} cannot be read: {getattr(error, 'strerror', None) or error}"
     return None if same else f"what is in {root.directory} is no longer what it was"
+
+
+class ArchivedModules:
+    """The data that the finder uses for modules in the listings of archives, instead of their directories.
+
+    `loader` is the class of their loaders, or None for standard loaders, if rules decide about each module. `store`
+    determines their `spec.cached`, if there is one.
+    """
+
+    __slots__ = ("listings", "loader", "policies", "store")
+
+    def __init__(
+        self,
+        listings: "Listings",
+        loader: "type[CachingLoader] | None" = None,
+        policies: "Policies | None" = None,
+        store: "Store | None" = None,
+    ) -> None:
+        self.listings = listings
+        self.loader = loader
+        self.policies = policies
+        self.store = store

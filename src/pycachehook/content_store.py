@@ -47,7 +47,7 @@ class Names:
     def __init__(self, layout: Layout, columns: bool | None = None) -> None:  # noqa: FBT001
         self.arguments = layout, columns  # for a copy in another process
         self._layout = layout
-        columns = pyc.records_columns() if columns is None else columns
+        columns = records_columns() if columns is None else columns
         prefix = repr((NAME_FORMAT, layout.cache_tag, MAGIC_NUMBER, layout.optimization, columns)).encode()
         # The length comes first and the source last, so that two different inputs are never the same bytes. Each name
         # continues a copy of this digest.
@@ -136,3 +136,8 @@ class SharedStore(Store):
         if self._stats is not None:
             self._stats.shared_bytes += len(data)
         return code
+
+
+def records_columns() -> bool:
+    """Return whether this interpreter records columns in code objects, which `-X no_debug_ranges` prevents."""
+    return next(BUILTINS["compile"]("0", "", "exec").co_positions())[2] is not None

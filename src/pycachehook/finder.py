@@ -99,8 +99,3 @@ class CachingFinder:
         if self._policies.archived is not None:
             self._policies.archived.listings.check()
             forget_current_directory()
-
-
-def is_left_to_stock_loader(fullname: str) -> bool:
-    """Return whether the package `fullname` compares the exact type of its loader, and so gets the standard one."""
-    return fullname.rpartition(".")[2] in LEFT_TO_STOCK_LOADER

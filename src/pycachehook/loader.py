@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any
 
-    from .archive import Archive, Listings
+    from .archive import Archive, ArchivedModules, Listings
     from .store import InTree
 
     Rule = tuple[Callable[[str], bool], "Policy | None"]
@@ -75,28 +75,6 @@ class Policy:
         return None, Outcome("", reason, detail, source, location)
 
 
-class ArchivedModules:
-    """The data that the finder uses for modules in the listings of archives, instead of their directories.
-
-    `loader` is the class of their loaders, or None for standard loaders, if rules decide about each module. `store`
-    determines their `spec.cached`, if there is one.
-    """
-
-    __slots__ = ("listings", "loader", "policies", "store")
-
-    def __init__(
-        self,
-        listings: "Listings",
-        loader: "type[CachingLoader] | None" = None,
-        policies: "Policies | None" = None,
-        store: Store | None = None,
-    ) -> None:
-        self.listings = listings
-        self.loader = loader
-        self.policies = policies
-        self.store = store
-
-
 class Policies:
     """The policy for every source. `uninstall` empties it; the loaders then act as the standard loader."""
 
@@ -127,9 +105,10 @@ class Policies:
         if listings is None:
             self.archived = None
         elif default is None or rules:
-            self.archived = ArchivedModules(listings)
+            self.archived = own_modules.require("archive").ArchivedModules(listings)
         else:
-            self.archived = ArchivedModules(listings, loader or CachingLoader, self, default.store)
+            archived_modules = own_modules.require("archive").ArchivedModules
+            self.archived = archived_modules(listings, loader or CachingLoader, self, default.store)
         store = None if default is None or rules else default.store
         self.holds = store.holds if store is not None and store.mode == UNCHECKED_HASH else None
 

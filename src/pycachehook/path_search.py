@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from .loader import ArchivedModules
+    from .archive import ArchivedModules
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 

@@ -217,8 +217,3 @@ def _has_trailing_bytes(data: bytes) -> bool:
     stream.seek(HEADER_SIZE)
     _stream_load[0](stream)
     return stream.tell() != len(data)
-
-
-def records_columns() -> bool:
-    """Return whether this interpreter records columns in code objects, which `-X no_debug_ranges` prevents."""
-    return next(BUILTINS["compile"]("0", "", "exec").co_positions())[2] is not None

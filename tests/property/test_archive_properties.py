@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import examples
-from pycachehook.archive import Archive, Listings
+from pycachehook.archive import Archive, ArchivedModules, Listings
 from pycachehook.cache_dir import trusted_owners
 from pycachehook.commands import archive_build
-from pycachehook.loader import ArchivedModules
 from pycachehook.path_search import NOT_FOUND, find_in_listings
 
 NAMES = ("a", "b")

@@ -17,14 +17,14 @@ import pytest
 
 from pycachehook import archive, pyc
 from pycachehook._compat import MAGIC_NUMBER, siphash, source_hash
-from pycachehook.archive import Archive, Listings, Unusable, open_all
+from pycachehook.archive import Archive, ArchivedModules, Listings, Unusable, open_all
 from pycachehook.archive_format import ARCHIVE_FORMAT, INDEX_KEY, INDEX_NAME, TAIL_SIZE, named_roots
 from pycachehook.cache_dir import trusted_owners
 from pycachehook.commands import archive_build, archive_verify
 from pycachehook.errors import CacheDirError, PycacheHookError
 from pycachehook.events import Miss, Stats
 from pycachehook.finder import CachingFinder
-from pycachehook.loader import ArchivedModules, CachingLoader, Policies, Policy
+from pycachehook.loader import CachingLoader, Policies, Policy
 from pycachehook.path_search import NOT_FOUND, find_in_listings
 from pycachehook.pyc import READ_SIZE
 from pycachehook.runtime import listings_of

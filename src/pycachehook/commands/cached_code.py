@@ -7,6 +7,7 @@ from typing import Any
 from pycachehook import pyc
 from pycachehook._compat import source_hash
 from pycachehook.cache_dir import DISABLED, fault_of
+from pycachehook.content_store import records_columns
 from pycachehook.events import Miss, Stats
 from pycachehook.runtime import compose
 from pycachehook.system import ENTRY_FLAGS, read_file
@@ -25,7 +26,7 @@ class CachedCode:
 
     def __init__(self, caches: Composed) -> None:
         self._policies = caches.policies()
-        self._columns = pyc.records_columns()
+        self._columns = records_columns()
 
     def of(self, path: str, source: bytes) -> tuple[types.CodeType, bool] | None:
         """Return the code of the entry for the source at `path`, and whether compiling it emitted warnings.

@@ -11,8 +11,7 @@ from pycachehook.cache_dir import WRITABLE
 from pycachehook.content_store import Names, SharedStore
 from pycachehook.errors import PycacheHookError
 from pycachehook.events import ABSENT, ARCHIVE, IO_ERROR, LOCK_TIMEOUT, OTHER_MODE, STORE, UNTRUSTED, Miss, Stats
-from pycachehook.finder import is_left_to_stock_loader
-from pycachehook.loader import CachingLoader, Policy
+from pycachehook.loader import LEFT_TO_STOCK_LOADER, CachingLoader, Policy
 from pycachehook.on_miss.compiling import refusal_of
 from pycachehook.on_miss.single_flight import being_compiled
 from pycachehook.paths import SHARED, Layout, why_no_default_cache_dir
@@ -86,7 +85,7 @@ def _why_never_cached(spec: ModuleSpec) -> str | None:  # noqa: PLR0911 -- one p
         return "it is an extension module"
     if type(loader) is not SourceFileLoader and not isinstance(loader, CachingLoader):
         return f"its loader is {type(loader).__module__}.{type(loader).__qualname__}, which is not the plain one for sources"
-    if is_left_to_stock_loader(spec.name):
+    if spec.name.rpartition(".")[2] in LEFT_TO_STOCK_LOADER:
         return "it compares the exact type of its loader"
     return None
 

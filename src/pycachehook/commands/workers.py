@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from pycachehook._compat import interpreter_flags
+from pycachehook.content_store import records_columns
 from pycachehook.errors import PycacheHookError
-from pycachehook.pyc import records_columns
 
 TASKS_PER_BATCH = 8  # consecutive tasks for one process, which usually are in the same directory
 STOP_TIMEOUT = 2.0  # seconds that a process may take to finish its task when it is stopped

@@ -10,8 +10,8 @@ Loaded only if the option is set.
 import sys
 
 from pycachehook import own_modules
+from pycachehook.content_store import records_columns
 from pycachehook.events import STORED
-from pycachehook.pyc import records_columns
 from pycachehook.system import BUILTINS, is_foreign, system
 
 __builtins__ = BUILTINS  # so that patches of `builtins` do not reach this module
