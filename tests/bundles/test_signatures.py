@@ -77,6 +77,14 @@ def test_every_flipped_byte(keys: Keys) -> None:
         bad[number] ^= 1
         with pytest.raises(BundleError, match=r"^[^\n]+\.$"):
             verify_signature(DATA, bytes(bad), [line])
+    # The last letter of the signature has two bits that no byte of it comes from.
+    letter = signature.splitlines()[1].index(b"=") - 1 + signature.index(b"\n") + 1
+    alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    for unused in (1, 2, 3):
+        bad = bytearray(signature)
+        bad[letter] = alphabet[alphabet.index(bad[letter]) | unused]
+        with pytest.raises(BundleError, match="damaged"):
+            verify_signature(DATA, bytes(bad), [line])
     for number in range(len(DATA)):
         data = bytearray(DATA)
         data[number] ^= 1

@@ -56,6 +56,8 @@ def verify_signature(data: bytes, signature: bytes, keys: "Sequence[str]") -> st
     minisign = _library()
     try:
         parsed = minisign.Signature.from_bytes(signature[: SIGNATURE_LIMIT + 1])
+        if not all(map(_is_canonical, signature.splitlines()[1::2])):
+            raise ValueError("a bit that has no meaning is set")
     except (minisign.Error, ValueError):
         raise BundleError("The signature is damaged: it is not in minisign's format.") from None
     failure = "The bundle is not signed by a key that was given"
@@ -68,6 +70,11 @@ def verify_signature(data: bytes, signature: bytes, keys: "Sequence[str]") -> st
             continue
         return key_id(line)
     raise BundleError(f"{failure}.")
+
+
+def _is_canonical(line: bytes) -> bool:
+    """Return whether a base64 line is the only one that gives its bytes: some of the last letter's bits are not used."""
+    return binascii.b2a_base64(binascii.a2b_base64(line), newline=False) == line.strip()
 
 
 def sign(data: bytes, key: str, created: int) -> bytes:
