@@ -71,45 +71,49 @@ siphash = _imp.source_hash  # the C function behind `importlib.util.source_hash`
 imp_attribute = vars(_imp).get
 _fix_filename = getattr(_imp, "_fix_co_filename", None)
 
+_METHOD_NAMES = (
+    "get_code",
+    "source_to_code",
+    "get_data",
+    "path_stats",
+    "path_mtime",
+    "set_data",
+    "_cache_bytecode",
+    "exec_module",
+    "create_module",
+    "get_filename",
+)
+_FUNCTION_NAMES = (
+    "cache_from_source",
+    "_compile_bytecode",
+    "_classify_pyc",
+    "_validate_hash_pyc",
+    "_validate_timestamp_pyc",
+    "_code_to_hash_pyc",
+    "_code_to_timestamp_pyc",
+    "_io",
+    "_os",
+    "_imp",
+    "marshal",
+)
+
+
+def _present_steps() -> "tuple[Any, ...]":
+    """Return the steps of the standard loader in the form of the start-up module's `recorded_steps`."""
+    methods = [getattr(SourceFileLoader, name, None) for name in _METHOD_NAMES]
+    functions = [getattr(_external, name, None) for name in _FUNCTION_NAMES]
+    bootstrap: Any = getattr(_external, "_bootstrap", None)
+    steps = (*methods, *functions, getattr(bootstrap, "_call_with_frames_removed", None))
+    codes = [getattr(step, "__code__", None) for step in steps]
+    defaults = dict(getattr(methods[1], "__kwdefaults__", None) or {})  # `_optimize` of `source_to_code`
+    return (*steps, *codes, bootstrap, builtins.compile, getattr(functions[7], "open_code", None), defaults)
+
+
 # The steps of the standard loader at the time when this module was loaded, or, if modules of the standard library have
-# been imported before, when the start-up module recorded them (its `steps`); see `replaced_step`.
-_recorded: "tuple[Any, ...]" = globals().get("RECORDED_STEPS", ())
-METHODS: "dict[str, Any]" = {
-    name: _recorded[at] if _recorded else getattr(SourceFileLoader, name, None)
-    for at, name in enumerate(
-        (
-            "get_code",
-            "source_to_code",
-            "get_data",
-            "path_stats",
-            "path_mtime",
-            "set_data",
-            "_cache_bytecode",
-            "exec_module",
-            "create_module",
-            "get_filename",
-        )
-    )
-}
-FUNCTIONS: "dict[str, Any]" = {
-    name: _recorded[at] if _recorded else getattr(_external, name, None)
-    for at, name in enumerate(
-        (
-            "cache_from_source",
-            "_compile_bytecode",
-            "_classify_pyc",
-            "_validate_hash_pyc",
-            "_validate_timestamp_pyc",
-            "_code_to_hash_pyc",
-            "_code_to_timestamp_pyc",
-            "_io",
-            "_os",
-            "_imp",
-            "marshal",
-        ),
-        len(METHODS),
-    )
-}
+# been imported before, when the start-up module recorded them; see `replaced_step`.
+_recorded: "tuple[Any, ...]" = globals().get("RECORDED_STEPS") or _present_steps()
+METHODS: "dict[str, Any]" = dict(zip(_METHOD_NAMES, _recorded, strict=False))
+FUNCTIONS: "dict[str, Any]" = dict(zip(_FUNCTION_NAMES, _recorded[len(METHODS) :], strict=False))
 _GLOBALS: "dict[str, Any]" = vars(_external)
 _GET_CODE, _SOURCE_TO_CODE, _GET_DATA = (METHODS[name] for name in ("get_code", "source_to_code", "get_data"))
 _PATH_STATS, _EXEC_MODULE = METHODS["path_stats"], METHODS["exec_module"]
@@ -119,23 +123,12 @@ _CACHE_FROM_SOURCE, _COMPILE_BYTECODE, _CLASSIFY, _VALIDATE_HASH, _VALIDATE_TIME
     *FUNCTIONS.values(),
 )[:7]
 _IO, _OS, _IMP, _MARSHAL = (*FUNCTIONS.values(),)[7:]
-_STEPS = (*METHODS.values(), *FUNCTIONS.values())
-_CALL: "Any"
-_BOOTSTRAP, _compile, _OPEN_CODE, _DEFAULTS = (
-    _recorded[-4:]
-    if _recorded
-    else (
-        getattr(_external, "_bootstrap", None),
-        builtins.compile,
-        getattr(_IO, "open_code", None),
-        dict(getattr(_SOURCE_TO_CODE, "__kwdefaults__", None) or {}),  # `_optimize` of `source_to_code`
-    )
-)
-_CALL = _recorded[len(_STEPS)] if _recorded else getattr(_BOOTSTRAP, "_call_with_frames_removed", None)
-_codes = _recorded[len(_STEPS) + 1 :] or [getattr(step, "__code__", None) for step in (*_STEPS, _CALL)]
+_BOOTSTRAP, _compile, _OPEN_CODE, _DEFAULTS = _recorded[-4:]
+_count = len(METHODS) + len(FUNCTIONS) + 1
+_CALL = _recorded[_count - 1]
 _OTHER_STEPS = tuple(
     (step, code)
-    for step, code in zip((*_STEPS, _CALL), _codes, strict=False)
+    for step, code in zip(_recorded[:_count], _recorded[_count:], strict=False)
     if code is not None and step in (*METHODS.values(), _CACHE_FROM_SOURCE, _COMPILE_BYTECODE, _CALL)
 )
 _SPEC_FROM_FILE, _GET_SPEC = getattr(_external, "spec_from_file_location", None), getattr(FileFinder, "_get_spec", None)

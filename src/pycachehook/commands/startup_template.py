@@ -95,6 +95,7 @@ class FirstImport:
             return self.find(name, path, target)
         except RecursionError:  # the interpreter, which needs fewer frames, might succeed
             pass
+        # Not in a function that both places call: there may be no frame left for it.
         limit = get_recursion_limit()
         set_recursion_limit(limit + FRAMES)
         try:
@@ -209,7 +210,7 @@ class LibraryLoader(SourceFileLoader):
             self.get_filename(fullname)  # raises ImportError
         if not first_import.done and first_import.thread != get_ident():
             try:
-                if fullname == self.name and len(self.__dict__) == 2:  # noqa: PLR2004 -- `name` and `path`
+                if len(self.__dict__) == 2:  # noqa: PLR2004 -- `name` and `path`
                     code = library_code(self.path)
                     if code is not None:
                         return code
