@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("no_hook", "own_argv")
 def own_modules(capsys: pytest.CaptureFixture[str]) -> None:
     """Load all modules that `status` needs, before a hook could cache them."""
     assert main(["status", "--json"]) == 0
-    assert pycachehook.commands.status._names()
+    assert importlib_metadata.packages_distributions()
     capsys.readouterr()
 
 

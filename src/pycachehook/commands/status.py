@@ -108,7 +108,9 @@ def _owners() -> Callable[[str], str]:
     import functools
     import sysconfig
 
-    names = functools.cache(_names)  # only if there is a source of this environment
+    from importlib_metadata import packages_distributions
+
+    names = functools.cache(packages_distributions)  # slow: called only if there is a source of this environment
     folders = {os.path.join(sysconfig.get_path(name), "") for name in ("purelib", "platlib")}
     standard = os.path.join(sysconfig.get_path("stdlib"), "")
 
@@ -116,26 +118,7 @@ def _owners() -> Callable[[str], str]:
         for folder in folders:
             if source.startswith(folder):
                 top = source[len(folder) :].partition(os.sep)[0].removesuffix(".py")
-                return names().get(top, ELSEWHERE)
+                return names().get(top, [ELSEWHERE])[0]
         return STANDARD_LIBRARY if source.startswith(standard) else ELSEWHERE
 
     return owner
-
-
-def _names() -> dict[str, str]:
-    """Return the name of the distribution that installed each top-level module or package.
-
-    `importlib_metadata.packages_distributions` looks for each installed file on the disk, which takes long.
-    """
-    import csv
-
-    from importlib_metadata import distributions
-
-    names: dict[str, str] = {}
-    for distribution in distributions():
-        tops = (distribution.read_text("top_level.txt") or "").split()
-        record = "" if tops else distribution.read_text("RECORD") or ""
-        tops += {row[0].partition("/")[0].removesuffix(".py") for row in csv.reader(record.splitlines()) if row}
-        for top in tops:
-            names.setdefault(top, distribution.metadata["Name"])
-    return names
