@@ -443,6 +443,21 @@ print(probe.LOADER, "unpacked" in names, runtime.__file__, runtime.start_up.__co
     assert python("-c", shown, moved).stdout == f"CachingLoader True {here} {here}\n"
 
 
+def test_what_only_an_import_needs_is_not_unmarshalled(start: Callable[..., str], purelib: Path) -> None:
+    """Most of the start-up module's bytecode stays bytes until a source module is imported."""
+    program = """
+import _pycachehook_startup as startup
+before = len(startup.LATER), startup.load_hook
+import probe
+print(before[0] > 10_000, before[1], len(startup.LATER), startup.load_hook.__code__.co_filename == startup.FILE)
+"""
+    assert start(program) == "True None 0 True\n"
+    text = (purelib / f"{STARTUP}.py").read_text().splitlines()
+    line = text.index("def load_hook():") + 1
+    program = "import probe, _pycachehook_startup as startup\nprint(startup.load_hook.__code__.co_firstlineno)"
+    assert start(program) == f"{line}\n"
+
+
 @pytest.mark.alone
 def test_start_without_the_package_on_disk(purelib: Path, start: Callable[..., str]) -> None:
     """If the package's directory is missing, a start silently changes nothing."""
@@ -590,7 +605,7 @@ def record(frame, event, argument):
         names.append(frame.f_back.f_globals["__name__"])
 sys.setprofile(record)
 try:
-    _pycachehook_startup.load()
+    _pycachehook_startup.define_later() and _pycachehook_startup.load()
 finally:
     sys.setprofile(None)
 print("pycachehook.runtime" in sys.modules, names)
@@ -875,6 +890,7 @@ def test_options_with_which_the_library_goes_through_the_hook(
 ) -> None:
     """The hook is loaded at the first import if the options give it something to do for the standard library."""
     program = """
+startup.define_later()
 def leaves(**options):
     kept = {**startup.OPTIONS}
     startup.OPTIONS.update(options)

@@ -6,11 +6,13 @@ which it imports `pkgutil` and `re`, and from 3.18 on it runs code from those on
 
 import ast
 import importlib.util
+import marshal
 import os
 import pprint
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from pycachehook import __version__, _compat, pyc
@@ -21,13 +23,14 @@ from pycachehook.config.resolution import OPTIONS
 from pycachehook.errors import PycacheHookError
 from pycachehook.paths import Layout
 
-from . import startup_template
 from .atomic_write import replacing
+from .startup import hook_loading
 from .startup_image import build_image, start_up_names
 
 STARTUP = "_pycachehook_startup"
 PTH, START = "pycachehook.pth", "pycachehook.start"
 FILES = (f"{STARTUP}.py", START, PTH)  # for all versions of Python; the first is needed by the others
+_PARTS = ("activation.py", "library.py", "hook_loading.py")  # of the first
 _CALLS = {PTH: f"import {STARTUP}; {STARTUP}.activate()\n", START: f"{STARTUP}:activate\n"}
 WHEELS = "pycachehook_activation-*.dist-info"  # where a wheel of `enable --wheel` is installed
 START_FILES_ALONE = (3, 18)  # from this version on Python runs no code in `.pth` files (PEP 829)
@@ -47,7 +50,7 @@ def files(options: Options, purelib: Path) -> Iterator[tuple[str, str]]:
         values["cache_dir"] = None
     inside = purelib.resolve()
     package = _PACKAGE.relative_to(inside) if _PACKAGE.is_relative_to(inside) else _PACKAGE
-    text = Path(startup_template.__file__).read_text(encoding="utf-8")
+    text = "\n\n".join(_definitions(_PACKAGE / "commands" / "startup" / part) for part in _PARTS)
     literals = {
         'VERSION = ""': repr(__version__),
         'PACKAGE = ""': repr(str(package)),
@@ -60,6 +63,26 @@ def files(options: Options, purelib: Path) -> Iterator[tuple[str, str]]:
         text = text.replace(line, f"{line.partition(' = ')[0]} = {literal}", 1)
     yield FILES[0], text
     yield caller(), _CALLS[caller()]
+
+
+def _definitions(part: Path) -> str:
+    """Return the text of a part of the start-up module without its imports from the other parts."""
+    text = part.read_text(encoding="utf-8")
+    imports = [each for each in ast.parse(text).body if isinstance(each, ast.ImportFrom) and each.level]
+    return "".join(text.splitlines(keepends=True)[imports[-1].end_lineno if imports else 0 :]).strip("\n") + "\n"
+
+
+def _divided(source: bytes, path: str) -> CodeType:
+    """Compile the start-up module so that what follows `LATER` is the value of `LATER`, without docstrings."""
+    tree = ast.parse(source)
+    names = [ast.unparse(each.targets[0]) if isinstance(each, ast.Assign) else "" for each in tree.body]
+    index = names.index("LATER")
+    later = compile(ast.Module(tree.body[index + 1 :], []), path, "exec", dont_inherit=True, optimize=2)
+    del tree.body[index + 1 :]
+    assignment = tree.body[index]
+    assert isinstance(assignment, ast.Assign)
+    assignment.value = ast.copy_location(ast.Constant(marshal.dumps(later)), assignment.value)
+    return compile(tree, path, "exec", dont_inherit=True, optimize=2)
 
 
 def enable(purelib: Path, options: Options, *, dry_run: bool = False) -> list[Path]:
@@ -82,14 +105,13 @@ def enable(purelib: Path, options: Options, *, dry_run: bool = False) -> list[Pa
     layout = Layout.current()
     if layout is not None:
         source = written[0].read_bytes()
-        code = compile(source, written[0], "exec", dont_inherit=True, optimize=2)  # without docstrings
         stamp = importlib.util.source_hash(source)
         startup: dict[str, Any] = {"__name__": STARTUP, "__file__": str(written[0])}
-        exec(code, startup)
+        exec(compile(source, written[0], "exec", dont_inherit=True), startup)
         (purelib / "__pycache__").mkdir(mode=0o755, exist_ok=True)
         _write(
             Path(layout.in_tree(str(written[0]))),
-            pyc.encode(code, pyc.FLAGS[pyc.CHECKED_HASH], stamp, pyc.second_hash(source)),
+            pyc.encode(_divided(source, str(written[0])), pyc.FLAGS[pyc.CHECKED_HASH], stamp, pyc.second_hash(source)),
         )
         _write(Path(startup["image_path"]()), build_image(options.values()))
     return written
@@ -224,8 +246,8 @@ def _image_is_usable(purelib: Path) -> bool:
         data = b"" if path is None else path.read_bytes()
     except OSError:
         return False
-    seal = startup_template.source_hash(startup_template.IMAGE_KEY, memoryview(data)[16:])
-    return data[:16] == startup_template.IMAGE_MAGIC + seal
+    seal = hook_loading.source_hash(hook_loading.IMAGE_KEY, memoryview(data)[16:])
+    return data[:16] == hook_loading.IMAGE_MAGIC + seal
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -1,0 +1,1 @@
+"""The start-up module in its parts. `enable` writes them into one file, see `activation`."""
