@@ -58,6 +58,7 @@ def main() -> int:
                         counts.update(attacks=1, raised=int(result.raised), wrong=int(result.fault is not None))
                         if result.fault is not None:
                             wrong.append(f"{way}, {state}: {what}: {result.fault}")
+                            print(wrong[-1], file=sys.stderr, flush=True)
                     total.update(counts)
                     numbers = "".join(
                         f"{counts[name]:>{width}}" for name, width in (("attacks", 8), ("raised", 8), ("wrong", 7))
