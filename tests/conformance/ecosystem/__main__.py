@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import sys
 import tempfile
 import tomllib
@@ -20,6 +21,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance.ecosystem", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SUITES)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found")
+    parser.add_argument("--directory", metavar="DIR", help="where to make the environments (default: TMPDIR)")
+    parser.add_argument("--keep", action="store_true", help="leave the environments and pytest's output there")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(SUITES)
     if unknown:
@@ -29,8 +32,12 @@ def main() -> int:
     expected = {(each["suite"], each["path"]) for each in listed.get("bytecode", ())}
     found, bad = {}, False
     for name in arguments.names or SUITES:
-        with tempfile.TemporaryDirectory() as folder:
-            comparison = compare(SUITES[name], Path(folder))
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=arguments.directory))
+        try:
+            comparison = compare(SUITES[name], folder)
+        finally:
+            if not arguments.keep:
+                shutil.rmtree(folder, ignore_errors=True)
         listed_here = [test for test in comparison.differences if (name, test) in known]
         found[name] = asdict(comparison) | {"python": platform.python_version(), "listed": listed_here}
         new = {test: pair for test, pair in comparison.differences.items() if (name, test) not in known}

@@ -185,8 +185,8 @@ def compare(suite: Suite, folder: Path) -> Comparison:
             differences[test] = pair
     counts = {word: list(left.values()).count(word) for word in sorted(set(left.values()))}
     last_words = "" if "passed" in counts else stock.last_words()
-    bad = [test for test, outcome in left.items() if outcome in ("failed", "error") and test not in differences]
     bytecode = sorted(set(hooked.bytecode()) - set(stock.bytecode()))  # a test's own interpreters may have no prefix
+    bad = failing(left, right)
     return Comparison(version_of(source), counts, differences, unsteady, bad, hooked.lookups(), bytecode, last_words)
 
 
@@ -203,3 +203,8 @@ def differing(left: dict[str, str], right: dict[str, str]) -> dict[str, tuple[st
         test: (left.get(test, "missing"), right.get(test, "missing")) for test in sorted(left.keys() | right.keys())
     }
     return {test: pair for test, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def failing(left: dict[str, str], right: dict[str, str]) -> list[str]:
+    """Return the tests that fail on both sides alike."""
+    return [test for test, outcome in left.items() if outcome in ("failed", "error") and right.get(test) == outcome]

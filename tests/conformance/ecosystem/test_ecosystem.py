@@ -12,7 +12,7 @@ import pytest
 from conftest import clean_environment, run_tests_module
 
 from . import report_outcomes
-from .suites import HERE, SCRIPTS, differing
+from .suites import HERE, SCRIPTS, differing, failing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,13 @@ def test_what_differs() -> None:
     """A test with two outcomes differs, and so does a test that only one side has."""
     left, right = {"same": "passed", "other": "passed", "left": "skipped"}, {"same": "passed", "other": "failed"}
     assert differing(left, right) == {"left": ("skipped", "missing"), "other": ("passed", "failed")}
+
+
+def test_what_fails_on_both_sides() -> None:
+    """A test that fails on one side alone is not among those that fail on both."""
+    left = {"both": "failed", "left": "failed", "setup": "error", "passes": "passed"}
+    right = {"both": "failed", "left": "passed", "setup": "error", "passes": "failed"}
+    assert failing(left, right) == ["both", "setup"]
 
 
 @pytest.mark.parametrize(
