@@ -404,6 +404,26 @@ def test_builds_are_the_same_whatever_the_hash_seed(python: Python, tree: Tree, 
     assert len(built) == 1
 
 
+@pytest.mark.full
+def test_builds_are_the_same_with_and_without_cache_entries(
+    python: Python, tree: Tree, cache: Path, tmp_path: Path
+) -> None:
+    """Entries that other processes wrote, some at imports, give the same bytes as compiling the sources anew."""
+    root = tree({})
+    for name in ("asyncio", "email", "json", "logging"):
+        shutil.copytree(Path(os.__file__).with_name(name), root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    build = ("-m", "pycachehook", "archive", "build", "--path", root, "--force")
+    compiled, cached = tmp_path / "1" / "app.pyca", tmp_path / "2" / "app.pyca"
+    compiled.parent.mkdir()
+    cached.parent.mkdir()
+    python(*build, compiled, PYCACHEHOOK_CACHE_DIR=str(tmp_path / "none"), PYTHONHASHSEED="1")
+    program = f"import sys; sys.path.insert(0, {str(root)!r}); import asyncio, email.parser, json, logging.config"
+    python("-m", "pycachehook", "run", "-c", program, PYCACHEHOOK_CACHE_DIR=str(cache), PYTHONHASHSEED="2")
+    python("-m", "pycachehook", "precompile", root, PYCACHEHOOK_CACHE_DIR=str(cache), PYTHONHASHSEED="3")
+    python(*build, cached, PYCACHEHOOK_CACHE_DIR=str(cache), PYTHONHASHSEED="4")
+    assert cached.read_bytes() == compiled.read_bytes()
+
+
 def test_a_spec_found_before_an_edit(python: Python, tree: Tree, cache: Path, tmp_path: Path) -> None:
     """An archive that checks sources compares the source when the module is executed, not when it was found."""
     text = """

@@ -153,6 +153,15 @@ def test_two_builds_are_the_same_bytes(root: Path, tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_constants_that_are_one_object_stay_one(root: Path, tmp_path: Path) -> None:
+    """Code from an archive has as many objects as code from a pyc, in which equal names and tuples are one object."""
+    source = "".join(f"def function_{i}(argument, other='x y'):\n    return other, 'x y', {i}\n" for i in range(100))
+    (root / "many.py").write_text(source)
+    found = build(root, tmp_path / "many.pyca").find(str(root / "many.py"))
+    pyc_data = marshal.dumps(compile(source, str(root / "many.py"), "exec", dont_inherit=True))
+    assert marshal.dumps(found) == marshal.dumps(marshal.loads(pyc_data))
+
+
 def test_code_and_its_file_name(built: Archive, root: Path) -> None:
     """The code runs and names its source; a module that is not in the archive is a miss."""
     code = built.find(str(root / "pk/sub/deep.py"))

@@ -54,36 +54,11 @@ class CachedCode:
 def normalized(code: types.CodeType) -> types.CodeType:
     """Return equal code whose marshalled form does not depend on how the code was obtained.
 
-    The output of `marshal` depends on which constants are the same object, on their reference counts, and on whether
-    strings are interned. Afterwards, code that has just been compiled and code from a cache give the same bytes.
+    The output of `marshal` depends on which constants are one object, which is the same for code that has just been
+    compiled and for code from a cache, and on reference counts, which are not.
     """
-    again: types.CodeType = marshal.loads(marshal.dumps(_rebuilt(code, {})))
+    again: types.CodeType = marshal.loads(marshal.dumps(code))
     return again
-
-
-def _rebuilt(value: Any, made: dict[tuple[type, str], Any]) -> Any:
-    """Return an equal constant in which equal strings and numbers are one object; `made` collects these."""
-    kind = type(value)
-    if kind is types.CodeType:
-        return value.replace(
-            co_consts=tuple([_rebuilt(constant, made) for constant in value.co_consts]),
-            co_name=_rebuilt(value.co_name, made),
-            co_qualname=_rebuilt(value.co_qualname, made),
-            co_filename=_rebuilt(value.co_filename, made),
-        )
-    if kind in (tuple, frozenset):
-        return kind([_rebuilt(item, made) for item in value])
-    if kind not in (str, bytes, int, float, complex):
-        return value
-    key = kind, value if kind is str else repr(value)
-    if key not in made:
-        made[key] = marshal.loads(marshal.dumps(value, 2)) if kind is not str else _not_interned(value)
-    return made[key]
-
-
-def _not_interned(text: str) -> str:
-    """Return an equal string that is not interned; a code object interns it again if it looks like a name."""
-    return text if len(text) <= 1 else "".join((text[:1], text[1:]))
 
 
 def _has_columns(code: types.CodeType) -> bool:
