@@ -404,6 +404,32 @@ def test_builds_are_the_same_whatever_the_hash_seed(python: Python, tree: Tree, 
     assert len(built) == 1
 
 
+def test_builds_are_the_same_whatever_strings_are_interned(python: Python, tree: Tree, tmp_path: Path) -> None:
+    """The bytes of an archive do not depend on the strings that the process had before, and interned."""
+    source = """
+def first(mode): return mode in {"read_only", "write_only"}, [each for each in mode], table["from_here":"to_there"]
+def second(mode): return mode in {"read_only", "write_only"}, "*", lambda: 1.5, table["from_here":"to_there"]
+class Outer:
+    class Inner: pass
+"""
+    root, out = tree({**MODULES, "sets.py": source}), tmp_path / "app.pyca"
+    program = """
+import sys
+names = ["read_only", "write_only", "from_here", "to_there", "Outer.Inner"] if "names" in sys.argv else []
+kept = [sys.intern("".join(list(name))) for name in names]
+if "names" in sys.argv:
+    sys.intern("*"), sys.intern((lambda: 1).__code__.co_name)
+sys.argv[1:] = sys.argv[2:]
+from pycachehook.cli.main import main
+sys.exit(main())
+"""
+    built = set()
+    for which in ("none", "names"):
+        python("-c", program, which, "archive", "build", "--path", root, "-j", "1", out)
+        built.add(out.read_bytes())
+    assert len(built) == 1
+
+
 @pytest.mark.full
 def test_builds_are_the_same_with_and_without_cache_entries(
     python: Python, tree: Tree, cache: Path, tmp_path: Path
