@@ -485,3 +485,9 @@ def interpreter_flags() -> list[str]:
     import subprocess
 
     return [*subprocess._args_from_interpreter_flags()]  # type: ignore[attr-defined]
+
+
+def environment_names(environ: "Any") -> "list[str]":
+    """Return the names in `os.environ`, whose `__iter__` would look up `list` in `builtins`, where it may be patched."""
+    names = getattr(environ, "_data", environ)
+    return [name if type(name) is str else name.decode("utf-8", "replace") for name in names]

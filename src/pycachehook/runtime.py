@@ -10,7 +10,7 @@ import sys
 
 from . import __version__, environ, own_modules
 from . import disabled_by_environment as disabled_by_environment
-from ._compat import PathFinder
+from ._compat import PathFinder, environment_names
 from .cache_dir import DISABLED, CacheDir
 from .events import Stats, process_listeners
 from .finder import CachingFinder
@@ -386,7 +386,7 @@ def _environment_has_options() -> bool:
         "PYCACHEHOOK_DISABLE",
         "PYCACHEHOOK_FRAMES",
     )
-    return any(name.startswith("PYCACHEHOOK_") and name not in listeners for name in environ())
+    return any(name.startswith("PYCACHEHOOK_") and name not in listeners for name in environment_names(environ()))
 
 
 def _output_target(name: str) -> str:

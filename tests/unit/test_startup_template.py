@@ -242,6 +242,43 @@ print(probe.LOADER)
 
 
 @pytest.mark.alone
+def test_list_that_fails(start: Callable[..., str]) -> None:
+    """The first import does not iterate over `os.environ`, which calls `builtins.list`."""
+    program = """
+import builtins
+def failing(*arguments):
+    raise TypeError
+real, builtins.list = builtins.list, failing
+import probe
+builtins.list = real
+print(probe.LOADER)
+"""
+    assert start(program).split() == ["CachingLoader"]
+
+
+@pytest.mark.alone
+def test_no_memory_for_what_only_an_import_needs(start: Callable[..., str]) -> None:
+    """A module is imported without the hook if there is too little memory to unmarshal it; the next import tries again."""
+    pytest.importorskip("_testcapi")
+    program = """
+import _testcapi
+LATER = _pycachehook_startup.LATER
+def refuse(event, arguments):
+    if event == "marshal.loads" and arguments[0] == LATER:
+        _testcapi.set_nomemory(5, 6)
+sys.addaudithook(refuse)
+try:
+    import probe
+finally:
+    _testcapi.remove_mem_hooks()
+LATER = b""
+import other
+print(probe.LOADER, other.LOADER)
+"""
+    assert start(program).split() == ["SourceFileLoader", "CachingLoader"]
+
+
+@pytest.mark.alone
 @pytest.mark.parametrize("before", ["", "import other"])
 def test_odd_finders(before: str, start: Callable[..., str]) -> None:
     """A finder whose `__eq__` raises, or that has only `find_module` (before Python 3.12), is called as by CPython."""

@@ -112,10 +112,12 @@ class FirstImport:
         loader = getattr(spec, "loader", None)
         if type(loader) is not SourceFileLoader:
             return spec
-        if not define_later():
-            self.leave()
-            if sys.pycache_prefix == self.prefix:
-                sys.pycache_prefix = self.original_prefix
+        defined = define_later()
+        if not defined:
+            if defined is False:
+                self.leave()
+                if sys.pycache_prefix == self.prefix:
+                    sys.pycache_prefix = self.original_prefix
             return spec
         if is_in_library(loader) and name not in WRITE_BYTECODE and spares_library():
             spec.loader = LibraryLoader(loader.name, loader.path)
@@ -274,7 +276,10 @@ def path_of(name):
 
 
 def define_later():
-    """Define what `LATER` contains, once; return whether it is defined, which an audit hook may prevent (PEP 578)."""
+    """Define what `LATER` contains, once, and return True.
+
+    Returns False if an audit hook prevents it (PEP 578), and None if there is too little memory at present.
+    """
     global LATER
     later = LATER
     if later:
@@ -283,12 +288,12 @@ def define_later():
             if code.co_filename != FILE and fix_filename is not None:  # the environment has been moved
                 fix_filename(code, FILE)
             exec(code, globals())
-        except (RecursionError, MemoryError):
+        except RecursionError:
             raise
         except Exception as error:
             if is_foreign(error):
                 raise
-            return False
+            return None if type(error) is MemoryError else False
         LATER = b""
     return True
 
