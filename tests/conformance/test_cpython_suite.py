@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -70,6 +71,17 @@ class Ends(unittest.TestCase):
     def test_3(self): pass
 """
 
+INTERRUPTED = """
+import signal, subprocess, sys, unittest
+
+class Ends(unittest.TestCase):
+    def test(self):
+        with self.assertRaises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+        self.assertEqual(subprocess.check_output([sys.executable, "-c", code], text=True), "True\\n")
+"""
+
 
 def drive(folder: Path, text: str, *wanted: str) -> Outcomes:
     """Return the outcomes of the tests in a module of this text."""
@@ -127,6 +139,17 @@ def test_crash_is_the_test_s(tmp_path: Path) -> None:
 def test_chosen_tests_run_alone(tmp_path: Path) -> None:
     """With ids, no other test is run."""
     assert list(drive(tmp_path, CRASHING, "subject.Ends.test_3")) == ["subject.Ends.test_3"]
+
+
+@needs_suite
+def test_interrupts_arrive_in_a_background_job(tmp_path: Path) -> None:
+    """Tests that send SIGINT get it, although the program was started by a shell's `&`, with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        found = drive(tmp_path, INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert {test: str(outcome) for test, outcome in found.items()} == {"subject.Ends.test": OK}
 
 
 @needs_suite

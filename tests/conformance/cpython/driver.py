@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import unittest
 from collections.abc import Iterator
@@ -109,6 +110,7 @@ def each_test(suite: unittest.TestSuite) -> Iterator[Any]:
 
 def main(path: str, module: str, *wanted: str) -> None:
     """Run the tests of `module`, or those whose ids are `wanted`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in a shell's background jobs
     report = Result.report = Report(path)
     from test import support  # type: ignore[import-not-found]  # not everybody has it
 
