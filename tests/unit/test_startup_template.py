@@ -257,6 +257,27 @@ print(probe.LOADER)
 
 
 @pytest.mark.alone
+def test_damage_of_what_only_an_import_needs(start: Callable[..., str]) -> None:
+    """Damaged bytecode is not run: the modules are imported as without the hook."""
+    program = """
+LATER = _pycachehook_startup.LATER
+for place in range(0, len(LATER), len(LATER) // 200):
+    _pycachehook_startup.LATER = LATER[:place] + bytes([LATER[place] ^ 16]) + LATER[place + 1:]
+    assert _pycachehook_startup.define_later() is False
+import probe
+print(probe.LOADER, "pycachehook" in sys.modules, sys.pycache_prefix)
+"""
+    assert start(program).split() == ["SourceFileLoader", "False", "None"]
+
+
+@pytest.mark.alone
+def test_modules_removed_before_the_first_import(start: Callable[..., str]) -> None:
+    """A program that empties `sys.modules` imports as without the hook."""
+    program = "names = list(sys.modules)\nsys.modules.clear()\nimport probe\nprint(probe.LOADER)"
+    assert start(program).split() == ["SourceFileLoader"]
+
+
+@pytest.mark.alone
 def test_no_memory_for_what_only_an_import_needs(start: Callable[..., str]) -> None:
     """A module is imported without the hook if there is too little memory to unmarshal it; the next import tries again."""
     pytest.importorskip("_testcapi")
@@ -264,7 +285,7 @@ def test_no_memory_for_what_only_an_import_needs(start: Callable[..., str]) -> N
 import _testcapi
 LATER = _pycachehook_startup.LATER
 def refuse(event, arguments):
-    if event == "marshal.loads" and arguments[0] == LATER:
+    if event == "marshal.loads" and arguments[0] == LATER[8:]:
         _testcapi.set_nomemory(5, 6)
 sys.addaudithook(refuse)
 try:

@@ -73,7 +73,7 @@ def _definitions(part: Path) -> str:
 
 
 def _divided(source: bytes, path: str) -> CodeType:
-    """Compile the start-up module so that what follows `LATER` is the value of `LATER`, without docstrings."""
+    """Compile the start-up module so that what follows `LATER` is its value after a hash of it, without docstrings."""
     tree = ast.parse(source)
     names = [ast.unparse(each.targets[0]) if isinstance(each, ast.Assign) else "" for each in tree.body]
     index = names.index("LATER")
@@ -81,7 +81,9 @@ def _divided(source: bytes, path: str) -> CodeType:
     del tree.body[index + 1 :]
     assignment = tree.body[index]
     assert isinstance(assignment, ast.Assign)
-    assignment.value = ast.copy_location(ast.Constant(marshal.dumps(later)), assignment.value)
+    body = marshal.dumps(later)
+    sealed = hook_loading.source_hash(hook_loading.LATER_KEY, body) + body
+    assignment.value = ast.copy_location(ast.Constant(sealed), assignment.value)
     return compile(tree, path, "exec", dont_inherit=True, optimize=2)
 
 

@@ -55,6 +55,7 @@ S_IFMT, S_IFDIR, S_IFREG, S_ISVTX, OTHERS_WRITE = 0o170000, 0o040000, 0o100000, 
 OVERFLOW_USER = 65534  # the id that represents all unmapped users in a user namespace
 LAZY_IMPORTS = hasattr(sys, "set_lazy_imports")  # PEP 810
 LEGACY_FINDERS = sys.version_info < (3, 12)
+LATER_KEY = 0x4C41  # of the hash in front of what `LATER` contains
 FRAMES = 120  # an upper bound for the frames that loading the hook needs
 
 activated = False
@@ -278,13 +279,16 @@ def path_of(name):
 def define_later():
     """Define what `LATER` contains, once, and return True.
 
-    Returns False if an audit hook prevents it (PEP 578), and None if there is too little memory at present.
+    Returns False if it is damaged, or an audit hook prevents it (PEP 578); None if there is too little memory now.
     """
     global LATER
     later = LATER
     if later:
         try:
-            code = loads(later)
+            body = memoryview(later)[8:]
+            if source_hash(LATER_KEY, body) != later[:8]:
+                return False
+            code = loads(body)
             if code.co_filename != FILE and fix_filename is not None:  # the environment has been moved
                 fix_filename(code, FILE)
             exec(code, globals())

@@ -96,8 +96,11 @@ def builtin(name):
 def load():
     """Load the modules of a start and return `start_up`; None if another package of this name, or none, is installed.
 
-    The modules are loaded from their directory without `sys.path` and finders, each before any that imports it.
+    None also if the program has removed even `sys` from `sys.modules`: an import statement would make a bare one. The
+    modules are loaded from their directory without `sys.path` and finders, each before any that imports it.
     """
+    if sys.modules.get("sys") is not sys:
+        return None
     if "pycachehook" in sys.modules:
         package_file = getattr(sys.modules["pycachehook"], "__file__", None) or ""
         if package_file.rpartition(SEP)[0] != PACKAGE_FOLDER:
