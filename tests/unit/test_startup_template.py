@@ -277,6 +277,37 @@ def test_modules_removed_before_the_first_import(start: Callable[..., str]) -> N
     assert start(program).split() == ["SourceFileLoader"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGALRM")
+@pytest.mark.alone
+def test_signal_as_soon_as_the_lock_is_taken(start: Callable[..., str]) -> None:
+    """A signal handler that raises right after the lock was acquired does not leave it locked."""
+    program = """
+import signal
+def handler(*arguments):
+    raise TimeoutError
+signal.signal(signal.SIGALRM, handler)
+class Lock:
+    def __init__(self, real):
+        self.real, self.release = real, real.release
+    def acquire(self, **keywords):
+        self.acquire = self.real.acquire
+        self.real.acquire(**keywords)
+        signal.raise_signal(signal.SIGALRM)
+first = _pycachehook_startup.first_import
+first.lock = Lock(first.lock)
+try:
+    import probe
+except TimeoutError:
+    import _thread, probe
+    held = []
+    _thread.start_new_thread(lambda: held.append(first.lock.real.acquire(timeout=10)), ())
+    while not held:
+        pass
+    print(probe.LOADER, held[0], first.thread)
+"""
+    assert start(program).split() == ["CachingLoader", "True", "None"]
+
+
 @pytest.mark.alone
 def test_no_memory_for_what_only_an_import_needs(start: Callable[..., str]) -> None:
     """A module is imported without the hook if there is too little memory to unmarshal it; the next import tries again."""

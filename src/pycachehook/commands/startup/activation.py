@@ -81,7 +81,7 @@ class FirstImport:
         self.original_prefix = original_prefix
         self.prefix = prefix
         self.steps = None  # see `spares_library`
-        self.lock = _thread.allocate_lock()
+        self.lock = _thread.RLock()  # which only its owner can release
         self.thread = None  # the thread that loads the hook
         self.done = False
         self.wrapped = False  # by a tool, which calls this finder although it is not in `sys.meta_path`

@@ -26,9 +26,11 @@ def load_hook():
 
 
 def load_hook_once():
-    if not first_import.lock.acquire(timeout=WAIT):  # two threads import in a circle, or the owner was lost in a fork
-        return False
+    taken = True
     try:
+        taken = first_import.lock.acquire(timeout=WAIT)
+        if not taken:  # two threads import in a circle, or the owner was lost in a fork
+            return False
         first_import.thread = get_ident()
         if not first_import.done:  # otherwise another thread has loaded the hook
             first_import.wrapped = position(first_import) is None
@@ -36,9 +38,19 @@ def load_hook_once():
     except (RecursionError, MemoryError):  # the C stack has a separate limit: try again at the next import
         pass
     finally:
-        first_import.thread = None
-        first_import.lock.release()
+        if taken:
+            release()
     return True
+
+
+def release():
+    """Release the lock, unless a signal handler raised an exception before it was taken."""
+    if first_import.thread == get_ident():
+        first_import.thread = None
+    try:  # noqa: SIM105 -- imports nothing
+        first_import.lock.release()
+    except RuntimeError:  # not the owner
+        pass
 
 
 def replace_by_hook():
