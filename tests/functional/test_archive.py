@@ -430,6 +430,18 @@ sys.exit(main())
     assert len(built) == 1
 
 
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="needs a file system where a name is any bytes")
+def test_a_name_that_is_not_utf8(python: Python, tree: Tree, tmp_path: Path) -> None:
+    """A source that an archive cannot name is skipped with the reason; the others are in the archive."""
+    root = tree({"named.py": ""})
+    (root / os.fsdecode(b"n\xff.py")).write_text("")
+    process = python("-m", "pycachehook", "archive", "build", "--path", root, tmp_path / "app.pyca")
+    skipped, summary = process.stdout.splitlines()
+    assert skipped.endswith("n\\udcff.py: skipped: its path is not UTF-8, as names in an archive are")
+    assert "1 entry" in summary
+    assert summary.endswith("1 skipped")
+
+
 @pytest.mark.full
 def test_builds_are_the_same_with_and_without_cache_entries(
     python: Python, tree: Tree, cache: Path, tmp_path: Path

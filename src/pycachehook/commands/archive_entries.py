@@ -47,9 +47,8 @@ class _Compiler:
             return path, b"", *wrong, []
         with warnings_as_text() as warned:
             try:
-                path.encode()  # raises for a name that cannot be a member's name
                 data, _ = read_file(path, READ_FLAGS)
-                refusal = refusal_of(data)
+                refusal = refusal_of(data) if _is_unicode(path) else "its path is not UTF-8, as names in an archive are"
                 if refusal is not None:
                     return path, b"", SKIPPED, refusal, warned
                 return path, self._entry(path, data), "", "", warned
@@ -64,6 +63,11 @@ class _Compiler:
             code_and_warned = note_warnings(source_to_code, loader, data, path, name)
         code, warned = code_and_warned
         return pyc.encode(normalized(code), self._flags, source_hash(data), pyc.second_hash(data), warned=warned)
+
+
+def _is_unicode(path: str) -> bool:
+    """Return whether no byte of a path had to be decoded as a surrogate."""
+    return path.isascii() or not any("\ud800" <= character <= "\udfff" for character in path)
 
 
 _compiler: _Compiler | None = None
