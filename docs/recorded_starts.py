@@ -43,7 +43,11 @@ def record(folder: Path, recording: str, arguments: list[str]) -> None:
     print(f"$ pycachehook run --trace {recording} {' '.join(arguments)}", flush=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYCACHEHOOK_"))}
     command = [sys.executable, "-m", "pycachehook", "run", "--trace", recording, *arguments]
-    subprocess.run(command, cwd=folder, env={**kept, "PYCACHEHOOK_CACHE_DIR": str(folder / "cache")}, check=True)
+    environment = {**kept, "PYCACHEHOOK_CACHE_DIR": str(folder / "cache")}
+    process = subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)
+    print((process.stdout + process.stderr).replace(sys.executable, "python"), flush=True)
+    path = folder / recording
+    path.write_text(path.read_text(encoding="utf-8").replace(sys.executable, "python"), encoding="utf-8")
 
 
 def take(browser: str, page: Path, picture: Path) -> None:
