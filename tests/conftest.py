@@ -88,9 +88,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.full)
 
 
+# For a pytest that a test starts: at its end it deletes the directories of earlier sessions from the directory for
+# temporary files, which can take a minute.
+PYTEST_DIRECTORIES = tempfile.TemporaryDirectory(prefix="pytest-of-tests-")
+os.chmod(PYTEST_DIRECTORIES.name, 0o1777)
+
+
 def clean_environment(**extra: str) -> dict[str, str]:
     """Return this process's environment without variables that configure Python or pycachehook."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYCACHEHOOK_"))}
+    kept["PYTEST_DEBUG_TEMPROOT"] = PYTEST_DIRECTORIES.name
     if IN_FRONT in os.environ:
         kept["PYCACHEHOOK_ARCHIVES"] = os.environ[IN_FRONT]
     if LAZY in os.environ:
