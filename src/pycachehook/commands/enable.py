@@ -104,18 +104,16 @@ def enable(purelib: Path, options: Options, *, dry_run: bool = False) -> list[Pa
     for name in _CALLS.keys() - {caller()}:
         (purelib / name).unlink(missing_ok=True)
     _drop_bytecode(purelib)
-    layout = Layout.current()
-    if layout is not None:
-        source = written[0].read_bytes()
+    layout, image = Layout.current(), _image_path(purelib)
+    if layout is not None and image is not None:
+        source = texts[FILES[0]].encode()
         stamp = importlib.util.source_hash(source)
-        startup: dict[str, Any] = {"__name__": STARTUP, "__file__": str(written[0])}
-        exec(compile(source, written[0], "exec", dont_inherit=True), startup)
         (purelib / "__pycache__").mkdir(mode=0o755, exist_ok=True)
         _write(
             Path(layout.in_tree(str(written[0]))),
             pyc.encode(_divided(source, str(written[0])), pyc.FLAGS[pyc.CHECKED_HASH], stamp, pyc.second_hash(source)),
         )
-        _write(Path(startup["image_path"]()), build_image(options.values()))
+        _write(image, build_image(options.values()))
     return written
 
 
