@@ -784,6 +784,7 @@ def test_modes_under_a_umask(number: int, purelib: Path) -> None:
 
 
 # `library` is a directory that these tests declare to be the standard library's, with bytecode that is valid at first.
+# In the programs `import first; first` imports the module there, also where imports are lazy.
 LIBRARY = """
 import importlib, os, pickle, py_compile
 startup = sys.modules["_pycachehook_startup"]
@@ -803,21 +804,31 @@ def module(name, text="value = 1; LOADER = type(__spec__.loader).__name__"):
 def is_loaded():
     return "pycachehook" in sys.modules
 """
-# Imported before the start, like `importlib.metadata` that the call imports, because these would load the hook.
-STOCK_TOOLS = "import importlib; importlib.invalidate_caches(); import os, pickle, py_compile"
+# Imported before the start, with all that they import lazily (PEP 810) and with `importlib.metadata`, which the call
+# imports, because these would load the hook.
+STOCK_TOOLS = """
+import importlib, importlib.machinery, importlib.util, inspect, marshal, os, pickle, py_compile
+importlib.invalidate_caches()
+resolved = set()
+while hasattr(sys, "set_lazy_imports") and resolved != set(sys.modules):
+    for name in set(sys.modules) - resolved:
+        resolved.add(name)
+        for attribute in list(vars(sys.modules[name])):
+            getattr(sys.modules[name], attribute)
+"""
 
 
 def test_start_that_imports_the_library_alone(start: Callable[..., str]) -> None:
     """A module of the standard library with valid bytecode does not load the hook; the next other module does."""
     program = """
 module("first")
-import first
+import first; first
 loader = first.__spec__.loader
 print(first.LOADER, is_loaded(), loader == importlib.machinery.SourceFileLoader("first", loader.path))
 print(type(pickle.loads(pickle.dumps(loader))).__name__, len({loader, pickle.loads(pickle.dumps(loader))}))
 print(first.__spec__.cached.startswith(sys.pycache_prefix), inspect.getsource(first).strip() == loader.get_source("first"))
 print(importlib.reload(first).LOADER, is_loaded())
-import probe
+import probe; probe
 print(probe.LOADER, is_loaded(), importlib.reload(first).LOADER, [type(finder).__name__ for finder in sys.meta_path].count("FirstImport"))
 print(loader.get_code("first") is not None)
 try:
@@ -825,7 +836,7 @@ try:
 except ImportError as error:
     print(error)
 """
-    assert start(LIBRARY + program, before=f"{STOCK_TOOLS}, importlib.machinery, inspect") == (
+    assert start(LIBRARY + program, before=STOCK_TOOLS) == (
         "LibraryLoader False True\nSourceFileLoader 1\nTrue True\nLibraryLoader False\n"
         "CachingLoader True CachingLoader 0\nTrue\nloader for first cannot handle second\n"
     )
@@ -848,7 +859,7 @@ damages = [
     "os.unlink(pyc); os.mkdir(pyc)",
 ]
 module("whole")
-import whole
+import whole; whole
 for number, damage in enumerate(damages):
     pyc, path = module(f"m{number}", f"value = {number}"), f"{library}m{number}.py"
     assert startup.library_code(path) is not None
@@ -859,16 +870,14 @@ import m0, probe
 print(m0.value, is_loaded(), probe.LOADER, *(__import__(f"m{number}").value for number in range(len(damages))))
 """
     values = " ".join(map(str, range(11)))
-    assert start(LIBRARY + program, before=f"{STOCK_TOOLS}, marshal") == (
-        f"LibraryLoader False\n0 True CachingLoader {values}\n"
-    )
+    assert start(LIBRARY + program, before=STOCK_TOOLS) == (f"LibraryLoader False\n0 True CachingLoader {values}\n")
 
 
 def test_library_where_a_tool_has_replaced_a_step(start: Callable[..., str]) -> None:
     """Bytecode is not used where any step that the hook watches has been replaced, in the class or in one loader."""
     program = """
 pyc = module("first")
-import first
+import first; first
 from pycachehook import _compat
 code, taken = startup.library_code, []
 original = sys.modules["_frozen_importlib_external"]
@@ -906,18 +915,18 @@ def test_function_of_posix_that_is_patched_when_the_hook_is_loaded(start: Callab
     """The hook uses the interpreter's own functions, even if a program patches them in `posix` or `nt` for a time."""
     program = """
 module("first")
-import first
+import first; first
 system = sys.modules[os.name]
 original = system.stat, system.listdir
 calls = []
 def record(function):
     return lambda *args, **keywords: calls.append(args) or function(*args, **keywords)
 system.stat, system.listdir = map(record, original)
-import probe
+import probe; probe
 system.stat, system.listdir = original
 del calls[:]
 module("second")
-import second
+import second; second
 print(first.LOADER, second.LOADER, calls)
 """
     assert start(LIBRARY + program, before=STOCK_TOOLS) == "LibraryLoader CachingLoader []\n"
@@ -931,11 +940,11 @@ def test_step_that_is_replaced_between_library_and_hook(image: bool, start: Call
             path.unlink()
     program = """
 module("first")
-import first
+import first; first
 kind = importlib.machinery.SourceFileLoader
 original, defaults, called = kind.get_data, kind.source_to_code.__kwdefaults__, []
 kind.get_data = lambda self, path: called.append("get_data") or original(self, path)
-import probe
+import probe; probe
 from pycachehook._compat import replaced_step
 loader = probe.__spec__.loader
 print(first.LOADER, called, replaced_step(loader))
@@ -947,7 +956,7 @@ kind.get_code = get_code
 defaults["_optimize"] += 1
 print(replaced_step(loader))
 """
-    assert start(LIBRARY + program, before=f"{STOCK_TOOLS}, importlib.machinery") == (
+    assert start(LIBRARY + program, before=STOCK_TOOLS) == (
         "LibraryLoader ['get_data'] get_data\nNone True\nget_code True ['get_data', 'get_code']\nsource_to_code\n"
     )
 
@@ -973,7 +982,7 @@ def test_tool_that_had_replaced_a_step_before_the_start(start: Callable[..., str
 original = importlib.machinery.SourceFileLoader.source_to_code
 importlib.machinery.SourceFileLoader.source_to_code = lambda *args, **keywords: original(*args, **keywords)
 """
-    program = 'module("first")\nimport first\nprint(first.LOADER, is_loaded())'
+    program = 'module("first")\nimport first; first\nprint(first.LOADER, is_loaded())'
     assert start(LIBRARY + program, before=before) == "CachingLoader True\n"
 
 
@@ -998,14 +1007,14 @@ for name, value in [("gc", "freeze"), ("gc", "pause"), ("in_tree", "ignore"), ("
 """
     assert start(LIBRARY + program, before=STOCK_TOOLS) == "True True True\n"
     enable(purelib, resolution.resolve({"cache_dir": cache, "gc": "freeze"}))
-    program = 'module("first")\nimport first\nprint(is_loaded())'
+    program = 'module("first")\nimport first; first\nprint(is_loaded())'
     assert start(LIBRARY + program, before=STOCK_TOOLS) == "True\n"
 
 
 def test_modules_that_write_bytecode_load_the_hook(start: Callable[..., str]) -> None:
     """The hook decides where a program that compiles sources writes the bytecode."""
     for name in ("compileall", "py_compile"):
-        assert start(f"import {name}; print('pycachehook' in sys.modules)") == "True\n"
+        assert start(f"import {name}; {name}; print('pycachehook' in sys.modules)") == "True\n"
 
 
 def test_library_with_the_default_cache_directory(purelib: Path, tmp_path: Path, python: Python) -> None:
