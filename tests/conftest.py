@@ -41,7 +41,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts backg
 FULL = frozenset(("wheel", "make_environment", "private_mounts"))  # fixtures whose tests are no quick ones
 IN_FRONT = "TESTS_ARCHIVE"  # the variable that holds the archive of `--with-archive`
 LAZY = "TESTS_LAZY_IMPORTS"  # the variable that stands for `--lazy-imports`
-NOT_LAZY = {"PYTHON_LAZY_IMPORTS": "normal"}  # for pip, which does not start with lazy imports enabled everywhere
+NOT_LAZY = {
+    "PYTHON_LAZY_IMPORTS": "normal"
+}  # for pip and pytest, which do not start with lazy imports enabled everywhere
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

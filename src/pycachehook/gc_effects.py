@@ -49,7 +49,7 @@ _INERT_MODULES = frozenset(_NAMES_OF_MODULES.split())
 _NAMES_OF_TYPES = (
     "builtin_function_or_method builtin_method cell classmethod_descriptor code coroutine dict_itemiterator "
     "dict_items dict_keyiterator dict_keys dict_valueiterator dict_values ellipsis frame function generator "
-    "getset_descriptor hamt hamt_array_node hamt_bitmap_node hamt_collision_node list_iterator mappingproxy "
+    "getset_descriptor hamt hamt_array_node hamt_bitmap_node hamt_collision_node lazy_import list_iterator mappingproxy "
     "member_descriptor method method-wrapper method_descriptor module NoDefaultType NoneType NotImplementedType odict_items "
     "odict_keys odict_values set_iterator "
     "str_iterator traceback tuple_iterator wrapper_descriptor"

@@ -106,10 +106,14 @@ def test_package_in_a_zip_file(python: Python, cache: Path, tree: Callable[[Mapp
 import json, sys
 sys.path[:0] = sys.argv[2:]
 import pycachehook
-hook = pycachehook.install(sys.argv[1], force_write=True, in_tree="ignore", layout="shared", gc="pause")
+pycachehook.install(sys.argv[1], force_write=True, in_tree="ignore", layout="shared", gc="pause")
+events = []
+pycachehook.on_event(lambda event: events.append(event.event) if event.module in ("first", "second") else None)
 import first, second
-print(json.dumps([pycachehook.__file__, hook.stats.compiled, hook.stats.stored, hook.stats.hits]))
+first, second
+print(json.dumps([pycachehook.__file__, *events]))
 """
-    found = [json.loads(python("-c", program, cache, root / "app.zip", root).stdout) for _ in range(2)]
+    cold, warm = (json.loads(python("-c", program, cache, root / "app.zip", root).stdout) for _ in range(2))
     inside = str(root / "app.zip" / "pycachehook" / "__init__.py")
-    assert found == [[inside, 2, 2, 0], [inside, 0, 0, 2]]
+    assert cold == [inside, *2 * ("miss", "compiled", "stored")]
+    assert warm == [inside, *2 * ("hit",)]

@@ -21,8 +21,9 @@ def test_each_import_has_a_record(python: Python, tmp_path: Path, cache: Path) -
     )
     program = (
         "import sys, os; os.mkdir(sys.argv[2])\n"
-        "from pycachehook import tracing; import pycachehook; pycachehook.install(sys.argv[1])\n"
-        "tracing.Recorder(sys.argv[2]).start(); import subject; subject\n"
+        "import pycachehook; pycachehook.install(sys.argv[1])\n"
+        "from pycachehook.own_modules import require\n"
+        "require('tracing').Recorder(sys.argv[2]).start(); import subject; subject\n"
     )
     there = python.within({"PYTHONPATH": str(tmp_path / "tree")})
     for word in ("miss", "hit"):

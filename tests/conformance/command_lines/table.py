@@ -1,6 +1,7 @@
 """The command lines, and the programs that they run.
 
-Most programs print the state of the interpreter with `probe.report()`.
+Most programs print the state of the interpreter with `probe.report()`. They use what they import, so that a lazy import
+(PEP 810) is carried out, too.
 """
 
 from __future__ import annotations
@@ -216,6 +217,7 @@ import sys
 seen = []
 sys.addaudithook(lambda event, arguments: seen.append(arguments[0]) if event == "import" else None)
 import pack, part, space.inner
+pack, part, space.inner
 try:
     import not_there
 except ImportError:
@@ -440,7 +442,7 @@ COMMANDS = {
     # what is run
     "code": Command(("-c", "import pack, part, probe; probe.report()", "--flag", "-c")),
     "input": line("-", "import pack, part, probe; probe.report()"),
-    "input that fails": line("", "import part\nimport between\n"),
+    "input that fails": line("", "import part; part\nimport between; between\n"),
     "package": line("-m pack"),
     "module": line("-m pack.tool --flag"),
     "directory": line("folder", cached=True),
@@ -451,17 +453,17 @@ COMMANDS = {
     "no module in a package": line("-m pack.absent"),
     "path that is run": line("run_path.py"),
     # failures and endings
-    "exception": Command(("-c", "import between")),
-    "syntax error": Command(("-c", "import part, invalid")),
-    "interrupted": Command(("-c", "import part, stopped")),
-    "exit in a module": Command(("-c", "import part, exits")),
-    "circle": Command(("-c", "import round_one")),
+    "exception": Command(("-c", "import between; between")),
+    "syntax error": Command(("-c", "import part, invalid; part, invalid")),
+    "interrupted": Command(("-c", "import part, stopped; part, stopped")),
+    "exit in a module": Command(("-c", "import part, exits; part, exits")),
+    "circle": Command(("-c", "import round_one; round_one")),
     "tracebacks": line("tracebacks.py"),
     "deep recursion": line("deep.py"),
-    "deprecated": Command(("-c", "import warned")),
-    "deprecated, shown": Command(("-W", "always", "-c", "import warned")),
-    "deprecated, error": Command(("-W", "error", "-c", "import part, warned")),
-    "doubtful, error": Command(("-W", "error::SyntaxWarning", "-c", "import part, doubtful")),
+    "deprecated": Command(("-c", "import warned; warned")),
+    "deprecated, shown": Command(("-W", "always", "-c", "import warned; warned")),
+    "deprecated, error": Command(("-W", "error", "-c", "import part, warned; part, warned")),
+    "doubtful, error": Command(("-W", "error::SyntaxWarning", "-c", "import part, doubtful; part, doubtful")),
     "leaving": line("leaving.py"),
     # tools that run or examine programs
     "trace, count": line("-m trace --count --missing --coverdir TMP app.py"),

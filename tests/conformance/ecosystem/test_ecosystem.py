@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import clean_environment, run_tests_module
+from conftest import NOT_LAZY, clean_environment, run_tests_module
 
 from . import report_outcomes
 from .suites import HERE, SCRIPTS, differing, failing
@@ -54,7 +54,7 @@ def test_scripts_are_tests(tmp_path: Path) -> None:
     """Where tests are scripts, each runs in an interpreter of its own, and passes if that ends with 0."""
     (tmp_path / "test_good.py").write_text("def test_that_is_not_called(): raise ValueError\n", encoding="utf-8")
     (tmp_path / "test_bad.py").write_text("raise SystemExit('bad')\n", encoding="utf-8")
-    variables = clean_environment(PYTHONPATH=str(HERE), ECOSYSTEM_OUTCOMES=str(tmp_path / "outcomes.json"))
+    variables = clean_environment(PYTHONPATH=str(HERE), ECOSYSTEM_OUTCOMES=str(tmp_path / "outcomes.json"), **NOT_LAZY)
     plugins = ("-p", report_outcomes.__name__.rpartition(".")[2], "-p", SCRIPTS.stem, "-p", "no:python")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *plugins, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
