@@ -30,17 +30,18 @@ from .system import BUILTINS, is_refusal, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import CodeType
     from typing import Any
 
+    from ._compat import SourceFileLoader
     from .events import Stopwatch
-    from .loader import CachingLoader, Policies
     from .store import Store
 
     Record = tuple[int, int, bool] | str | bool
     Listing = dict[str, Record | "Archive"]
     Position = tuple[int, int, bytes]
+    LoaderClass = Callable[..., SourceFileLoader]  # `loader.CachingLoader`, or a subclass
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
@@ -339,8 +340,8 @@ class ArchivedModules:
     def __init__(
         self,
         listings: "Listings",
-        loader: "type[CachingLoader] | None" = None,
-        policies: "Policies | None" = None,
+        loader: "LoaderClass | None" = None,
+        policies: object = None,
         store: "Store | None" = None,
     ) -> None:
         self.listings = listings

@@ -8,8 +8,8 @@ Start-up module: imports nothing at module level that the interpreter has not al
 import sys
 
 from ._compat import ModuleSpec, PathFinder, SourceFileLoader, hidden_from_tracebacks
-from .loader import LEFT_TO_STOCK_LOADER, CachingLoader, Policies
-from .path_search import NOT_FOUND, find_in_listings, forget_current_directory
+from .loader import CachingLoader, Policies
+from .path_search import LEFT_TO_STOCK_LOADER, NOT_FOUND, find_in_listings, forget_current_directory
 from .system import BUILTINS, system
 
 TYPE_CHECKING = False

@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
-# Packages that compare the exact type of their own loader. pip has a copy of distlib, which some versions use on every
-# run: an environment in which pip fails is worse than one `__init__` that is not cached.
-LEFT_TO_STOCK_LOADER = ("distlib",)
-
 
 class Policy:
     """The places that are asked for some sources, in order, and the store that receives new entries."""

@@ -13,7 +13,6 @@ from ._compat import (
     SourceFileLoader,
     replaced_search_step,
 )
-from .loader import LEFT_TO_STOCK_LOADER
 from .system import BUILTINS, S_IFDIR, S_IFMT, S_IFREG, is_foreign, system
 
 TYPE_CHECKING = False
@@ -47,6 +46,9 @@ _PLAIN_PATH_HOOKS = (
 )
 _UNKNOWN = object()
 NOT_FOUND: "Any" = object()  # returned instead of a spec
+# Packages that compare the exact type of their own loader. pip has a copy of distlib, which some versions use on every
+# run: an environment in which pip fails is worse than one `__init__` that is not cached.
+LEFT_TO_STOCK_LOADER = ("distlib",)
 
 
 def find_in_listings(  # noqa: C901, PLR0911, PLR0912, PLR0915 -- see the docstring

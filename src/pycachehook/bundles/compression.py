@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from .errors import BundleError, missing_library
+from .limits import BLOCK_SIZE
 
 LEVEL = 9
-BLOCK_SIZE = 1 << 20  # bytes per read and write
 MAX_WINDOW_LOG = 23  # of accepted data; level 9 uses windows of at most 8 MiB
 
 _DAMAGED = "The payload is damaged: it cannot be decompressed."

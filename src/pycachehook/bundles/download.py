@@ -7,9 +7,10 @@ from typing import IO
 
 from .deadline import Deadline
 from .errors import BundleError, RangeIgnoredError, TransferError
+from .limits import BLOCK_SIZE
 from .manifest import Manifest
 from .record import abandoned, remove, temporary_path
-from .transports import BLOCK_SIZE, Transport
+from .transports import Transport
 
 ATTEMPTS = 4  # consecutive attempts without any data
 _FIRST_WAIT = 0.1  # seconds, doubled each time

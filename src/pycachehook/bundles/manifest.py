@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .errors import BundleError
-from .transports import MANIFEST_LIMIT
+from .limits import MANIFEST_LIMIT
 from .variant import variant_name
 
 MANIFEST_FORMAT = "pycachehook bundle 1"
-LIMIT = MANIFEST_LIMIT
 MODES = ("checked-hash", "unchecked-hash")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -95,8 +94,8 @@ def encode(manifest: Manifest) -> bytes:
 
 def decode(data: bytes) -> Manifest:
     """Return the manifest encoded in `data`; raises `BundleError` for anything else. Unknown fields are ignored."""
-    if len(data) > LIMIT:
-        raise BundleError(f"The manifest is larger than {LIMIT} bytes.")
+    if len(data) > MANIFEST_LIMIT:
+        raise BundleError(f"The manifest is larger than {MANIFEST_LIMIT} bytes.")
     try:
         document = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError):

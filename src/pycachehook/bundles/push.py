@@ -14,9 +14,10 @@ from .compression import compress
 from .deadline import Deadline
 from .environment import distributions, this_interpreter
 from .errors import BundleError
-from .manifest import LIMIT, Blob, Manifest, ManifestRoot, encode
+from .limits import BLOCK_SIZE, MANIFEST_LIMIT
+from .manifest import Blob, Manifest, ManifestRoot, encode
 from .signatures import sign
-from .transports import BLOCK_SIZE, open_transport, public
+from .transports import open_transport, public
 
 TIMEOUT = 3600.0
 _INSTALLED = ("purelib", "platlib")  # roots whose distributions the manifest lists
@@ -53,8 +54,8 @@ def push(archive: str, dest: str, key: str | None = None, timeout: float = TIMEO
         except OSError as error:
             raise BundleError(f"{archive} cannot be compressed: {error.strerror or error}.") from None
         data = encode(manifest)
-        if len(data) > LIMIT:
-            raise BundleError(f"The manifest would be larger than {LIMIT} bytes.")
+        if len(data) > MANIFEST_LIMIT:
+            raise BundleError(f"The manifest would be larger than {MANIFEST_LIMIT} bytes.")
         signature = None if key is None else sign(data, key, manifest.created)
         deadline.call(lambda: transport.publish(manifest, data, signature, payload))
     return Pushed(

@@ -7,7 +7,7 @@ import binascii
 import os
 
 from .errors import BundleError, missing_library
-from .transports import SIGNATURE_LIMIT
+from .limits import SIGNATURE_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

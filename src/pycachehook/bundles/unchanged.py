@@ -9,9 +9,10 @@ import os
 from . import record as records
 from .deadline import Deadline
 from .errors import BundleError, NotFoundAtSourceError
+from .limits import BLOCK_SIZE
 from .record import Record
 from .signatures import key_id, read_public_key
-from .transports import BLOCK_SIZE, Transport, open_transport, public
+from .transports import Transport, open_transport, public
 from .variant import own_properties, variant_name
 
 TYPE_CHECKING = False

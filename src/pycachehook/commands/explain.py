@@ -11,9 +11,10 @@ from pycachehook.cache_dir import WRITABLE
 from pycachehook.content_store import Names, SharedStore
 from pycachehook.errors import PycacheHookError
 from pycachehook.events import ABSENT, ARCHIVE, IO_ERROR, LOCK_TIMEOUT, OTHER_MODE, STORE, UNTRUSTED, Miss, Stats
-from pycachehook.loader import LEFT_TO_STOCK_LOADER, CachingLoader, Policy
+from pycachehook.loader import CachingLoader, Policy
 from pycachehook.on_miss.compiling import refusal_of
 from pycachehook.on_miss.single_flight import being_compiled
+from pycachehook.path_search import LEFT_TO_STOCK_LOADER
 from pycachehook.paths import SHARED, Layout, why_no_default_cache_dir
 from pycachehook.store import Store
 from pycachehook.system import READ_FLAGS, read_file

@@ -4,8 +4,8 @@ import os
 import stat
 
 from pycachehook.bundles.errors import BundleError, NotFoundAtSourceError, TransferError
+from pycachehook.bundles.limits import BLOCK_SIZE
 
-from . import BLOCK_SIZE
 from .names import NamedFiles, manifest_name, payload_name, signature_name, split_manifest
 
 TYPE_CHECKING = False

@@ -7,8 +7,9 @@ a name never changes, and a reader gets one complete bundle during a push.
 from abc import abstractmethod
 
 from pycachehook.bundles.errors import NotFoundAtSourceError
+from pycachehook.bundles.limits import MANIFEST_LIMIT, SIGNATURE_LIMIT
 
-from . import MANIFEST_LIMIT, SIGNATURE_LIMIT, Transport
+from .base import Transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pycachehook.bundles.errors import (
     printable,
 )
 
-from . import proxy_hint, public
+from .base import proxy_hint, public
 from .names import NamedFiles, manifest_name, payload_name, signature_name, split_manifest
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ import json
 from functools import cached_property
 
 from pycachehook.bundles.errors import BundleError, NotFoundAtSourceError, RangeIgnoredError, TransferError
+from pycachehook.bundles.limits import BLOCK_SIZE, MANIFEST_LIMIT
 
-from . import BLOCK_SIZE, MANIFEST_LIMIT, Transport
+from .base import Transport
 from .oci_index import quick_index
 
 TYPE_CHECKING = False

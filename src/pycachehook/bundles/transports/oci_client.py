@@ -19,8 +19,9 @@ from pycachehook.bundles.errors import (
     missing_library,
     printable,
 )
+from pycachehook.bundles.limits import BLOCK_SIZE
 
-from . import BLOCK_SIZE, proxy_hint, public
+from .base import proxy_hint, public
 
 _CONNECT = 10.0  # seconds
 _REDIRECTS = 5

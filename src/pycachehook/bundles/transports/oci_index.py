@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any
 
-from . import MANIFEST_LIMIT
+from pycachehook.bundles.limits import MANIFEST_LIMIT
 
 _NAME = re.compile(r"oci://([\w.-]+(?::\d+)?)/([a-z0-9]+(?:[._/-]+[a-z0-9]+)*):(\w[\w.-]{0,127})", re.ASCII)
 _OTHER_HOSTS = ("docker.io", "index.docker.io")  # names that refer to another host
