@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import functools
 import importlib.util
 import json
 import os
@@ -21,6 +22,7 @@ import pytest
 
 import pycachehook
 import pycachehook.runtime  # before any test, whose end drops what it has loaded
+from pycachehook.commands import startup_image
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # generous, because the machine may be busy
 hypothesis.settings.register_profile("few", deadline=None, max_examples=10)  # where another interpreter takes all
@@ -174,6 +176,14 @@ def _bytecode_of_the_package() -> None:
     """Compile the package's own modules, as an installer does, because children count what they compile."""
     for level in (0, 1, 2):
         assert compileall.compile_dir(Path(pycachehook.__file__).parent, quiet=1, optimize=level)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_for_images_once() -> Iterator[None]:
+    """Compile each module for start-up images once in a run: hundreds of tests enable an environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(startup_image, "_compile", functools.cache(startup_image._compile))
+        yield
 
 
 @pytest.fixture
