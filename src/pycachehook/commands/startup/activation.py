@@ -113,22 +113,23 @@ class FirstImport:
         loader = getattr(spec, "loader", None)
         if type(loader) is not SourceFileLoader:
             return spec
-        defined = define_later()
-        if not defined:
-            if defined is False:
+        try:
+            if not define_later():
                 self.leave()
                 if sys.pycache_prefix == self.prefix:
                     sys.pycache_prefix = self.original_prefix
-            return spec
+                return spec
+        except MemoryError as error:
+            if is_foreign(error):
+                raise
+            return spec  # there may be enough memory at the next import
         if is_in_library(loader) and name not in WRITE_BYTECODE and spares_library():
             spec.loader = LibraryLoader(loader.name, loader.path)
-            return spec
-        if not load_hook() or not self.done:
-            return spec
-        later = hook_finders() if index is None else sys.meta_path[index:]
-        spec = find_spec(later, name, path, target)
-        if name == "pycachehook" and name in sys.modules:  # importlib takes this spec instead of the returned one
-            sys.modules[name].__spec__ = spec
+        elif load_hook() and self.done:
+            later = hook_finders() if index is None else sys.meta_path[index:]
+            spec = find_spec(later, name, path, target)
+            if name == "pycachehook" and name in sys.modules:  # importlib takes this spec instead of the returned one
+                sys.modules[name].__spec__ = spec
         return spec
 
     def leave(self):
@@ -277,9 +278,9 @@ def path_of(name):
 
 
 def define_later():
-    """Define what `LATER` contains, once, and return True.
+    """Define what `LATER` contains, once, and return True; raises MemoryError.
 
-    Returns False if it is damaged, or an audit hook prevents it (PEP 578); None if there is too little memory now.
+    Returns False if it is damaged, or an audit hook prevents it (PEP 578).
     """
     global LATER
     later = LATER
@@ -292,12 +293,12 @@ def define_later():
             if code.co_filename != FILE and fix_filename is not None:  # the environment has been moved
                 fix_filename(code, FILE)
             exec(code, globals())
-        except RecursionError:
+        except (RecursionError, MemoryError):
             raise
         except Exception as error:
             if is_foreign(error):
                 raise
-            return None if type(error) is MemoryError else False
+            return False
         LATER = b""
     return True
 
