@@ -9,9 +9,9 @@ import _imp
 import _thread
 import _warnings
 import builtins
-import os
 import sys
 
+from . import environ
 from .system import BUILTINS, builtin_module, is_foreign, system
 
 TYPE_CHECKING = False
@@ -48,9 +48,9 @@ else:
 
 __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this module
 
-_FRAMES_SHOWN = not sys.flags.ignore_environment and bool(os.environ.get("PYCACHEHOOK_FRAMES"))
+_FRAMES_SHOWN = not sys.flags.ignore_environment and bool(environ().get("PYCACHEHOOK_FRAMES"))
 
-EXTENSION_SUFFIXES: "tuple[str, ...]" = tuple(_imp.extension_suffixes())
+EXTENSION_SUFFIXES: "tuple[str, ...]" = tuple(system.imp.extension_suffixes())
 
 _BUILTIN_NAMES = sys.builtin_module_names
 _VERSION = "python{}.{}{}".format(*system.version, "t" if "t" in getattr(sys, "abiflags", "") else "")
@@ -65,11 +65,12 @@ _EXTENSION_FOLDERS = tuple(
 # number.
 KEY = int.from_bytes(MAGIC_NUMBER, "little")
 
-siphash = _imp.source_hash  # the C function behind `importlib.util.source_hash`; importing that would cost time
+# The C function behind `importlib.util.source_hash`; importing that would cost time.
+siphash: "Callable[[int, Any], bytes]" = system.imp.source_hash
 # `imp_attribute("check_hash_based_pycs")` returns the value of `--check-hash-based-pycs`, "default", "always" or
 # "never" (PEP 552), or None. importlib reads it at every import, so callers do the same.
 imp_attribute = vars(_imp).get
-_fix_filename = getattr(_imp, "_fix_co_filename", None)
+_fix_filename = getattr(system.imp, "_fix_co_filename", None)
 
 _METHOD_NAMES = (
     "get_code",
@@ -157,7 +158,7 @@ _UNKNOWN_STEP = next(
         ),
     ),
 )
-acquire_import_lock, release_import_lock = _imp.acquire_lock, _imp.release_lock
+acquire_import_lock, release_import_lock = system.imp.acquire_lock, system.imp.release_lock
 
 
 def source_hash(data: "bytes | memoryview", key: int = KEY) -> bytes:

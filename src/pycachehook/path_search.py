@@ -26,7 +26,9 @@ __builtins__ = BUILTINS  # so that later patches of `builtins` do not reach this
 
 # Whether `find_in_listings` can replace CPython's search: only where file names are case-sensitive, because
 # `FileFinder` has more rules elsewhere, and not under `-v`, which reports each step of CPython's search.
-_APPLICABLE = not system.windows and not sys.platform.startswith(("cygwin", "darwin", "ios")) and not sys.flags.verbose
+_APPLICABLE = (
+    not system.windows and not system.platform.startswith(("cygwin", "darwin", "ios")) and not sys.flags.verbose
+)
 _path_search = getattr(PathFinder.find_spec, "__func__", None)
 _directory_finder: "Any" = FileFinder
 _directory_search = getattr(FileFinder, "find_spec", None)

@@ -189,7 +189,7 @@ def _default() -> tuple[str | None, str | None]:  # noqa: PLR0911 -- a chain of 
             )
         return f"{base}\\pycachehook\\Cache", None
     base = environ().get("XDG_CACHE_HOME", "")
-    if base.startswith("/") and sys.platform != "darwin":
+    if base.startswith("/") and system.platform != "darwin":
         parent = base.rstrip("/").rpartition("/")[0] or "/"
         if _owner_of_directory(parent) is None:
             return None, _none(f"XDG_CACHE_HOME is {base}, and {parent} does not exist")
@@ -208,7 +208,7 @@ def _default() -> tuple[str | None, str | None]:  # noqa: PLR0911 -- a chain of 
     return f"{base}/pycachehook", None
 
 
-_CACHES = "Library/Caches" if sys.platform == "darwin" else ".cache"
+_CACHES = "Library/Caches" if system.platform == "darwin" else ".cache"
 
 
 def _none(why: str) -> str:

@@ -169,7 +169,8 @@ def reads_by_open_code(wish: str) -> bool:
     For "auto", `enable` has recorded whether an embedder has set a hook (PEP 578), because Python cannot be asked.
     """
     start_up_file = sys.modules.get("_pycachehook_startup")
-    return wish == "always" or (wish == "auto" and bool(getattr(start_up_file, "OPEN_CODE_HOOKED", False)))
+    recorded = {} if start_up_file is None else start_up_file.__dict__
+    return wish == "always" or (wish == "auto" and bool(recorded.get("OPEN_CODE_HOOKED")))
 
 
 class Runtime:
@@ -231,7 +232,10 @@ class Runtime:
         if composition.values["compile_ahead"]:
             _compile_ahead(composition, self.stats)
         if not any(finder is self._finder for finder in sys.meta_path):
-            sys.meta_path.insert(_position() if position is None else position, self._finder)
+            if not isinstance(sys.meta_path, list):  # a program may have put a tuple there, which works, too
+                sys.meta_path = [*sys.meta_path]
+            # Not the method of a subclass.
+            list.insert(sys.meta_path, _position() if position is None else position, self._finder)
         current = self
 
     def uninstall(self) -> None:

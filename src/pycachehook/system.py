@@ -27,8 +27,15 @@ __builtins__ = BUILTINS  # also for the functions below
 
 _Builtin: "Any" = type(len)
 _WINDOWS = "nt" in sys.builtin_module_names
-_ModuleSpec = type(sys.__spec__)
-_create_builtin, _exec_builtin = _imp.create_builtin, _imp.exec_builtin
+_Module, _ModuleSpec = type(sys), type(sys.__spec__)
+# The start-up file records these before any program can patch them.
+_create_builtin, _exec_builtin, _platform, _fs_encoding, _fs_errors = globals().get("RECORDED") or (
+    _imp.create_builtin,
+    _imp.exec_builtin,
+    sys.platform,
+    sys.getfilesystemencoding(),
+    sys.getfilesystemencodeerrors(),
+)
 
 # Names of `posix` and `nt` that the package uses. A name that the platform lacks becomes None.
 _OS_NAMES = (
@@ -44,7 +51,9 @@ _OS_NAMES = (
     "getgid",
     "getgroups",
     "getpid",
+    "getresuid",
     "getuid",
+    "getxattr",
     "listdir",
     "lseek",
     "lstat",
@@ -62,6 +71,15 @@ _OS_NAMES = (
     "write",
 )
 _TIME_NAMES = ("monotonic", "perf_counter_ns", "sleep", "time", "time_ns")
+_IMP_NAMES = (
+    "_fix_co_filename",
+    "acquire_lock",
+    "create_dynamic",  # missing in a build without extension modules, as `exec_dynamic`
+    "exec_dynamic",
+    "extension_suffixes",
+    "release_lock",
+    "source_hash",
+)
 
 
 class System:
@@ -91,13 +109,15 @@ class System:
         self.loads, self.dumps = marshal.loads, marshal.dumps
         self.open_code = _of_importlib("_io").open_code
         self.file_io = _of_importlib("_io").FileIO
-        self.create_dynamic: Any = getattr(_imp, "create_dynamic", None)  # missing in a build without extension modules
-        self.exec_dynamic: Any = getattr(_imp, "exec_dynamic", None)
-        self.platform = sys.platform
+        present = tuple(name for name in _IMP_NAMES if hasattr(_imp, name))
+        self.imp = unpatched("_imp", present, _of_importlib("_imp"))
+        self.create_dynamic: Any = getattr(self.imp, "create_dynamic", None)
+        self.exec_dynamic: Any = getattr(self.imp, "exec_dynamic", None)
+        self.platform: str = _platform
         self.version = tuple(sys.version_info[:2])
         self._errors: Any = None  # a copy of `errno`, made when it is first needed
-        self.fs_encoding = sys.getfilesystemencoding()
-        self.fs_errors = sys.getfilesystemencodeerrors()
+        self.fs_encoding: str = _fs_encoding
+        self.fs_errors: str = _fs_errors
 
     def fsencode(self, path: str) -> bytes:
         """Return `path` encoded as `os.fsencode` encodes it."""
@@ -138,11 +158,13 @@ def unpatched(name: str, functions: "tuple[str, ...]", module: "Any" = None) -> 
     the original functions. A copy costs more than this check, so it is made only if a function is not the module's own.
     """
     module = module or sys.modules.get(name)
+    if type(module) is not _Module:
+        return builtin_module(name) or __import__(name)
     for function_name in functions:
         function: Any = getattr(module, function_name, None)
         owner = function.__self__ if type(function) is _Builtin else None
         if owner is not module or function.__name__ != function_name:
-            return builtin_module(name) or module or __import__(name)
+            return builtin_module(name)
     return module
 
 

@@ -24,9 +24,6 @@ _INITIAL_NAMESPACE = "user:[4026531837]"  # PROC_USER_INIT_INO in the kernel's s
 _OVERFLOW = 65534  # the kernel's default for `/proc/sys/kernel/overflowuid` and `overflowgid`
 _NO_USER = -1
 
-_getresuid = getattr(system.os_module, "getresuid", None)
-_getxattr = getattr(system.os_module, "getxattr", None)
-
 
 class Unmapped:
     """The ids that the kernel shows for users and groups without a mapping in this process's user namespace.
@@ -120,10 +117,10 @@ def _users() -> tuple[int, ...]:
     If a filter of system calls (seccomp) refuses to report them, this process counts as root, because it may be able to
     become root.
     """
-    if _getresuid is None:
+    if system.getresuid is None:
         return system.getuid(), system.geteuid()
     try:
-        return _getresuid()  # type: ignore[no-any-return]
+        return system.getresuid()  # type: ignore[no-any-return]
     except OSError as error:
         if is_foreign(error):
             raise
@@ -212,7 +209,7 @@ def _may_be_above(status: "os.stat_result", owners: tuple[int, ...]) -> bool:
 
 def access_list(path: str) -> bytes:
     """Return the POSIX access control list of a file, in the kernel's format; raises OSError if there is none."""
-    return b"" if _getxattr is None else _getxattr(path, "system.posix_acl_access")
+    return b"" if system.getxattr is None else system.getxattr(path, "system.posix_acl_access")
 
 
 def _has_acl(path: str) -> bool:

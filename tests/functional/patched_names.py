@@ -42,7 +42,6 @@ MODULES = (
     "sys",
     "time",
 )
-PUBLIC = ("atexit", "codecs", "fcntl", "genericpath", "marshal", "mmap", "os", "posixpath", "time")
 # The fork, the report and the child's end need these; `_bootstrap` looks at `__import__` before any import.
 KEPT = ("os.fork", "posix.fork")
 
@@ -121,8 +120,6 @@ def main(tree: str, out: str, together: str, keywords: "str | None" = None) -> N
 
         pycachehook.install(**eval(keywords))
     wanted, step = names(), int(together)
-    if step == 1:  # before the first import of a source nobody patches the interpreter's own modules, or `builtins`
-        wanted = [pair for pair in wanted if pair[0].__name__ in PUBLIC]
     outcomes: dict[str, str] = {}
     for first in range(0, len(wanted), step):
         numbers = [*range(first, min(first + step, len(wanted)))]

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PROGRAM = Path(patched_names.__file__)
 # A tool's `compile` is a replaced step of the loader: nothing cached is used, and the tool is called each time.
 A_STEP = {"builtins.compile"}
+# The stock import fails with these, too, as long as it has not looked at the directory.
+NEEDED_BY_THE_FIRST_SEARCH = {"builtins.str", "builtins.type", "sys.platform"}
 
 
 class Tree:
@@ -65,7 +67,7 @@ class Tree:
             name: (outcome, stock.get(name))
             for name, outcome in outcomes.items()
             if outcome not in (patched_names.PLAIN, stock.get(name))
-            and name not in A_STEP
+            and name not in A_STEP | NEEDED_BY_THE_FIRST_SEARCH
             # Fewer calls than the stock import makes are as good.
             and (not outcome.startswith(("('imported'", stock[name][:12])) or outcome > stock[name])
         }

@@ -932,6 +932,86 @@ print(first.LOADER, second.LOADER, calls)
     assert start(LIBRARY + program, before=STOCK_TOOLS) == "LibraryLoader CachingLoader []\n"
 
 
+REPLACED_BEFORE_THE_HOOK = [
+    *(f"sys.modules[{name!r}] = Odd()" for name in ("os", "time", "_imp", "_thread", "_warnings", "builtins")),
+    "sys.modules['_pycachehook_startup'] = Odd()",
+    "os.environ = Odd()",
+    "os.getenv = posix.getresuid = refuse",
+    "sys.platform = 'darwin'",
+    "posix.getxattr = refuse",
+    "sys.getfilesystemencoding = sys.getfilesystemencodeerrors = refuse",
+    "_imp.source_hash = _imp.extension_suffixes = refuse",
+    "_imp.create_builtin = _imp.exec_builtin = refuse",
+    "sys.meta_path = Fixed(sys.meta_path)",
+    "sys.meta_path = tuple(sys.meta_path)",
+]
+
+
+@pytest.mark.parametrize("image", [True, False])
+def test_what_a_program_replaces_before_its_first_import(image: bool, start: Callable[..., str], purelib: Path) -> None:
+    """The hook is loaded with the interpreter's own modules and functions, as CPython's import system has them."""
+    if not image:
+        next(purelib.glob("__pycache__/*.image")).unlink()
+    program = f"""
+import os, posix, time, _imp
+class Odd:
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+class Fixed(list):
+    def insert(self, *arguments):
+        raise RuntimeError
+    __delitem__ = insert
+def refuse(*arguments):
+    raise RuntimeError
+write, leave = posix.write, posix._exit
+for replacement in {REPLACED_BEFORE_THE_HOOK!r}:
+    child = posix.fork()
+    if not child:
+        try:
+            exec(replacement)
+            import probe
+            outcome = probe.LOADER
+        except BaseException as error:
+            outcome = repr(error)
+        write(1, f"{{outcome}}: {{replacement}}\\n".encode())
+        leave(0)
+    posix.waitpid(child, 0)
+"""
+    assert start(program).splitlines() == [f"CachingLoader: {each}" for each in REPLACED_BEFORE_THE_HOOK]
+
+
+def test_package_that_a_program_replaces_before_its_first_import(start: Callable[..., str]) -> None:
+    """Any object called pycachehook in `sys.modules` gets no attribute access, and the import succeeds."""
+    program = """
+class Odd:
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+sys.modules["pycachehook"] = Odd()
+import probe
+print(probe.LOADER)
+"""
+    assert start(program) == "SourceFileLoader\n"
+
+
+def test_traceback_of_a_finder_that_raises_at_the_first_import(start: Callable[..., str]) -> None:
+    """It has no frame of the start-up module."""
+    program = """
+import traceback
+class Finder:
+    def find_spec(self, *arguments):
+        raise ImportError("refused")
+sys.path_importer_cache.clear()
+sys.meta_path.append(Finder())
+try:
+    import missing
+except ImportError:
+    print(traceback.format_exc())
+"""
+    output = start(program)
+    assert "refused" in output
+    assert "_pycachehook_startup" not in output
+
+
 @pytest.mark.parametrize("image", [True, False])
 def test_step_that_is_replaced_between_library_and_hook(image: bool, start: Callable[..., str], purelib: Path) -> None:
     """The hook knows the steps from before the first import, so that it notices when one is replaced, and put back."""

@@ -37,11 +37,15 @@ create_builtin, exec_builtin = _imp.create_builtin, _imp.exec_builtin
 get_recursion_limit, set_recursion_limit = sys.getrecursionlimit, sys.setrecursionlimit
 open_code = _io.open_code
 environ = os.environ
+PLATFORM = sys.platform, sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 ModuleSpec, Module = type(sys.__spec__), type(sys)
 importlib, bootstrap = sys.modules["_frozen_importlib_external"], sys.modules["_frozen_importlib"]
 io = sys.modules["_io"]
 SourceFileLoader, PathFinder = importlib.SourceFileLoader, importlib.PathFinder
 get_code, source_to_code = SourceFileLoader.get_code, SourceFileLoader.source_to_code
+# What the hook's modules import, whatever a program puts into `sys.modules` before they are loaded.
+ORIGINALS = ("_imp", "_io", "_thread", "_warnings", "_weakref", "builtins", "marshal", "os", "sys", "time")
+ORIGINALS = {name: sys.modules[name] for name in ORIGINALS if name in sys.modules}
 
 SEP = os.sep
 FILE = __file__
@@ -107,7 +111,7 @@ class FirstImport:
     def find(self, name, path, target):
         index = position(self)
         if self.done:  # called by a tool's wrapper, or by a thread that was already iterating over `sys.meta_path`
-            return None if self.wrapped else find_spec(sys.meta_path, name, path, target)
+            return find_spec(sys.meta_path, name, path, target) if index is None and not self.wrapped else None
         later = [PathFinder] if index is None else sys.meta_path[index + 1 :]
         spec = find_spec(later, name, path, target)
         loader = getattr(spec, "loader", None)
@@ -135,8 +139,8 @@ class FirstImport:
     def leave(self):
         self.done = True
         index = position(self)
-        if index is not None:
-            del sys.meta_path[index]
+        if index is not None and isinstance(sys.meta_path, list):
+            list.__delitem__(sys.meta_path, index)  # not the method of a subclass
 
 
 def activate():
@@ -225,6 +229,7 @@ def position(finder):
     return None
 
 
+@hidden
 def find_spec(finders, name, path, target):
     """Return the spec of the first finder in `finders` that has one, or None."""
     for finder in finders:

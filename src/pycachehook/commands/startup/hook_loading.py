@@ -114,7 +114,8 @@ def load():
     if sys.modules.get("sys") is not sys:
         return None
     if "pycachehook" in sys.modules:
-        package_file = getattr(sys.modules["pycachehook"], "__file__", None) or ""
+        package = sys.modules["pycachehook"]
+        package_file = (getattr(package, "__file__", None) if isinstance(package, Module) else None) or ""
         if package_file.rpartition(SEP)[0] != PACKAGE_FOLDER:
             return None
     made = []
@@ -122,18 +123,32 @@ def load():
         for name, path, code in from_image() or from_sources():
             if name not in sys.modules:
                 made.append(name)
-                module = new_module(name, path)
-                if name == "pycachehook._compat":
-                    module.RECORDED_STEPS = recorded_steps()
-                exec(code, module.__dict__)
-                for name_in_module in list(module.__dict__) if LAZY_IMPORTS else ():  # so that none is resolved later
-                    getattr(module, name_in_module)
+                execute(name, path, code)
         sys.modules["pycachehook.own_modules"].remember()  # before functions of the others run in front of tracers
         return sys.modules["pycachehook.runtime"].start_up
     except BaseException:
         for name in made:
             sys.modules.pop(name, None)
         raise
+
+
+def execute(name, path, code):
+    """Make a module and execute its code with the builtins, modules and functions that the start-up module has seen."""
+    module = new_module(name, path)
+    module.__builtins__ = {**__builtins__, "__import__": import_original, "__lazy_import__": import_original}
+    if name == "pycachehook._compat":
+        module.RECORDED_STEPS = recorded_steps()
+    elif name == "pycachehook.system":
+        module.RECORDED = create_builtin, exec_builtin, *PLATFORM
+    exec(code, module.__dict__)
+    for name_in_module in list(module.__dict__) if LAZY_IMPORTS else ():  # so that none is resolved later
+        getattr(module, name_in_module)
+
+
+def import_original(name, globals=None, locals=None, fromlist=(), level=0):  # noqa: A002 -- as `__import__`
+    """Replace `__import__` for the modules of a start: it ignores what a program has put into `sys.modules`."""
+    module = None if level else ORIGINALS.get(name)
+    return __builtins__["__import__"](name, globals, locals, fromlist, level) if module is None else module
 
 
 def image_path():
@@ -210,7 +225,7 @@ def new_module(name, path):
     loader = SourceFileLoader(name, path)
     package, _, tail = name.rpartition(".")
     spec = ModuleSpec(name, loader, origin=path, is_package=not package)
-    spec.has_location = True
+    spec._set_fileattr = True  # noqa: SLF001 -- `has_location` would call `bool`, which a program may have replaced
     module = sys.modules[name] = Module(name)
     module.__spec__, module.__loader__, module.__package__ = spec, loader, package or name
     if package:
