@@ -189,7 +189,7 @@ class Runtime:
         self.policies = Policies()
         self.policies.restore_prefix = self.restore_prefix
         self._finder: Any = CachingFinder(self.policies, self)
-        self._replaced: dict[str, tuple[object, object]] = {}  # attributes of `sys`: previous and new value
+        self.replaced: dict[str, tuple[object, object]] = {}  # attributes of `sys`: previous and new value
         self._listens = False
         self._earlier: Any = None  # the runtime that `install` will replace
 
@@ -254,14 +254,14 @@ class Runtime:
 
     def restore_prefix(self) -> None:
         """Restore the previous `sys.pycache_prefix`, so that a program writes its pycs as without the hook."""
-        if "pycache_prefix" in self._replaced:
-            original, value = self._replaced.pop("pycache_prefix")
+        if "pycache_prefix" in self.replaced:
+            original, value = self.replaced.pop("pycache_prefix")
             if sys.pycache_prefix == value:
                 sys.pycache_prefix = original  # type: ignore[assignment]
 
     def original_prefix(self) -> "Any":
         """Return the value that `sys.pycache_prefix` would have without the hook."""
-        original, value = self._replaced.get("pycache_prefix", (None, None))
+        original, value = self.replaced.get("pycache_prefix", (None, None))
         return original if value is not None and sys.pycache_prefix == value else sys.pycache_prefix
 
     def _replace_earlier(self) -> int | None:
@@ -278,18 +278,22 @@ class Runtime:
         if composition.default is None:  # without a cache tag nothing writes bytecode
             return
         directory = composition.directory
-        if directory is None or directory.status == DISABLED:
+        usable = directory is not None and directory.status != DISABLED
+        if usable:
+            self._set_in_sys("pycache_prefix", directory.path)  # type: ignore[union-attr]
+        if not usable or composition.values["read_only"]:
+            if not sys.dont_write_bytecode:  # otherwise the directories of rules must not be written to either
+                for other in composition.cache_dirs.values():
+                    other.force_write = True
             self._set_in_sys("dont_write_bytecode", value=True)
-        else:
-            self._set_in_sys("pycache_prefix", directory.path)
 
     def _set_in_sys(self, name: str, value: object) -> None:
-        self._replaced[name] = (getattr(sys, name), value)
+        self.replaced[name] = (getattr(sys, name), value)
         setattr(sys, name, value)
 
     def _restore_interpreter(self) -> None:
-        while self._replaced:
-            name, (original, value) = self._replaced.popitem()
+        while self.replaced:
+            name, (original, value) = self.replaced.popitem()
             if getattr(sys, name) == value:  # otherwise the program has set it since
                 setattr(sys, name, original)
 

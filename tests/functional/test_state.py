@@ -331,6 +331,34 @@ IN_TREE: dict[str, dict[str, list[str]]] = {
 }
 
 
+RULE_WITH_A_CACHE = """
+import sys
+sys.dont_write_bytecode = {told}
+import pycachehook
+rule = {{"match": {match!r}, "cache_dir": {cache!r}, "read_only": False}}
+hook = pycachehook.install({default!r}, read_only={read_only}, rules=[rule])
+import m1
+print(hook.status, hook.stats.stored, sys.dont_write_bytecode)
+"""
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("default", ["read-only", "disabled"])
+def test_rule_with_a_cache_where_the_default_stores_nothing(
+    default: str, told: bool, python: Python, root: Path, tmp_path: Path
+) -> None:
+    """A rule's own cache is written to although the default one is not, unless Python was told to write no bytecode."""
+    other, cache = tmp_path / "other", tmp_path / "cache"
+    other.touch() if default == "disabled" else other.mkdir()
+    program = RULE_WITH_A_CACHE.format(
+        told=told, match=f"{root}/*", cache=str(cache), default=str(other), read_only=default == "read-only"
+    )
+    assert python("-c", program, cwd=root).stdout == f"{default} {0 if told else 1} True\n"
+    status = f"import pycachehook; pycachehook.install({str(other)!r})\nfrom pycachehook.commands import prospect\n"
+    shown = python("-c", f"{status}print(prospect.told_not_to_write())", cwd=root).stdout
+    assert shown == "False\n"
+
+
 @pytest.mark.parametrize("in_tree", [None, *IN_TREE])
 def test_in_tree(in_tree: str | None, python: Python, tmp_path: Path, cache: Path) -> None:
     """In-tree pycs are read as the option says; by default timestamp-based ones are read in packages only."""

@@ -422,6 +422,44 @@ def test_start_without_the_package(start: Callable[..., str]) -> None:
     )
 
 
+@pytest.mark.parametrize("when", ["before the first import", "after it"])
+@pytest.mark.parametrize("kind", ["read_only", "other data", "missing home"])
+def test_other_loaders_write_only_into_a_cache(
+    kind: str, when: str, start: Callable[..., str], purelib: Path, tmp_path: Path
+) -> None:
+    """A standard loader that another finder returns writes bytecode into no directory where the hook would write none."""
+    directory = tmp_path / "directory"
+    home, missing = tmp_path / "home", directory / "missing" / "cache"
+    chosen = missing if kind == "missing home" else directory
+    enable(purelib, resolution.resolve({"cache_dir": chosen, "read_only": kind == "read_only"}))
+    directory.mkdir()
+    if kind == "other data":
+        (directory / "data.txt").write_text("data")
+    elif kind == "missing home":
+        home = missing.parent
+    before = sorted(directory.rglob("*"))
+    program = f"""
+from importlib.util import spec_from_file_location as spec
+class Front:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return spec(name, {str(tmp_path / "front.py")!r}) if name == "front" else None
+sys.meta_path.insert(0, Front)
+if {when == "after it"}: import probe
+"""
+    (tmp_path / "front.py").write_text("VALUE = type(__spec__.loader).__name__\n")
+    before_start = f"import os; os.environ['HOME'] = {str(home)!r}"
+    assert start(f"{program}\nimport front; print(front.VALUE)", before=before_start) == "SourceFileLoader\n"
+    assert sorted(directory.rglob("*")) == before
+
+
+def test_cache_dir_that_cannot_be_examined(start: Callable[..., str], purelib: Path, tmp_path: Path) -> None:
+    """The hook is active, and says why it is disabled, even if the start cannot look at its cache directory."""
+    enable(purelib, resolution.resolve({"cache_dir": tmp_path / ("n" * 300)}))
+    program = "import probe, pycachehook; hook = pycachehook.active(); print(hook.status, hook.reason)"
+    assert start(program).startswith(f"disabled The cache directory {tmp_path}/nnn")
+
+
 def test_prefix_that_the_program_sets_before_its_first_import(start: Callable[..., str]) -> None:
     """A prefix that the program sets after the start and before its first import is kept, and restored later."""
     program = """
@@ -594,6 +632,8 @@ def test_prefix_is_set_for_private_directories_only(
     elif not kind.startswith("missing"):
         (above / "cache").mkdir(parents=True)
         (cache / "deeper").mkdir(parents=True)
+        (cache / ".pycachehook").mkdir()
+        (cache / ".pycachehook" / "format").write_text("1\n")
     if kind.startswith("missing below"):
         above.mkdir()
         above.chmod(0o1777)

@@ -23,7 +23,7 @@ from . import status
 from .cache_walk import ENTRY, FOREIGN, SHARED, TEMPORARY, may_be_cache, walk
 from .enable import FILES, START_FILES_ALONE, STARTUP, activation_problems
 from .installer import install_command
-from .prospect import NOTHING_IS_STORED, Coverage, is_stale
+from .prospect import NOTHING_IS_STORED, Coverage, is_stale, told_not_to_write
 from .verify import NOT_BAD, ORPHANED, verify_cache
 
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "lustre", "gpfs", "ceph", "afs", "glusterfs", "fuse.sshfs")
@@ -178,13 +178,11 @@ def _activation(state: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _told_not_to_write(state: dict[str, Any]) -> bool:
-    return sys.dont_write_bytecode and not state["options"]["force_write"]["value"]
+    return told_not_to_write() and not state["options"]["force_write"]["value"]
 
 
 def _environment(state: dict[str, Any], coverage: Callable[[], Coverage]) -> Iterator[Finding]:
-    if (
-        _told_not_to_write(state) and state["start"]["status"] != DISABLED
-    ):  # a disabled hook itself sets `sys.dont_write_bytecode`
+    if _told_not_to_write(state) and state["start"]["status"] != DISABLED:
         variable = (
             "PYTHONDONTWRITEBYTECODE is set" if os.environ.get("PYTHONDONTWRITEBYTECODE") else "Python runs with -B"
         )

@@ -71,9 +71,16 @@ def state_of_a_start(values: Mapping[str, Any]) -> tuple[str, str | None]:
     else:
         fault = _cannot_be_made(path, values)
         directory = (WRITABLE, None) if fault is None else (DISABLED, fault)
-    if directory[0] == WRITABLE and sys.dont_write_bytecode and not values["force_write"]:
+    if directory[0] == WRITABLE and told_not_to_write() and not values["force_write"]:
         return READ_ONLY, NO_WRITING
     return directory
+
+
+def told_not_to_write() -> bool:
+    """Return whether Python has been told to write no bytecode, by anything else than an installed hook itself."""
+    active = runtime.installed()
+    replaced = {} if active is None else active.replaced
+    return bool(replaced.get("dont_write_bytecode", (sys.dont_write_bytecode, None))[0])
 
 
 def why_nothing_is_stored(directory: CacheDir) -> str | None:

@@ -28,7 +28,7 @@ OPEN_CODE_HOOKED = False  # whether an embedder had set a hook for `io.open_code
 __builtins__ = dict(vars(builtins))
 system = sys.modules["nt" if os.name == "nt" else "posix"]
 open_file, read_file, close_file = system.open, system.read, system.close
-stat, fstat, lstat = system.stat, system.fstat, system.lstat
+stat, fstat, lstat, listdir = system.stat, system.fstat, system.lstat, system.listdir
 effective_user = getattr(system, "geteuid", None)
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 loads, source_hash, get_ident = marshal.loads, _imp.source_hash, _thread.get_ident
@@ -78,12 +78,13 @@ class FirstImport:
     """A finder that loads the hook at the first import of a plain source module; other starts stay almost free.
 
     Modules of the standard library that have valid bytecode do not count, if `prefix` is the cache directory, which is
-    `sys.pycache_prefix` already; it is None otherwise.
+    `sys.pycache_prefix` already; it is None otherwise. `silences` is whether `sys.dont_write_bytecode` has been set.
     """
 
-    def __init__(self, original_prefix, prefix):
-        self.original_prefix = original_prefix
+    def __init__(self, prefix):
+        self.original_prefix = sys.pycache_prefix
         self.prefix = prefix
+        self.silences = bool(prefix and OPTIONS.get("read_only") and not sys.dont_write_bytecode)
         self.steps = None  # see `spares_library`
         self.lock = _thread.RLock()  # which only its owner can release
         self.thread = None  # the thread that loads the hook
@@ -119,9 +120,7 @@ class FirstImport:
             return spec
         try:
             if not define_later():
-                self.leave()
-                if sys.pycache_prefix == self.prefix:
-                    sys.pycache_prefix = self.original_prefix
+                self.give_up()
                 return spec
         except MemoryError as error:
             if is_foreign(error):
@@ -135,6 +134,13 @@ class FirstImport:
             if name == "pycachehook" and name in sys.modules:  # importlib takes this spec instead of the returned one
                 sys.modules[name].__spec__ = spec
         return spec
+
+    def give_up(self):
+        self.leave()
+        if sys.pycache_prefix == self.prefix:
+            sys.pycache_prefix = self.original_prefix
+        if self.silences:
+            sys.dont_write_bytecode = False
 
     def leave(self):
         self.done = True
@@ -161,13 +167,15 @@ def activate():
         names = [getattr(finder, "__name__", None) for finder in sys.meta_path]
         index = names.index("PathFinder") if "PathFinder" in names else 0  # wrapped by a tool
         prefix = OPTIONS["cache_dir"] or (None if sys.pycache_prefix else default_cache_dir())
-        if prefix is not None and not OPTIONS.get("allow_shared") and not is_private(prefix):
+        if prefix is not None and not is_private(prefix):
             prefix = None
-        first_import = FirstImport(sys.pycache_prefix, prefix)
+        first_import = FirstImport(prefix)
         globals().pop("__file__", None)  # see `own_modules.OwnModule`; functions below run in front of tracers
         sys.meta_path.insert(index, first_import)
         if prefix is not None:
             sys.pycache_prefix = prefix
+        if first_import.silences:
+            sys.dont_write_bytecode = True
     except Exception:
         return
 
@@ -198,27 +206,52 @@ def default_cache_dir():
 def is_private(path):
     """Return whether a quick check shows that only root and this user can change what is in the directory `path`.
 
-    Links, private groups and user namespaces are left to the hook, which sets the prefix where this function returns
-    False.
+    It must also be a cache, or be empty, or may be created. Links, private groups and user namespaces are left to the
+    hook, which sets the prefix where this function returns False.
     """
-    if effective_user is None:
-        return True
-    user = effective_user()
-    if user == OVERFLOW_USER or path[:1] != "/":
+    user = effective_user and effective_user()
+    if user == OVERFLOW_USER or (user is not None and path[:1] != "/"):
         return False
+    shared = user is None or OPTIONS.get("allow_shared")
     parts = [part for part in path.split("/") if part]
     sticky = False
-    for count in range(len(parts) + 1):
+    try:
+        for count in range(0 if shared else len(parts) + 1):
+            parent = "/" + "/".join(parts[:count])
+            status = lstat(parent)
+            sticky = status.st_mode & S_ISVTX and status.st_mode & OTHERS_WRITE
+            if status.st_mode & S_IFMT != S_IFDIR or status.st_uid not in (0, user):
+                return False
+            if status.st_mode & OTHERS_WRITE and (not sticky or count == len(parts)):
+                return False
+        lstat(path)
+    except FileNotFoundError:  # only users who may write to its parent can create it
+        return not sticky and not is_in_missing_home(path)
+    except OSError:
+        return False
+    return is_cache(path)
+
+
+def is_cache(path):
+    """Return whether the directory `path` is marked as a cache, or is empty."""
+    try:
+        lstat(f"{path}{SEP}.pycachehook{SEP}format")
+    except OSError:
         try:
-            status = lstat("/" + "/".join(parts[:count]))
-        except FileNotFoundError:
-            return not sticky  # only users who may write to its parent can create it
-        sticky = status.st_mode & S_ISVTX and status.st_mode & OTHERS_WRITE
-        if status.st_mode & S_IFMT != S_IFDIR or status.st_uid not in (0, user):
-            return False
-        if status.st_mode & OTHERS_WRITE and (not sticky or count == len(parts)):
+            return not listdir(path)
+        except OSError:
             return False
     return True
+
+
+def is_in_missing_home(path):
+    """Return whether the home directory, which must not be created, may be missing above `path`."""
+    home = environ.get("HOME", "").rstrip("/")
+    try:
+        lstat(home)
+    except OSError:
+        return not home or path.startswith(f"{home}/")
+    return False
 
 
 def position(finder):

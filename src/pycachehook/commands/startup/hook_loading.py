@@ -56,10 +56,13 @@ def release():
 def replace_by_hook():
     """Install the hook, then leave `sys.meta_path`; in this order, because other threads iterate over it."""
     chosen, sys.pycache_prefix = sys.pycache_prefix, first_import.original_prefix
+    silent = sys.dont_write_bytecode
+    if first_import.silences:
+        sys.dont_write_bytecode = False
     try:
         install()
     except BaseException:  # raised by a signal handler or trace function: try again at the next import
-        sys.pycache_prefix = chosen
+        sys.pycache_prefix, sys.dont_write_bytecode = chosen, silent
         raise
     first_import.leave()
     if chosen not in (first_import.original_prefix, first_import.prefix):  # the program has set it since
