@@ -161,6 +161,24 @@ def test_removed_current_directory(command: str, how: str, shell: Shell, python:
 
 
 @pytest.mark.parametrize(
+    ("flag", "reason"),
+    [
+        ("--cache-dir x", "a directory, absolute because the current directory does not exist any more."),
+        (
+            "--archives /a:x",
+            "a file, or a list of them, absolute because the current directory does not exist any more.",
+        ),
+        ("--cache-dir '~nonesuch/x'", "a directory, and there is no such home directory as ~nonesuch."),
+    ],
+)
+def test_path_that_cannot_be_made_absolute(flag: str, reason: str, shell: Shell) -> None:
+    """A path of the right form that leads nowhere is refused with the reason."""
+    process = shell(f"mkdir gone && cd gone && rmdir ../gone && $P status {flag}")
+    assert process.returncode == 2
+    assert process.stderr.endswith(f"is not valid: it must be the path of {reason}\n")
+
+
+@pytest.mark.parametrize(
     ("command", "expected"),
     [
         ("statsu", "there is no command 'statsu'; did you mean status? See `pycachehook --help`."),

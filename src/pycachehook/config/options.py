@@ -128,7 +128,7 @@ def _one_of(*allowed: str, **synonyms: str) -> "Parser":
 def _directory(name: str, value: object, origin: str) -> str:
     path = _path(value)
     if path is None:
-        raise _wrong(name, value, origin, "the path of a directory")
+        raise _wrong(name, value, origin, _usable("the path of a directory", value))
     return path
 
 
@@ -140,8 +140,22 @@ def _files(name: str, value: object, origin: str) -> tuple[str, ...]:
     items = paths_given if isinstance(paths_given, (list, tuple)) else [paths_given]
     paths = [_path(item) for item in items]
     if None in paths:
-        raise _wrong(name, value, origin, "the path of a file, or a list of them")
+        allowed = _usable("the path of a file, or a list of them", items[paths.index(None)])
+        raise _wrong(name, value, origin, allowed)
     return tuple(path for path in paths if path is not None)
+
+
+def _usable(allowed: str, value: object) -> str:
+    """Return what is allowed, with the reason why `value` is none of it if it has the form of a path."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        return allowed
+    if value.startswith("~"):
+        return f"{allowed}, and there is no such home directory as {value.partition('/')[0]}"
+    try:
+        os.getcwd()
+    except OSError:
+        return f"{allowed}, absolute because the current directory does not exist any more"
+    return allowed
 
 
 def _path(value: object) -> str | None:
