@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from io import FileIO
 
 LOCKS = 64  # lock files per cache directory; two sources that share one wait for each other needlessly
+THREAD_PATIENCE = 1.0  # seconds that a thread waits for another one of this process
 FIRST_POLL, POLL = 0.001, 0.05  # seconds; polling more often would take processor time from the compiling process
 LOCK_MODE = 0o600  # private, because anyone who can open the file can lock it and delay every start
 
 _WITHOUT_LOCKS = ("ENOSYS", "ENOLCK", "EOPNOTSUPP")  # error codes of file systems without locks
 
 # The locks of this process, by path: the thread, and a weak reference to the open file. They are dropped in a forked
-# child. A thread does not wait for another thread of this process, which may itself be waiting for a module that this
-# thread is importing. If an exception from a signal handler interrupts `__enter__`, the file is lost: its finalizer
+# child. A thread does not wait long for another thread of this process, which may itself be waiting for a module that
+# this thread is importing. If an exception from a signal handler interrupts `__enter__`, the file is lost: its finalizer
 # closes it, which releases the lock.
 _held: "dict[str, tuple[int, ref[FileIO]]]" = {}
 _no_locks: set[str] = set()  # cache directories whose file system has no locks
@@ -45,7 +46,7 @@ class SingleFlight:
     `flight.may_write` is whether to store the result. It is false if another process has been compiling the same file
     for longer than the `lock_timeout`; `flight.timed_out` is then true. It is also false if another process holds the
     lock while this thread already holds another one, because of nested imports: to wait might cause a deadlock. It is
-    true if locks do not work, and if another thread of this process holds the lock.
+    true if locks do not work, and if another thread of this process does not release the lock in `THREAD_PATIENCE`.
     """
 
     __slots__ = ("_directory", "_entry", "_file", "_path", "_stats", "may_write", "timed_out")
@@ -65,11 +66,10 @@ class SingleFlight:
             return self
         path = _lock_path(self._directory, self._entry)
         nested, taken_by_thread = _locks_held(path)
-        if taken_by_thread:
-            return self
+        patience = 0.0 if nested else self._directory.lock_time_left
         try:
             file = _open_lock_file(self._directory, path)
-            self.may_write = _wait(functions[0], file, self._directory, nested=nested)
+            acquired = _wait(functions[0], file, min(patience, THREAD_PATIENCE) if taken_by_thread else patience)
         except PermissionError as error:  # another user's lock file in a cache that several users write to
             if is_foreign(error):
                 raise
@@ -82,13 +82,17 @@ class SingleFlight:
             self._fault(error, "take")
             self.may_write = self._directory.writable()
             return self
-        if self.may_write:
+        if acquired:
             self._file = file
             self._path = path
             _held[path] = system.get_ident(), _ref(file)
-        else:
-            self.timed_out = not nested
-            self._close(file)
+            return self
+        self._close(file)
+        if not taken_by_thread:
+            self.may_write = False
+            if not nested:
+                self.timed_out = True
+                self._directory.lock_time_left = 0.0  # the holder hangs, so do not wait again for the next entry
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -222,16 +226,13 @@ def _open_lock_file(directory: CacheDir, path: str) -> "FileIO":
         return open_own(path, "ab", LOCK_MODE)
 
 
-def _wait(lock: "Callable[[int], bool]", file: "FileIO", directory: CacheDir, *, nested: bool) -> bool:
-    """Return whether the lock was acquired within the directory's remaining lock time; without waiting if `nested`."""
-    began = system.monotonic()
+def _wait(lock: "Callable[[int], bool]", file: "FileIO", patience: float) -> bool:
+    """Return whether the lock was acquired within `patience` seconds."""
+    end = system.monotonic() + patience
     pause = FIRST_POLL
     while not lock(file.fileno()):
-        remaining = began + directory.lock_time_left - system.monotonic()
-        if nested:
-            return False
+        remaining = end - system.monotonic()
         if remaining <= 0:
-            directory.lock_time_left = 0.0  # the holder hangs, so do not wait again for the next entry
             return False
         system.sleep(min(pause, remaining))
         pause = min(2 * pause, POLL)
